@@ -1,0 +1,64 @@
+/**
+ * The three attestor ports. A node attestor has an agent half that proves and a server half that checks; a workload
+ * attestor names the properties of a process that called the Workload API. Plain data in, plain data out.
+ */
+import type { Selector } from "#spiffe/selector.ts";
+
+/** What the agent half needs from the stream to the server: one challenge in, one response out. */
+export interface ChallengeStream {
+  /** Sends the first message: the payload of the AttestAgent parameters. */
+  sendPayload(payload: Uint8Array): Promise<void>;
+  /** Waits for the server's next challenge. Resolves undefined when the server is satisfied. */
+  receiveChallenge(): Promise<Uint8Array | undefined>;
+  sendChallengeResponse(response: Uint8Array): Promise<void>;
+}
+
+export interface NodeAttestorAgent {
+  /** The attestation type on the wire, for instance `join_token`. */
+  readonly type: string;
+  /** Runs the agent's side of one attestation. @throws StatusError */
+  attest(stream: ChallengeStream): Promise<void>;
+}
+
+export interface NodeAttestation {
+  /** The agent's SPIFFE ID. */
+  readonly agentId: string;
+  readonly selectors: readonly Selector[];
+  /** Whether the same node may attest again by the same means. */
+  readonly canReattest: boolean;
+}
+
+export interface NodeAttestorServer {
+  readonly type: string;
+  /**
+   * Checks one attestation.
+   *
+   * @param challenge sends a challenge and resolves with the agent's response
+   * @throws StatusError with the code the agent is to see
+   */
+  attest(
+    payload: Uint8Array,
+    challenge: (bytes: Uint8Array) => Promise<Uint8Array>,
+  ): Promise<NodeAttestation>;
+}
+
+/** The process at the other end of a Unix socket, as the kernel vouches for it. */
+export interface PeerProcess {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+  /**
+   * Whether the process that connected is still the one behind the pid. Ask after reading /proc: alive then means that
+   * everything read belongs to it.
+   */
+  isAlive(): boolean;
+}
+
+export interface WorkloadAttestor {
+  /** The selector type it produces, for instance `unix`. */
+  readonly type: string;
+  /**
+   * @throws StatusError when nothing can be said about the process, or when it went away meanwhile
+   */
+  attest(peer: PeerProcess): Promise<readonly Selector[]>;
+}

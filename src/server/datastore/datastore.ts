@@ -1,0 +1,180 @@
+/**
+ * DataStore: what the server must not forget, cut by noun. Every write that resolved has reached the disk. Adapters throw
+ * StatusError with the code and message the API answers (NOT_FOUND, ALREADY_EXISTS, …); they hold no policy.
+ */
+import type { Bundle } from "#spiffe/bundle.ts";
+import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
+import type { MatchBehavior, Selector } from "#spiffe/selector.ts";
+
+export interface DataStore {
+  readonly joinTokens: JoinTokens;
+  readonly nodes: Nodes;
+  readonly entries: Entries;
+  readonly bundles: Bundles;
+  readonly caJournals: CaJournals;
+  /** Checkpoints and releases everything. Calls after it fail. */
+  close(): Promise<void>;
+}
+
+/** One page of a listing. */
+export interface Page {
+  /** At most that many records; 0 means all. */
+  readonly size: number;
+  /** Where the last page ended; empty for the first. */
+  readonly token: string;
+}
+
+export interface Listing<Item> {
+  readonly items: readonly Item[];
+  /** Empty when there is nothing further, or when all was asked for. */
+  readonly nextToken: string;
+}
+
+export interface JoinToken {
+  readonly token: string;
+  /** Unix seconds. */
+  readonly expiresAt: number;
+}
+
+export interface JoinTokens {
+  /** @throws StatusError ALREADY_EXISTS */
+  create(token: JoinToken): Promise<void>;
+  /** Finds and removes a token in one step, so that two callers never both get it. */
+  take(token: string): Promise<JoinToken | undefined>;
+  /** Removes tokens that expired before the moment (Unix seconds); returns how many. */
+  prune(expiredBefore: number): Promise<number>;
+}
+
+/** An attested node. A banned node has an empty serial number. */
+export interface AttestedNode {
+  readonly spiffeId: string;
+  readonly attestationType: string;
+  /** Decimal, as the API shows it. */
+  readonly serialNumber: string;
+  /** Unix seconds. */
+  readonly notAfter: number;
+  /** The serial handed out by the last renewal and not used yet; empty when there is none. */
+  readonly newSerialNumber: string;
+  /** Unix seconds; 0 when there is no new serial. */
+  readonly newNotAfter: number;
+  readonly canReattest: boolean;
+  readonly agentVersion: string;
+  readonly selectors: readonly Selector[];
+}
+
+export interface NodeFilter {
+  readonly attestationType?: string;
+  readonly banned?: boolean;
+  readonly canReattest?: boolean;
+  /** Unix seconds. */
+  readonly expiresBefore?: number;
+  readonly selectors?: SelectorFilter;
+}
+
+export interface SelectorFilter {
+  readonly selectors: readonly Selector[];
+  readonly match: MatchBehavior;
+}
+
+export type NodeChange = Partial<
+  Pick<
+    AttestedNode,
+    "serialNumber" | "notAfter" | "newSerialNumber" | "newNotAfter" | "canReattest" | "agentVersion"
+  >
+>;
+
+export interface Nodes {
+  /** Stores node and selectors in one transaction, replacing what was known under the SPIFFE ID. */
+  put(node: AttestedNode): Promise<void>;
+  find(spiffeId: string): Promise<AttestedNode | undefined>;
+  /** Sorted by SPIFFE ID of storage order; stable across pages. */
+  list(filter: NodeFilter, page: Page): Promise<Listing<AttestedNode>>;
+  count(filter: NodeFilter): Promise<number>;
+  /** @throws StatusError NOT_FOUND */
+  update(spiffeId: string, change: NodeChange): Promise<AttestedNode>;
+  /**
+   * Removes the node, its selectors, and the alias entries that name it by the selector `spiffe_id:<its ID>`, in one
+   * transaction.
+   *
+   * @throws StatusError NOT_FOUND
+   */
+  delete(spiffeId: string): Promise<AttestedNode>;
+  /** Removes nodes expired before the moment (Unix seconds), never banned ones; returns their SPIFFE IDs. */
+  prune(expiredBefore: number, includeTofu: boolean, limit: number): Promise<readonly string[]>;
+}
+
+export interface EntryFilter {
+  readonly spiffeId?: string;
+  readonly parentId?: string;
+  readonly selectors?: SelectorFilter;
+  readonly federatesWith?: {
+    readonly trustDomains: readonly string[];
+    readonly match: MatchBehavior;
+  };
+  readonly hint?: string;
+  /** Only `true` filters, as in the reference. */
+  readonly downstream?: boolean;
+}
+
+/** What an update replaces; a key that is absent stays as it is. */
+export type EntryChange = Partial<Omit<RegistrationEntry, "id" | "createdAt" | "revisionNumber">>;
+
+export interface CreateEntryResult {
+  readonly entry: RegistrationEntry;
+  /** False when an entry with the same SPIFFE ID, parent ID and selector set was there; it is returned unchanged. */
+  readonly created: boolean;
+}
+
+export interface Entries {
+  /**
+   * Creates many entries in one transaction (one sync to disk); each succeeds or fails by itself, in order.
+   *
+   * @returns for each entry the result, or the StatusError that refused it (an unknown federated bundle, an ID in use)
+   */
+  create(entries: readonly RegistrationEntry[]): Promise<readonly (CreateEntryResult | Error)[]>;
+  find(id: string): Promise<RegistrationEntry | undefined>;
+  /** In storage order; stable across pages. */
+  list(filter: EntryFilter, page: Page): Promise<Listing<RegistrationEntry>>;
+  count(filter: EntryFilter): Promise<number>;
+  /** Increments the revision number. @throws StatusError NOT_FOUND, or INTERNAL for an unknown federated bundle */
+  update(id: string, change: EntryChange): Promise<RegistrationEntry>;
+  /** @throws StatusError NOT_FOUND */
+  delete(id: string): Promise<RegistrationEntry>;
+  /** Removes entries that expired before the moment (Unix seconds); returns them. */
+  prune(expiredBefore: number): Promise<readonly RegistrationEntry[]>;
+}
+
+/** What deleting a federated bundle does to entries that federate with it. */
+export type BundleDeleteMode = "restrict" | "delete" | "dissociate";
+
+export interface Bundles {
+  find(trustDomain: string): Promise<Bundle | undefined>;
+  /** By trust domain name. */
+  list(page: Page): Promise<Listing<Bundle>>;
+  count(): Promise<number>;
+  /** @throws StatusError ALREADY_EXISTS */
+  create(bundle: Bundle): Promise<void>;
+  /** Creates or replaces. */
+  set(bundle: Bundle): Promise<void>;
+  /**
+   * Adds what is missing and increments the sequence number if anything was; creates the bundle if there is none. Atomic.
+   *
+   * @returns the bundle as it is now
+   */
+  append(addition: Bundle): Promise<Bundle>;
+  /**
+   * Reads, changes and writes the bundle in one transaction.
+   *
+   * @param change returns the new bundle, or undefined to leave it; called with the stored bundle
+   * @throws StatusError NOT_FOUND
+   */
+  update(trustDomain: string, change: (bundle: Bundle) => Bundle | undefined): Promise<Bundle>;
+  /** @throws StatusError NOT_FOUND, or FAILED_PRECONDITION in restrict mode when entries federate with it */
+  delete(trustDomain: string, mode: BundleDeleteMode): Promise<void>;
+}
+
+/** The CA journal: which authority sits in which slot. One opaque record per server. */
+export interface CaJournals {
+  load(): Promise<Uint8Array | undefined>;
+  save(journal: Uint8Array): Promise<void>;
+}

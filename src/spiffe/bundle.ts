@@ -1,0 +1,40 @@
+import type { TrustDomain } from "./trust-domain.ts";
+
+/** A root certificate of a trust domain. */
+export interface X509Authority {
+  /** The certificate, DER. */
+  readonly certificate: Uint8Array;
+  /** A tainted authority still verifies, but what it signed is to be replaced. */
+  readonly tainted: boolean;
+}
+
+/** A key that verifies JWT-SVIDs of a trust domain. */
+export interface JwtAuthority {
+  readonly keyId: string;
+  /** SubjectPublicKeyInfo, DER. */
+  readonly publicKey: Uint8Array;
+  /** Unix seconds; 0 when unknown, as in a federated bundle. */
+  readonly expiresAt: number;
+  readonly tainted: boolean;
+}
+
+/** The trust bundle of one trust domain (SPIFFE Trust Domain and Bundle §3-4). */
+export interface Bundle {
+  readonly trustDomain: TrustDomain;
+  readonly x509Authorities: readonly X509Authority[];
+  readonly jwtAuthorities: readonly JwtAuthority[];
+  /** Seconds; 0 when the publisher gives none. */
+  readonly refreshHint: number;
+  readonly sequenceNumber: number;
+}
+
+/** A bundle without any authority, to be filled. */
+export function emptyBundle(trustDomain: TrustDomain): Bundle {
+  return {
+    trustDomain,
+    x509Authorities: [],
+    jwtAuthorities: [],
+    refreshHint: 0,
+    sequenceNumber: 0,
+  };
+}

@@ -1,0 +1,11 @@
+/** A text that is not a SPIFFE ID or trust domain. The text is public input, so it is quoted. */
+export class SpiffeIdError extends Error {
+  override readonly name: string = "SpiffeIdError";
+  /** What is wrong, without the value; the reference's clients show this part alone. */
+  readonly problem: string;
+
+  constructor(problem: string, value: string) {
+    super(`${problem}: ${JSON.stringify(value.slice(0, 300))}`);
+    this.problem = problem;
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * UpstreamAuthority: an authority above the server's own CA. It signs the server's intermediate and names the roots that
+ * belong into the trust bundle. Called by the CA Manager only.
+ */
+import type { X509Authority } from "#spiffe/bundle.ts";
+
+export interface MintX509CaResult {
+  /** The new intermediate first, then whatever lies between it and the root; DER. */
+  readonly caChain: readonly Uint8Array[];
+  /** The roots to trust; DER. */
+  readonly upstreamRoots: readonly X509Authority[];
+}
+
+export interface UpstreamAuthority {
+  readonly name: string;
+  /**
+   * @param csr the server's certificate request, DER, with the trust domain's SPIFFE ID as its URI SAN
+   * @param preferredTtlSeconds what the server would like; the authority may give less
+   * @throws StatusError
+   */
+  mintX509Ca(csr: Uint8Array, preferredTtlSeconds: number): Promise<MintX509CaResult>;
+}

@@ -1,0 +1,21 @@
+import type { KeyObject } from "node:crypto";
+
+/** The key types of the configuration (`ca_key_type`, `jwt_key_type`, `workload_x509_svid_key_type`). */
+export const KEY_TYPES = ["rsa-2048", "rsa-4096", "ec-p256", "ec-p384"] as const;
+export type KeyType = (typeof KEY_TYPES)[number];
+
+/**
+ * A private key as its users see it: what signs, not what the secret is. Adapters that keep the secret elsewhere
+ * (a TPM, a KMS) fit as well.
+ */
+export interface Signer {
+  readonly keyType: KeyType;
+  readonly publicKey: KeyObject;
+  /** SubjectPublicKeyInfo, DER. */
+  readonly publicKeySpki: Uint8Array;
+  /**
+   * Signs the bytes off the event loop's thread: ECDSA over P-256 with SHA-256 and P-384 with SHA-384 (result DER),
+   * RSA PKCS#1 v1.5 with SHA-256.
+   */
+  sign(data: Uint8Array): Promise<Uint8Array>;
+}
