@@ -1,6 +1,7 @@
 /**
- * DataStore: what the server must not forget, cut by noun. Every write that resolved has reached the disk. Adapters throw
- * StatusError with the code and message the API answers (NOT_FOUND, ALREADY_EXISTS, …); they hold no policy.
+ * DataStore: what the server must not forget, cut by noun. Every write that resolved has reached the disk, and every read
+ * that starts afterwards sees it. Adapters throw StatusError with the code and message the API answers (NOT_FOUND,
+ * ALREADY_EXISTS, …); they hold no policy.
  */
 import type { Bundle } from "#spiffe/bundle.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
@@ -12,8 +13,30 @@ export interface DataStore {
   readonly entries: Entries;
   readonly bundles: Bundles;
   readonly caJournals: CaJournals;
+  /**
+   * Calls the listener with every committed change, in the order of the commits and before the write resolves. Whatever is
+   * kept in memory is kept current by this, no matter who wrote.
+   *
+   * @returns ends the subscription
+   */
+  onChange(listener: (change: DataStoreChange) => void): () => void;
   /** Checkpoints and releases everything. Calls after it fail. */
   close(): Promise<void>;
+}
+
+/** What one write changed. */
+export interface DataStoreChange {
+  readonly entries: Changed<RegistrationEntry>;
+  readonly nodes: Changed<AttestedNode>;
+  /** Names of the trust domains whose bundle was stored or removed. */
+  readonly bundles: readonly string[];
+}
+
+export interface Changed<Item> {
+  /** Created or replaced: the records as they are now. */
+  readonly stored: readonly Item[];
+  /** Entry IDs, or SPIFFE IDs of nodes. */
+  readonly removed: readonly string[];
 }
 
 /** One page of a listing. */
@@ -87,22 +110,32 @@ export interface Nodes {
   /** Stores node and selectors in one transaction, replacing what was known under the SPIFFE ID. */
   put(node: AttestedNode): Promise<void>;
   find(spiffeId: string): Promise<AttestedNode | undefined>;
-  /** Sorted by SPIFFE ID of storage order; stable across pages. */
+  /**
+   * In storage order; stable across pages.
+   *
+   * @throws StatusError INVALID_ARGUMENT for a token that is none, or an empty set of selectors
+   */
   list(filter: NodeFilter, page: Page): Promise<Listing<AttestedNode>>;
   count(filter: NodeFilter): Promise<number>;
   /** @throws StatusError NOT_FOUND */
   update(spiffeId: string, change: NodeChange): Promise<AttestedNode>;
   /**
-   * Removes the node, its selectors, and the alias entries that name it by the selector `spiffe_id:<its ID>`, in one
-   * transaction.
+   * Removes the node and its selectors; for a node that joined by token also the entries that the token made: those with
+   * the node as parent and `spiffe_id:<its ID>` as their only selector. All in one transaction.
    *
    * @throws StatusError NOT_FOUND
    */
   delete(spiffeId: string): Promise<AttestedNode>;
-  /** Removes nodes expired before the moment (Unix seconds), never banned ones; returns their SPIFFE IDs. */
+  /**
+   * Deletes nodes expired before the moment (Unix seconds), never banned ones.
+   *
+   * @param includeTofu also those that cannot attest again
+   * @returns their SPIFFE IDs, at most `limit`
+   */
   prune(expiredBefore: number, includeTofu: boolean, limit: number): Promise<readonly string[]>;
 }
 
+/** Empty texts and an empty list of trust domains do not filter, as in the reference. */
 export interface EntryFilter {
   readonly spiffeId?: string;
   readonly parentId?: string;
@@ -133,7 +166,11 @@ export interface Entries {
    */
   create(entries: readonly RegistrationEntry[]): Promise<readonly (CreateEntryResult | Error)[]>;
   find(id: string): Promise<RegistrationEntry | undefined>;
-  /** In storage order; stable across pages. */
+  /**
+   * In storage order; stable across pages.
+   *
+   * @throws StatusError INVALID_ARGUMENT for a token that is none, or an empty set of selectors
+   */
   list(filter: EntryFilter, page: Page): Promise<Listing<RegistrationEntry>>;
   count(filter: EntryFilter): Promise<number>;
   /** Increments the revision number. @throws StatusError NOT_FOUND, or INTERNAL for an unknown federated bundle */
@@ -163,9 +200,10 @@ export interface Bundles {
    */
   append(addition: Bundle): Promise<Bundle>;
   /**
-   * Reads, changes and writes the bundle in one transaction.
+   * Reads, changes and writes the bundle as one step: nothing is written between the read and the write.
    *
-   * @param change returns the new bundle, or undefined to leave it; called with the stored bundle
+   * @param change returns the new bundle, or undefined to leave it; called with the stored bundle, again if another write
+   *   came first, so it must have no effect of its own
    * @throws StatusError NOT_FOUND
    */
   update(trustDomain: string, change: (bundle: Bundle) => Bundle | undefined): Promise<Bundle>;

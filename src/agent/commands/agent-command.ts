@@ -1,0 +1,82 @@
+/**
+ * What every command that uses the Workload API has in common: the socket flags, the time limit, and errors told without any word in
+ * front. The connection and the generated client are loaded only when a command first calls the agent.
+ */
+import { resolve } from "node:path";
+import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
+import { durationFlag, type Flag, type FlagSpecs, stringFlag } from "#cli/flags.ts";
+import type { Io } from "#cli/io.ts";
+import { failureText } from "#cli/rpc-error.ts";
+import { type SocketRules, socketPath } from "#cli/socket-path.ts";
+import type { AgentConnection } from "./connection.ts";
+
+const SOCKET: SocketRules = {
+  defaultPath: "/tmp/spire-agent/public/api.sock",
+  templateVariable: "SPIRE_AGENT_PUBLIC_SOCKET_TEMPLATE",
+  noTemplate:
+    " SPIRE_AGENT_PUBLIC_SOCKET_TEMPLATE environment variable must be defined when using the instance flag",
+};
+
+const DEFAULT_TIMEOUT_SECONDS = 5;
+
+export interface SocketFlags extends Record<string, Flag<unknown>> {
+  readonly socketPath: Flag<string>;
+  readonly instance: Flag<string>;
+}
+
+export const SOCKET_FLAGS: SocketFlags = {
+  socketPath: stringFlag("The socket of the agent's Workload API", SOCKET.defaultPath),
+  instance: stringFlag(
+    "Which agent of several on this machine: put in for %i in SPIRE_AGENT_PUBLIC_SOCKET_TEMPLATE",
+  ),
+};
+
+const TIMEOUT_FLAG: { readonly timeout: Flag<number> } = {
+  timeout: durationFlag("How long to wait for an answer", DEFAULT_TIMEOUT_SECONDS, "value"),
+};
+
+/** The absolute path of the agent's socket. @throws Error when -instance cannot be turned into a path */
+export function agentSocket(
+  flags: { readonly socketPath: string; readonly instance: string },
+  io: Io,
+): string {
+  return resolve(socketPath(SOCKET, flags, io.env));
+}
+
+export interface AgentInvocation<S extends FlagSpecs> extends Invocation<S> {
+  /** The connection to the agent, opened at the first call. */
+  agent(): Promise<AgentConnection>;
+}
+
+export function agentCommand<S extends FlagSpecs>(spec: {
+  readonly synopsis: string;
+  readonly flags: S;
+  /** Does the work; what it throws is printed as it is and ends the command with 1. */
+  run(invocation: AgentInvocation<S>): Promise<void>;
+}): Command {
+  return defineLeaf({
+    synopsis: spec.synopsis,
+    flags: { ...spec.flags, ...SOCKET_FLAGS, ...TIMEOUT_FLAG },
+    run: async (invocation) => {
+      const { io } = invocation;
+      const { timeout } = invocation.read(TIMEOUT_FLAG);
+      let connection: AgentConnection | undefined;
+      try {
+        const path = agentSocket(invocation.read(SOCKET_FLAGS), io);
+        const timeoutMs = timeout > 0 ? timeout * 1000 : undefined;
+        const agent = async (): Promise<AgentConnection> => {
+          const { connectAgent } = await import("./connection.ts");
+          connection ??= connectAgent(path, timeoutMs);
+          return connection;
+        };
+        await spec.run({ ...invocation, flags: invocation.read(spec.flags), agent });
+        return 0;
+      } catch (error) {
+        io.err(`${failureText(error)}\n`);
+        return 1;
+      } finally {
+        connection?.close();
+      }
+    },
+  });
+}

@@ -1,0 +1,42 @@
+/** The Workload API and the health of an agent, over its socket. Loaded when a command first needs the agent. */
+import { Metadata } from "@grpc/grpc-js";
+import { openServices, type Service, type StreamService } from "#cli/api-service.ts";
+import { HealthClient } from "#grpc/gen/grpc/health/v1/health.ts";
+import { SpiffeWorkloadAPIClient } from "#grpc/gen/spiffe/workload/workload.ts";
+
+export interface AgentConnection {
+  readonly health: Service<HealthClient>;
+  readonly workload: {
+    readonly call: Service<SpiffeWorkloadAPIClient>;
+    readonly stream: StreamService<SpiffeWorkloadAPIClient>;
+  };
+  close(): void;
+}
+
+/**
+ * Prepares the connection; nothing connects before the first call.
+ *
+ * @param timeoutMs how long an answer may take; undefined waits for ever
+ */
+export function connectAgent(path: string, timeoutMs: number | undefined): AgentConnection {
+  const metadata = new Metadata();
+  // SPIFFE Workload API §4.3: every request carries this, so that no browser or proxy can be talked into making one.
+  metadata.set("workload.spiffe.io", "true");
+  const services = openServices({
+    path,
+    shownPath: path,
+    metadata,
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+  });
+  return {
+    health: services.of(HealthClient).call,
+    workload: services.of(SpiffeWorkloadAPIClient),
+    close: () => services.close(),
+  };
+}
+
+/** The first answer of a stream, which is then ended. @throws Error when there is none */
+export async function firstAnswer<T>(answers: AsyncIterable<T>): Promise<T> {
+  for await (const answer of answers) return answer;
+  throw new Error("EOF");
+}

@@ -1,0 +1,34 @@
+import type { Command } from "#cli/command.ts";
+import { stringFlag, switchFlag } from "#cli/flags.ts";
+import { outputFlag, printMessages } from "#cli/printer.ts";
+import { systemClock } from "#clock/clock.ts";
+import { agentCommand } from "./agent-command.ts";
+
+export const fetchX509: Command = agentCommand({
+  synopsis: "Fetches the X509-SVIDs of the calling process",
+  flags: {
+    silent: switchFlag("Print nothing about the SVIDs"),
+    write: stringFlag(
+      "A directory to write SVIDs, keys and bundles to (optional; not with JSON output)",
+    ),
+    output: outputFlag(),
+  },
+  run: async ({ flags, io, agent }) => {
+    const { workload } = await agent();
+    const started = systemClock.monotonicMs();
+    const { firstAnswer } = await import("./connection.ts");
+    const response = await firstAnswer(workload.stream("fetchX509Svid", {}));
+    const seconds = (systemClock.monotonicMs() - started) / 1000;
+    if (flags.output === "json") {
+      printMessages(io, "json", [response], () => undefined);
+      return;
+    }
+    const { parseSvids, svidsText } = await import("./x509-svids.ts");
+    const svids = parseSvids(response, systemClock.nowSeconds());
+    if (!flags.silent) io.out(svidsText(svids, seconds, (id) => id));
+    if (flags.write !== "") {
+      const { writeSvids } = await import("./write-svids.ts");
+      await writeSvids(svids, flags.write, io);
+    }
+  },
+});

@@ -1,0 +1,47 @@
+import { type Command, defineLeaf } from "#cli/command.ts";
+import { switchFlag } from "#cli/flags.ts";
+import { goQuote } from "#cli/go-text.ts";
+import { failureText } from "#cli/rpc-error.ts";
+import { errorText } from "#spiffe/status-error.ts";
+import { agentSocket, SOCKET_FLAGS } from "./agent-command.ts";
+
+/** grpc.health.v1.HealthCheckResponse.ServingStatus, by number. */
+const STATUS_NAMES = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"] as const;
+
+export const healthcheck: Command = defineLeaf({
+  synopsis: "Asks a running agent whether it is healthy",
+  flags: {
+    ...SOCKET_FLAGS,
+    shallow: switchFlag("Accepted for the sake of scripts; the check is the same"),
+    verbose: switchFlag("Say more about what is done and what went wrong"),
+  },
+  run: async ({ flags, io }) => {
+    if (flags.verbose) io.out("Checking agent health...\n");
+    try {
+      const status = await checkHealth(agentSocket(flags, io), (problem) => {
+        if (flags.verbose) io.err(`Failed to check health: ${problem}\n`);
+      });
+      const name = STATUS_NAMES[status] ?? String(status);
+      if (name !== "SERVING") throw new Error(`agent returned status ${goQuote(name)}`);
+    } catch (error) {
+      io.err(`Agent is unhealthy: ${errorText(error)}\n`);
+      return 1;
+    }
+    io.out("Agent is healthy.\n");
+    return 0;
+  },
+});
+
+async function checkHealth(path: string, tell: (problem: string) => void): Promise<number> {
+  const { connectAgent } = await import("./connection.ts");
+  const connection = connectAgent(path, undefined);
+  try {
+    const { status } = await connection.health("check", { service: "" });
+    return status;
+  } catch (error) {
+    tell(failureText(error));
+    throw new Error("unable to determine health", { cause: error });
+  } finally {
+    connection.close();
+  }
+}

@@ -1,0 +1,128 @@
+import type { AgentConfig } from "#agent/config.ts";
+import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
+import { type Flag, intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
+import { pickGiven } from "#cli/given.ts";
+import { openLogFile } from "#cli/log-file.ts";
+import { errorText } from "#spiffe/status-error.ts";
+
+export interface RunFlags extends Record<string, Flag<unknown>> {
+  readonly config: Flag<string>;
+  readonly dataDir: Flag<string>;
+  readonly joinToken: Flag<string>;
+  readonly joinTokenFile: Flag<string>;
+  readonly logFile: Flag<string>;
+  readonly logFormat: Flag<string>;
+  readonly logLevel: Flag<string>;
+  readonly logSourceLocation: Flag<boolean>;
+  readonly serverAddress: Flag<string>;
+  readonly serverPort: Flag<number>;
+  readonly trustDomain: Flag<string>;
+  readonly trustBundle: Flag<string>;
+  readonly trustBundleUrl: Flag<string>;
+  readonly trustBundleFormat: Flag<string>;
+  readonly insecureBootstrap: Flag<boolean>;
+  readonly rebootstrapMode: Flag<string>;
+  readonly rebootstrapDelay: Flag<string>;
+  readonly allowUnauthenticatedVerifiers: Flag<boolean>;
+  readonly disableWorkloadAPI: Flag<boolean>;
+  readonly disableSDSAPI: Flag<boolean>;
+  readonly socketPath: Flag<string>;
+  readonly expandEnv: Flag<boolean>;
+}
+
+/** The flags of `run` and `validate`; each overrides the same key of the configuration file. */
+const RUN_FLAGS: RunFlags = {
+  config: stringFlag("The configuration file", "conf/agent/agent.conf"),
+  dataDir: stringFlag("The directory for all that the agent keeps"),
+  joinToken: stringFlag("The join token that the server's `token generate` printed"),
+  joinTokenFile: stringFlag("A file that holds the join token"),
+  logFile: stringFlag("A file to append the log to, instead of standard output"),
+  logFormat: stringFlag("How log lines are written: text or json"),
+  logLevel: stringFlag("What is logged: debug, info, warn or error"),
+  logSourceLocation: switchFlag(
+    "Accepted for the sake of scripts; log lines carry no source location",
+  ),
+  serverAddress: stringFlag(
+    "The IP address or DNS name of the server; may carry the port, host:port",
+  ),
+  serverPort: intFlag("The port of the server"),
+  trustDomain: stringFlag("The trust domain that the agent belongs to"),
+  trustBundle: stringFlag("A file with the server's trust bundle, for the first contact"),
+  trustBundleUrl: stringFlag(
+    "An https URL to get the server's trust bundle from, for the first contact",
+  ),
+  trustBundleFormat: stringFlag('What that bundle is, "pem" or "spiffe"'),
+  insecureBootstrap: switchFlag("Trust whatever server answers first; never for production"),
+  rebootstrapMode: stringFlag(
+    "When to start over from the first trust bundle: never, auto or always",
+  ),
+  rebootstrapDelay: stringFlag("How long the server must have been strange before starting over"),
+  allowUnauthenticatedVerifiers: switchFlag("Give bundles also to processes without an identity"),
+  disableWorkloadAPI: switchFlag("Do not serve the SPIFFE Workload API"),
+  disableSDSAPI: switchFlag("Do not serve Envoy's secret discovery service"),
+  socketPath: stringFlag("The socket of the Workload API"),
+  expandEnv: switchFlag("Replace $VARIABLES in the configuration file by the environment's values"),
+};
+
+export const run: Command = defineLeaf({
+  synopsis: "Runs the agent",
+  flags: RUN_FLAGS,
+  run: async (invocation) => {
+    const { io } = invocation;
+    try {
+      return await serve(await loadConfig(invocation), (text) => io.err(text));
+    } catch (error) {
+      io.err(`${errorText(error)}\n`);
+      return 1;
+    }
+  },
+});
+
+export const validate: Command = defineLeaf({
+  synopsis: "Checks a configuration file without starting anything",
+  flags: RUN_FLAGS,
+  run: async (invocation) => {
+    const { io } = invocation;
+    try {
+      await loadConfig(invocation);
+    } catch (error) {
+      io.err(`SPIRE agent configuration file is invalid: ${errorText(error)}\n`);
+      return 1;
+    }
+    io.out("SPIRE agent configuration file is valid.\n");
+    return 0;
+  },
+});
+
+async function loadConfig({ flags, given }: Invocation<RunFlags>): Promise<AgentConfig> {
+  const { loadAgentConfig } = await import("#agent/config.ts");
+  return loadAgentConfig(pickGiven(flags, given));
+}
+
+async function serve(config: AgentConfig, say: (text: string) => void): Promise<number> {
+  const [
+    { createLog, stdoutSink },
+    { systemClock },
+    { systemRandom },
+    { runDaemon },
+    { runAgent },
+  ] = await Promise.all([
+    import("#log/log.ts"),
+    import("#clock/clock.ts"),
+    import("#clock/random.ts"),
+    import("#notify/daemon.ts"),
+    import("#agent/agent.ts"),
+  ]);
+  const { file, level, format } = config.log;
+  const logFile = file === undefined ? undefined : openLogFile(file);
+  const log = createLog({ level, format }, () => systemClock.nowMs(), logFile ?? stdoutSink);
+  for (const warning of config.warnings) log.warn(warning);
+  return runDaemon({
+    name: "Agent",
+    log,
+    start: () => runAgent(config, { log, clock: systemClock, random: systemRandom }),
+    statusLine: `Agent of trust domain ${config.trustDomain.name}, server ${config.serverAddress}:${config.serverPort}`,
+    reopenLog: () => logFile?.reopen(),
+    say,
+  });
+}

@@ -1,0 +1,19 @@
+import { defineGroup, type Group } from "#cli/command.ts";
+import { fetchJwt } from "./fetch-jwt.ts";
+import { fetchX509 } from "./fetch-x509.ts";
+import { healthcheck } from "./healthcheck.ts";
+import { run, validate } from "./run.ts";
+import { validateJwt } from "./validate-jwt.ts";
+import { watch } from "./watch.ts";
+
+/** All commands of spire-agent. */
+export const agentCommands: Group = defineGroup({
+  api: defineGroup({
+    fetch: defineGroup({ jwt: fetchJwt, x509: fetchX509 }, fetchX509),
+    validate: defineGroup({ jwt: validateJwt }),
+    watch,
+  }),
+  healthcheck,
+  run,
+  validate,
+});

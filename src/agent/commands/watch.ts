@@ -1,0 +1,55 @@
+import { type Command, defineLeaf } from "#cli/command.ts";
+import type { Io } from "#cli/io.ts";
+import { failureText } from "#cli/rpc-error.ts";
+import { systemClock } from "#clock/clock.ts";
+import type { X509SVIDResponse } from "#grpc/gen/spiffe/workload/workload.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { agentSocket, SOCKET_FLAGS } from "./agent-command.ts";
+import type { AgentConnection } from "./connection.ts";
+
+const FIRST_WAIT_MS = 1000;
+const LONGEST_WAIT_MS = 30_000;
+
+export const watch: Command = defineLeaf({
+  synopsis: "Prints the X509-SVIDs of the calling process whenever they change, until it is ended",
+  flags: SOCKET_FLAGS,
+  run: async ({ flags, io }) => {
+    const { connectAgent } = await import("./connection.ts");
+    try {
+      return await watchForEver(connectAgent(agentSocket(flags, io), undefined), io);
+    } catch (error) {
+      io.err(`${failureText(error)}\n`);
+      return 1;
+    }
+  },
+});
+
+/** Asks again, each time a second later, whenever the stream ends; only a request that can never succeed ends the watch. */
+async function watchForEver({ workload }: AgentConnection, io: Io): Promise<never> {
+  let last = systemClock.monotonicMs();
+  let waitMs = 0;
+  for (;;) {
+    try {
+      for await (const response of workload.stream("fetchX509Svid", {})) {
+        const now = systemClock.monotonicMs();
+        await print(response, (now - last) / 1000, io);
+        last = now;
+        waitMs = 0;
+      }
+    } catch (error) {
+      if (error instanceof StatusError && error.code === StatusCode.INVALID_ARGUMENT) throw error;
+      io.err(`${failureText(error)}\n`);
+    }
+    waitMs = Math.min(waitMs + FIRST_WAIT_MS, LONGEST_WAIT_MS);
+    await systemClock.sleep(waitMs);
+  }
+}
+
+async function print(response: X509SVIDResponse, afterSeconds: number, io: Io): Promise<void> {
+  const { parseSvids, svidsText } = await import("./x509-svids.ts");
+  const svids = parseSvids(response, systemClock.nowSeconds()).map((svid) => ({
+    ...svid,
+    hint: "",
+  }));
+  io.out(svidsText(svids, afterSeconds, (id) => id.replace("spiffe://", "")));
+}

@@ -1,0 +1,190 @@
+/**
+ * Command-line flags with the rules of Go's flag package, which the reference's scripts rely on: `-f v`, `-f=v`, `--f v`;
+ * a switch takes a value only after `=`; parsing ends at the first word that is no flag, or at `--`.
+ */
+
+import { formatDuration, parseDuration } from "#config/duration.ts";
+import { errorText } from "#spiffe/status-error.ts";
+import { goQuote, parseGoBool, parseGoInt } from "./go-text.ts";
+
+/** One flag: how it reads its value and how the help shows it. */
+export interface Flag<T> {
+  /** The type word in the help; empty for a switch, which needs no value. */
+  readonly valueName: string;
+  readonly help: string;
+  readonly initial: T;
+  /** The default as the help shows it; absent when it is a zero value. */
+  readonly defaultText?: string;
+  /** Other names that set the same value; not shown in the help. */
+  readonly aliases?: readonly string[];
+  /** Reads one occurrence; `before` holds what earlier ones gave, undefined at the first. @throws Error */
+  read(text: string, before: T | undefined): T;
+}
+
+export type FlagSpecs = Readonly<Record<string, Flag<unknown>>>;
+export type FlagValues<S extends FlagSpecs> = {
+  readonly [K in keyof S]: S[K] extends Flag<infer T> ? T : never;
+};
+
+export interface ParsedFlags {
+  /** The values of some of the flags that were parsed, by their specs. */
+  read<S extends FlagSpecs>(specs: S): FlagValues<S>;
+  /** The flags that were on the command line, whatever their value. */
+  readonly given: ReadonlySet<string>;
+}
+
+export function stringFlag(
+  help: string,
+  initial = "",
+  aliases: readonly string[] = [],
+): Flag<string> {
+  return {
+    valueName: "string",
+    help,
+    initial,
+    aliases,
+    ...(initial === "" ? {} : { defaultText: goQuote(initial) }),
+    read: (text) => text,
+  };
+}
+
+export function switchFlag(help: string): Flag<boolean> {
+  return { valueName: "", help, initial: false, read: parseGoBool };
+}
+
+/** A switch that is on whenever it is named, even as `-f=false`: so are these flags in the reference. */
+export function presenceFlag(help: string): Flag<boolean> {
+  return { valueName: "", help, initial: false, read: () => true };
+}
+
+export function intFlag(help: string, initial = 0, aliases: readonly string[] = []): Flag<number> {
+  return {
+    valueName: "int",
+    help,
+    initial,
+    aliases,
+    ...(initial === 0 ? {} : { defaultText: String(initial) }),
+    read: (text) => Number(parseGoInt(text)),
+  };
+}
+
+/** Seconds, written as a Go duration such as `1h30m`. */
+export function durationFlag(
+  help: string,
+  initialSeconds = 0,
+  valueName = "duration",
+): Flag<number> {
+  return {
+    valueName,
+    help,
+    initial: initialSeconds,
+    ...(initialSeconds === 0 ? {} : { defaultText: formatDuration(initialSeconds) }),
+    read: (text) => readDuration(text, valueName),
+  };
+}
+
+function readDuration(text: string, valueName: string): number {
+  try {
+    return parseDuration(text);
+  } catch (error) {
+    // The standard flag hides why; one of the type "value" passes the reason on.
+    throw valueName === "duration" ? new Error("parse error", { cause: error }) : error;
+  }
+}
+
+/** May be given several times. */
+export function repeatedFlag(help: string): Flag<readonly string[]> {
+  return {
+    valueName: "value",
+    help,
+    initial: [],
+    read: (text, before) => [...(before ?? []), text],
+  };
+}
+
+/** A comma-separated list; the last occurrence counts. */
+export function commaListFlag(help: string): Flag<readonly string[]> {
+  return { valueName: "value", help, initial: [], read: (text) => text.split(",") };
+}
+
+/** `true` and `false` filter; any other word stands for both and is undefined. */
+export function eitherFlag(help: string): Flag<boolean | undefined> {
+  return {
+    valueName: "value",
+    help,
+    initial: undefined,
+    read: (text) => (text === "true" ? true : text === "false" ? false : undefined),
+  };
+}
+
+/** What is wrong with the flags; the usage follows it on standard error. */
+export class FlagError extends Error {
+  override readonly name: string = "FlagError";
+}
+
+/** @throws FlagError in the words of Go's flag package */
+export function parseFlags(specs: FlagSpecs, words: readonly string[]): ParsedFlags {
+  const values: Record<string, unknown> = {};
+  for (const [name, flag] of Object.entries(specs)) values[name] = flag.initial;
+  const given = new Set<string>();
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at] ?? "";
+    if (word.length < 2 || !word.startsWith("-") || word === "--") break;
+    const { name, value } = splitFlag(word);
+    const [key, flag] = findFlag(specs, name);
+    let text = value;
+    if (text === undefined && flag.valueName !== "") {
+      at++;
+      text = words[at];
+      if (text === undefined) throw new FlagError(`flag needs an argument: -${name}`);
+    }
+    values[key] = readValue(flag, name, text, given.has(key) ? values[key] : undefined);
+    given.add(key);
+  }
+  return { read: <S extends FlagSpecs>() => values as FlagValues<S>, given };
+}
+
+function splitFlag(word: string): { name: string; value: string | undefined } {
+  const body = word.slice(word.startsWith("--") ? 2 : 1);
+  if (body === "" || body.startsWith("-") || body.startsWith("=")) {
+    throw new FlagError(`bad flag syntax: ${word}`);
+  }
+  const equals = body.indexOf("=");
+  return equals === -1
+    ? { name: body, value: undefined }
+    : { name: body.slice(0, equals), value: body.slice(equals + 1) };
+}
+
+function findFlag(specs: FlagSpecs, name: string): [string, Flag<unknown>] {
+  const found = Object.entries(specs).find(
+    ([key, flag]) => key === name || flag.aliases?.includes(name) === true,
+  );
+  if (found === undefined) throw new FlagError(`flag provided but not defined: -${name}`);
+  return found;
+}
+
+function readValue(
+  flag: Flag<unknown>,
+  name: string,
+  text: string | undefined,
+  before: unknown,
+): unknown {
+  try {
+    return flag.read(text ?? "true", before);
+  } catch (error) {
+    const kind = flag.valueName === "" ? "boolean value" : "value";
+    const label = flag.valueName === "" ? `-${name}` : `flag -${name}`;
+    throw new FlagError(`invalid ${kind} ${goQuote(text ?? "")} for ${label}: ${errorText(error)}`);
+  }
+}
+
+/** The help of a command: its flags in alphabetical order, each with its type, meaning and default. */
+export function usageText(command: string, specs: FlagSpecs): string {
+  const lines = [`Usage of ${command}:`];
+  for (const [name, flag] of Object.entries(specs).sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const type = flag.valueName === "" ? "" : ` ${flag.valueName}`;
+    const initial = flag.defaultText === undefined ? "" : ` (default ${flag.defaultText})`;
+    lines.push(`  -${name}${type}`, `    \t${flag.help}${initial}`);
+  }
+  return `${lines.join("\n")}\n`;
+}

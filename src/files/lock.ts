@@ -1,0 +1,46 @@
+/**
+ * A lock file against a second process on the same data. The kernel holds it (flock), so it ends with its holder however that ends.
+ */
+import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
+import { openLibc } from "#ffi/libc.ts";
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+export interface FileLock {
+  /** Lets go before the process ends. */
+  release(): void;
+}
+
+/** Another process holds the lock; the message names the file and, where known, the holder. */
+export class LockedError extends Error {
+  override readonly name: string = "LockedError";
+}
+
+let flock: ((fd: number, operation: number) => number) | undefined;
+
+/**
+ * Takes the lock at once or not at all. The file stays behind; only the lock on it counts.
+ *
+ * @param path the lock file, created with mode 0600 if missing
+ * @throws LockedError when another process holds it
+ */
+export function lockFile(path: string): FileLock {
+  flock ??= loadFlock();
+  const fd = openSync(path, "a+", 0o600);
+  if (flock(fd, LOCK_EX | LOCK_NB) !== 0) {
+    const holder = readFileSync(path, "latin1").trim();
+    closeSync(fd);
+    const who = /^\d+$/.test(holder) ? `process ${holder}` : "another process";
+    throw new LockedError(
+      `${path} is locked by ${who}; stop that one first, or use another data directory`,
+    );
+  }
+  ftruncateSync(fd, 0);
+  writeSync(fd, `${process.pid}\n`);
+  return { release: () => closeSync(fd) };
+}
+
+function loadFlock(): (fd: number, operation: number) => number {
+  return openLibc({ flock: { args: ["i32", "i32"], returns: "i32" } }).flock;
+}

@@ -1,0 +1,119 @@
+/**
+ * The life of a daemon's process: signals, the service manager, the last log line and the exit code. Called by the `run` commands
+ * of both executables with the part that serves; knows nothing of what it serves.
+ */
+import type { Log } from "#log/log.ts";
+import { serviceManager } from "./systemd.ts";
+
+/** A started server or agent. */
+interface Running {
+  /** Resolves once it has stopped, rejects when it crashed. */
+  readonly stopped: Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface Daemon {
+  /** Server or Agent, for log lines. */
+  readonly name: string;
+  readonly log: Log;
+  /** @throws Error with a message for the operator */
+  start(): Promise<Running>;
+  /** What `systemctl status` shows while it serves. */
+  readonly statusLine: string;
+  /** Opens the log file anew (SIGUSR2, for log rotation). */
+  reopenLog(): void;
+  /** Prints a line to the operator, whatever the log goes to. */
+  say(text: string): void;
+}
+
+/** sysexits.h EX_SOFTWARE: a mistake in the program itself. */
+const EXIT_SOFTWARE = 70;
+
+/** The group may not write and others may do nothing to the files that SPIRE's processes make. */
+const LEAST_UMASK = 0o027;
+
+/** Runs the daemon until it stops. @returns the exit code */
+export async function runDaemon(daemon: Daemon): Promise<number> {
+  tightenUmask(daemon.log);
+  const stopAsked = handleSignals(daemon);
+  handleMistakes(daemon.log);
+  const systemd = serviceManager(process.env["NOTIFY_SOCKET"], daemon.log);
+  let running: Running;
+  try {
+    running = await daemon.start();
+  } catch (error) {
+    daemon.log.error(`${daemon.name} crashed`, { error });
+    daemon.say(`${error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  }
+  const ready = systemd.ready(daemon.statusLine);
+  const stop = async (): Promise<void> => {
+    await stopAsked;
+    await ready;
+    await systemd.status("Stopping");
+    await running.stop();
+  };
+  try {
+    await Promise.race([running.stopped, stop()]);
+    await running.stopped;
+  } catch (error) {
+    daemon.log.error(`${daemon.name} crashed`, { error });
+    return 1;
+  }
+  daemon.log.info(`${daemon.name} stopped gracefully`);
+  return 0;
+}
+
+/** Resolves at the first SIGTERM or SIGINT; the second one ends the process at once. */
+function handleSignals(daemon: Daemon): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let asked = false;
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      if (asked) {
+        daemon.log.warn("Asked again to stop; ending at once", { signal });
+        process.exit(1);
+      }
+      asked = true;
+      daemon.log.info("Asked to stop", { signal });
+      resolve();
+    });
+  }
+  // A hang-up, or a signal that the reference gives a meaning we have no use for, must not end the daemon.
+  for (const signal of ["SIGHUP", "SIGUSR1"] as const) {
+    process.on(signal, () => daemon.log.debug("Signal ignored", { signal }));
+  }
+  process.on("SIGUSR2", () => {
+    try {
+      daemon.reopenLog();
+      daemon.log.info("Log file opened anew");
+    } catch (error) {
+      daemon.log.error("Unable to open the log file anew", { error });
+    }
+  });
+  return promise;
+}
+
+/** An error nobody waits for means a broken invariant: better restarted by the service manager than half working. */
+function handleMistakes(log: Log): void {
+  const end = (error: unknown): never => {
+    const stack = error instanceof Error ? error.stack : undefined;
+    log.error("Unexpected error; ending", { error, stack });
+    process.exit(EXIT_SOFTWARE);
+  };
+  process.on("unhandledRejection", end);
+  process.on("uncaughtException", end);
+}
+
+function tightenUmask(log: Log): void {
+  const before = process.umask(LEAST_UMASK);
+  const after = before | LEAST_UMASK;
+  if (after !== before) {
+    log.warn(`Current umask ${octal(before)} is too permissive; setting umask ${octal(after)}`);
+  }
+  process.umask(after);
+}
+
+function octal(mode: number): string {
+  return mode.toString(8).padStart(4, "0");
+}

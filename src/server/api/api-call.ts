@@ -1,0 +1,100 @@
+import type { CallContext } from "#grpc/bind.ts";
+import type { Status } from "#grpc/gen/spire/api/types/status.ts";
+import type { Log, LogFields } from "#log/log.ts";
+import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
+import type { SpiffeId } from "#spiffe/spiffe-id.ts";
+import type { StatusCode } from "#spiffe/status-error.ts";
+import type { AuditTrail } from "./audit-trail.ts";
+import type { CallerIdentity } from "./caller-identity.ts";
+import { asStatusError, codeOf, failure, okStatus, statusOf } from "./failure.ts";
+import type { RateLimit } from "./rate-limit.ts";
+
+/** What the guard found out about a call; the handlers go by it. */
+export interface ApiCall {
+  readonly identity: CallerIdentity;
+  readonly audit: AuditTrail;
+  /** Carries the method, the caller and an ID of the request. */
+  readonly log: Log;
+  /** The entries that make the caller a downstream server; empty when it was let in as something else. */
+  readonly downstreamEntries: readonly RegistrationEntry[];
+}
+
+const KEY = Symbol("api-call");
+
+/** Attaches what the guard found out to the call. */
+export function attachApiCall(context: CallContext, call: ApiCall): void {
+  context.values.set(KEY, call);
+}
+
+/** What the guard found out. @throws Error when no guard ran: such a call must not be served */
+export function apiCall(context: CallContext): ApiCall {
+  const call = context.values.get(KEY);
+  if (call === undefined) throw new Error(`no guard ran for ${context.method}`);
+  return call as ApiCall;
+}
+
+/** The SPIFFE ID of the caller, for methods that only agents or downstream servers call. */
+export function callerId(call: ApiCall): SpiffeId {
+  if (call.identity.kind !== "spiffe") throw new Error("caller ID missing from request context");
+  return call.identity.id;
+}
+
+/**
+ * Waits until the rate limit lets the caller on. Local callers have no limit.
+ *
+ * @param limit undefined when it is switched off
+ * @param refusal what the caller reads when it is turned away
+ * @throws StatusError
+ */
+export async function waitForTurn(
+  limit: RateLimit | undefined,
+  context: CallContext,
+  count: number,
+  refusal: string,
+): Promise<void> {
+  const { identity } = apiCall(context);
+  if (limit === undefined || identity.kind === "local") return;
+  try {
+    await limit.take(identity.address, count, context.signal);
+  } catch (error) {
+    throw failure(codeOf(error), refusal, error);
+  }
+}
+
+/**
+ * Runs the part of an RPC that may fail for reasons of its own, and puts the RPC's words before the error.
+ *
+ * @param code what the caller gets whatever the cause was; by default the cause's own code
+ */
+export async function attempt<T>(
+  message: string,
+  run: () => Promise<T>,
+  code?: StatusCode,
+): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    throw failure(code ?? codeOf(error), message, error);
+  }
+}
+
+/**
+ * Runs one item of a batch: an error becomes the status of that item and leaves the others alone.
+ *
+ * @param failed the result of an item that failed
+ * @param describe the fields of the item's line in the audit log
+ */
+export async function batchItem<Result extends { readonly status: Status | undefined }>(
+  call: ApiCall,
+  run: () => Promise<Result>,
+  failed: (status: Status) => Result,
+  describe: (result: Result) => LogFields,
+): Promise<Result> {
+  const result = await run().catch((thrown: unknown) => {
+    const error = asStatusError(thrown);
+    call.log.error(error.message, { error: error.cause });
+    return failed(statusOf(error));
+  });
+  call.audit.item(result.status ?? okStatus(), describe(result));
+  return result;
+}

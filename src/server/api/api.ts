@@ -1,0 +1,86 @@
+/**
+ * The server's API: every service, bound behind the one guard. The services are the same on both endpoints; who may call
+ * what is the guard's business.
+ */
+import type { NodeAttestorServer } from "#attestors/attestor.ts";
+import type { Clock } from "#clock/clock.ts";
+import type { Random } from "#clock/random.ts";
+import type { BoundService } from "#grpc/bind.ts";
+import { createHealthService } from "#grpc/health.ts";
+import type { Log } from "#log/log.ts";
+import type { CaManager } from "#server/ca/ca-manager.ts";
+import type { DataStore } from "#server/datastore/datastore.ts";
+import type { SpiffeId } from "#spiffe/spiffe-id.ts";
+import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { createAgentService } from "./agent.ts";
+import { checkAgentStanding } from "./agent-standing.ts";
+import { createBundleService } from "./bundle.ts";
+import { CallerIdentities } from "./caller-identity.ts";
+import { createEntryService } from "./entry.ts";
+import type { AuthorizedEntriesSource } from "./entry-sync.ts";
+import { Exclusive } from "./exclusive.ts";
+import { createGuard, type Guard } from "./guard.ts";
+import { createRateLimits } from "./rate-limit.ts";
+import { createSvidService } from "./svid.ts";
+import { TrustRoots } from "./trust-roots.ts";
+
+export interface ApiParts {
+  readonly trustDomain: TrustDomain;
+  readonly adminIds: readonly SpiffeId[];
+  readonly auditLogEnabled: boolean;
+  readonly jwtSvidsDisabled: boolean;
+  readonly agentIdAsSelector: boolean;
+  readonly rateLimit: { readonly attestation: boolean; readonly signing: boolean };
+  readonly store: DataStore;
+  readonly authorized: AuthorizedEntriesSource;
+  readonly attestors: ReadonlyMap<string, NodeAttestorServer>;
+  readonly ca: CaManager;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** Binds all services. */
+export function createApi(parts: ApiParts): readonly BoundService[] {
+  const { store, log } = parts;
+  const agentLocks = new Exclusive();
+  const shared = {
+    ...parts,
+    agentLocks,
+    nodes: store.nodes,
+    entries: store.entries,
+    bundles: store.bundles,
+    joinTokens: store.joinTokens,
+    limits: createRateLimits(parts.rateLimit, parts.clock),
+  };
+  const options = { guard: guardOf(parts, agentLocks), log };
+  return [
+    createAgentService(shared, options),
+    createBundleService(shared, options),
+    createEntryService(shared, options),
+    createSvidService(shared, options),
+    createHealthService({ check: () => hasBundle(parts) }, options),
+  ];
+}
+
+function guardOf(parts: ApiParts, agentLocks: Exclusive): Guard {
+  const { store, trustDomain, adminIds, clock, random, log, auditLogEnabled } = parts;
+  const trustRoots = new TrustRoots(store);
+  return createGuard({
+    identities: new CallerIdentities({ trustDomain, adminIds, trustRoots, clock }),
+    entriesOf: async (id) => {
+      const all = { size: 0, token: "" };
+      return (await store.entries.list({ spiffeId: id.toString() }, all)).items;
+    },
+    checkAgent: (id, certificate) =>
+      checkAgentStanding({ nodes: store.nodes, agentLocks }, id, certificate),
+    auditLogEnabled,
+    random,
+    log,
+  });
+}
+
+/** A server without a trust bundle has nothing to offer anybody. */
+async function hasBundle({ store, trustDomain }: ApiParts): Promise<boolean> {
+  return (await store.bundles.find(trustDomain.name)) !== undefined;
+}

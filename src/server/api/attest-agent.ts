@@ -1,0 +1,178 @@
+import type { NodeAttestation, NodeAttestorServer } from "#attestors/attestor.ts";
+import type { CallContext } from "#grpc/bind.ts";
+import type {
+  AttestAgentRequest,
+  AttestAgentRequest_Params,
+  AttestAgentResponse,
+} from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
+import type { CaManager, X509Svid } from "#server/ca/ca-manager.ts";
+import type { Nodes } from "#server/datastore/datastore.ts";
+import { isAgentId } from "#spiffe/reserved-id.ts";
+import { SpiffeId } from "#spiffe/spiffe-id.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import type { Csr } from "#x509/csr.ts";
+import { apiCall, attempt, waitForTurn } from "./api-call.ts";
+import { isBanned } from "./convert-agent.ts";
+import { normalizedSelectors } from "./convert-selector.ts";
+import { x509SvidMessage } from "./convert-svid.ts";
+import { checkedCsr } from "./csr.ts";
+import type { Exclusive } from "./exclusive.ts";
+import { failure, invalidArgument } from "./failure.ts";
+import type { RateLimits } from "./rate-limit.ts";
+
+export interface AttestAgentParts {
+  readonly trustDomain: TrustDomain;
+  readonly nodes: Nodes;
+  /** Keyed by agent ID; whoever bans, deletes, attests or promotes an agent holds its lock. */
+  readonly agentLocks: Exclusive;
+  /** By attestation type. */
+  readonly attestors: ReadonlyMap<string, NodeAttestorServer>;
+  readonly ca: CaManager;
+  readonly limits: RateLimits;
+  /** Adds `spiffe_id:<agent ID>` to the selectors of every agent. */
+  readonly agentIdAsSelector: boolean;
+}
+
+type Send = (response: AttestAgentResponse) => Promise<void>;
+
+/**
+ * Attests an agent and hands it its SVID. Whatever can be wrong with the request itself is looked at before the attestor
+ * runs: an attestation may use up what it is shown, a join token for one.
+ */
+export async function attestAgent(
+  parts: AttestAgentParts,
+  requests: AsyncIterable<AttestAgentRequest>,
+  context: CallContext,
+  send: Send,
+): Promise<void> {
+  const { audit, log } = apiCall(context);
+  const refusal = "rejecting request due to attest agent rate limiting";
+  await waitForTurn(parts.limits.attestation, context, 1, refusal);
+  const stream = requests[Symbol.asyncIterator]();
+  const { type, payload, csrDer } = await receiveParams(stream);
+  audit.add({ node_attestor_type: type });
+  const attestor = attestorNamed(parts, type);
+  const csr = await checkedCsr(csrDer, {
+    malformed: "failed to parse CSR",
+    badSignature: "invalid CSR signature",
+  });
+  const attestation = await attestor.attest(payload, (challenge) =>
+    exchangeChallenge(stream, send, challenge),
+  );
+  const agentId = checkedAgentId(parts, attestation);
+  audit.add({ agent_id: agentId.toString() });
+  const svid = await parts.agentLocks.run(agentId.toString(), () =>
+    issueAndStore(parts, type, agentId, attestation, csr),
+  );
+  log.info("Agent attestation request completed", {
+    agent_id: agentId.toString(),
+    node_attestor_type: type,
+  });
+  await send({
+    step: {
+      $case: "result",
+      value: { svid: x509SvidMessage(svid), reattestable: attestation.canReattest },
+    },
+  });
+}
+
+async function receiveParams(
+  stream: AsyncIterator<AttestAgentRequest>,
+): Promise<{ type: string; payload: Uint8Array; csrDer: Uint8Array }> {
+  const { value: request, done } = await stream.next();
+  if (done) throw invalidArgument("failed to receive request from stream: EOF");
+  const params = request.step?.$case === "params" ? request.step.value : undefined;
+  const problem = paramsProblem(params);
+  if (problem !== undefined) throw invalidArgument(`malformed param: ${problem}`);
+  return {
+    type: params?.data?.type ?? "",
+    payload: params?.data?.payload ?? new Uint8Array(),
+    csrDer: params?.params?.csr ?? new Uint8Array(),
+  };
+}
+
+function paramsProblem(params: AttestAgentRequest_Params | undefined): string | undefined {
+  if (params === undefined) return "missing params";
+  if (params.data === undefined) return "missing attestation data";
+  if (params.params === undefined) return "missing X509-SVID parameters";
+  if (params.params.csr.length === 0) return "missing CSR";
+  if (params.data.type === "") return "missing attestation data type";
+  if (params.data.payload.length === 0) return "missing attestation data payload";
+  return undefined;
+}
+
+function attestorNamed({ attestors }: AttestAgentParts, type: string): NodeAttestorServer {
+  const attestor = attestors.get(type);
+  if (attestor !== undefined) return attestor;
+  throw new StatusError(
+    StatusCode.FAILED_PRECONDITION,
+    `error getting node attestor: could not find node attestor type ${JSON.stringify(type)}`,
+  );
+}
+
+async function exchangeChallenge(
+  stream: AsyncIterator<AttestAgentRequest>,
+  send: Send,
+  challenge: Uint8Array,
+): Promise<Uint8Array> {
+  await send({ step: { $case: "challenge", value: challenge } });
+  const { value: request, done } = await stream.next();
+  if (done) {
+    throw new StatusError(StatusCode.INTERNAL, "failed to receive challenge from agent: EOF");
+  }
+  return request.step?.$case === "challengeResponse" ? request.step.value : new Uint8Array();
+}
+
+/** An attestor that names anything but an agent of this trust domain is broken, and gets nobody in. */
+function checkedAgentId({ trustDomain }: AttestAgentParts, { agentId }: NodeAttestation): SpiffeId {
+  let id: SpiffeId;
+  try {
+    id = SpiffeId.parse(agentId);
+  } catch (error) {
+    throw failure(StatusCode.INTERNAL, "invalid agent ID", error);
+  }
+  if (!id.memberOf(trustDomain) || !isAgentId(id)) {
+    throw new StatusError(
+      StatusCode.INTERNAL,
+      `invalid agent ID: "${id}" is not an agent in trust domain "${trustDomain}"`,
+    );
+  }
+  return id;
+}
+
+/** Runs under the agent's lock, so that a ban that comes meanwhile is not overwritten. */
+async function issueAndStore(
+  parts: AttestAgentParts,
+  attestationType: string,
+  id: SpiffeId,
+  attestation: NodeAttestation,
+  csr: Csr,
+): Promise<X509Svid> {
+  const spiffeId = id.toString();
+  const known = await attempt("failed to fetch agent", () => parts.nodes.find(spiffeId));
+  if (known !== undefined && isBanned(known)) {
+    throw new StatusError(StatusCode.PERMISSION_DENIED, "failed to attest: agent is banned");
+  }
+  const svid = await attempt("failed to sign X509 SVID", () =>
+    parts.ca.agentSvid({ id, publicKeySpki: csr.publicKeySpki, publicKey: csr.publicKey }),
+  );
+  const ownSelector = { type: "spiffe_id", value: spiffeId };
+  await attempt("failed to create attested agent", () =>
+    parts.nodes.put({
+      spiffeId,
+      attestationType,
+      serialNumber: svid.serialNumber,
+      notAfter: svid.expiresAt,
+      newSerialNumber: "",
+      newNotAfter: 0,
+      canReattest: attestation.canReattest,
+      agentVersion: known?.agentVersion ?? "",
+      selectors: normalizedSelectors([
+        ...attestation.selectors,
+        ...(parts.agentIdAsSelector ? [ownSelector] : []),
+      ]),
+    }),
+  );
+  return svid;
+}

@@ -1,0 +1,80 @@
+/**
+ * The audit log: a line for each call, or for each item of a batch, with the field names of the reference. It is written
+ * to the ordinary log, and only when `audit_log_enabled` is set.
+ */
+import { readlink } from "node:fs/promises";
+import type { Status } from "#grpc/gen/spire/api/types/status.ts";
+import type { Log, LogFields } from "#log/log.ts";
+import { StatusCode, type StatusError } from "#spiffe/status-error.ts";
+import type { CallerIdentity } from "./caller-identity.ts";
+
+const MESSAGE = "API accessed";
+
+const CODE_NAMES: ReadonlyMap<number, string> = new Map(
+  Object.entries(StatusCode).map(([name, code]) => [code, camelCaseCode(name)]),
+);
+
+/** What is written down about one call. */
+export class AuditTrail {
+  readonly #log: Log | undefined;
+  #fields: LogFields = {};
+  #itemised = false;
+
+  /** @param log undefined when nothing is to be written */
+  constructor(log: Log | undefined) {
+    this.#log = log;
+  }
+
+  /** Adds what is known about the request. A secret never goes here; a CSR or key goes as its fingerprint. */
+  add(fields: LogFields): void {
+    if (this.#log !== undefined) this.#fields = { ...this.#fields, ...fields };
+  }
+
+  /** Writes the line of one item of a batch; the call gets no line of its own then, unless it fails as a whole. */
+  item(status: Status, fields: LogFields): void {
+    this.#itemised = true;
+    const { code, message } = status;
+    this.#log?.info(MESSAGE, { ...fields, ...outcome(code, message) });
+  }
+
+  succeeded(): void {
+    if (this.#itemised) return;
+    this.#log?.info(MESSAGE, { ...this.#fields, ...outcome(StatusCode.OK, "") });
+  }
+
+  failed(error: StatusError): void {
+    this.#log?.info(MESSAGE, { ...this.#fields, ...outcome(error.code, error.message) });
+  }
+}
+
+/** The fields that tell a local caller: user, group, and the executable while it can still be read. */
+export async function localCallerFields(identity: CallerIdentity): Promise<LogFields> {
+  if (identity.kind !== "local") return {};
+  const { pid, uid, gid } = identity.peer;
+  const path = await readlink(`/proc/${pid}/exe`).catch(() => undefined);
+  return {
+    caller_uid: uid,
+    caller_gid: gid,
+    ...(path !== undefined && identity.peer.isAlive() ? { caller_path: path } : {}),
+  };
+}
+
+function outcome(code: number, message: string): LogFields {
+  if (code === StatusCode.OK) return { type: "audit", status: "success" };
+  return {
+    type: "audit",
+    status: "error",
+    status_code: CODE_NAMES.get(code) ?? String(code),
+    status_message: message,
+  };
+}
+
+/** `NOT_FOUND` as the reference's log spells it: `NotFound`. */
+function camelCaseCode(name: string): string {
+  if (name === "OK") return name;
+  if (name === "CANCELLED") return "Canceled";
+  return name
+    .split("_")
+    .map((word) => word.charAt(0) + word.slice(1).toLowerCase())
+    .join("");
+}

@@ -1,0 +1,32 @@
+import type { CallContext } from "#grpc/bind.ts";
+import { apiCall } from "./api-call.ts";
+import { asStatusError } from "./failure.ts";
+
+type Handler = (request: unknown, context: CallContext, send: unknown) => Promise<unknown>;
+
+/**
+ * Wraps the handlers of a service: how each call ended is written to the audit log, and what it failed with to the log.
+ */
+export function audited<Handlers extends object>(handlers: Handlers): Handlers {
+  const wrapped = Object.entries(handlers).map(([name, handler]) => [
+    name,
+    auditedHandler(handler as Handler),
+  ]);
+  return Object.fromEntries(wrapped) as Handlers;
+}
+
+function auditedHandler(handler: Handler): Handler {
+  return async (request, context, send) => {
+    const { audit, log } = apiCall(context);
+    try {
+      const response = await handler(request, context, send);
+      audit.succeeded();
+      return response;
+    } catch (thrown) {
+      const error = asStatusError(thrown);
+      log.error(error.message, { error: error.cause });
+      audit.failed(error);
+      throw error;
+    }
+  };
+}

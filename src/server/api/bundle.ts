@@ -1,0 +1,184 @@
+/** The Bundle service: the server's own trust bundle, and those of the trust domains it federates with. */
+import { createHash } from "node:crypto";
+import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
+import {
+  type AppendBundleRequest,
+  type BatchCreateFederatedBundleRequest,
+  type BatchDeleteFederatedBundleRequest,
+  type BatchSetFederatedBundleRequest,
+  type BatchUpdateFederatedBundleRequest,
+  BundleService,
+  type CountBundlesRequest,
+  type CountBundlesResponse,
+  type GetBundleRequest,
+  type GetFederatedBundleRequest,
+  type ListFederatedBundlesRequest,
+  type PublishJWTAuthorityRequest,
+  type PublishJWTAuthorityResponse,
+} from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
+import type {
+  Bundle as BundleMessage,
+  JWTKey,
+  X509Certificate,
+} from "#grpc/gen/spire/api/types/bundle.ts";
+import type { LogFields } from "#log/log.ts";
+import { emptyBundle } from "#spiffe/bundle.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { type ApiCall, apiCall, attempt, waitForTurn } from "./api-call.ts";
+import { audited } from "./audited.ts";
+import {
+  bundleMessage,
+  jwtAuthoritiesFrom,
+  jwtKeyMessages,
+  x509AuthoritiesFrom,
+} from "./convert-bundle.ts";
+import { invalidArgument } from "./failure.ts";
+import {
+  batchCreateFederatedBundle,
+  batchDeleteFederatedBundle,
+  batchSetFederatedBundle,
+  batchUpdateFederatedBundle,
+  type FederatedBundleParts,
+  getFederatedBundle,
+  listFederatedBundles,
+} from "./federated-bundle.ts";
+import type { ServiceOptions } from "./guard.ts";
+import type { RateLimits } from "./rate-limit.ts";
+
+export interface BundleServiceParts extends FederatedBundleParts {
+  readonly limits: RateLimits;
+}
+
+export function createBundleService(
+  parts: BundleServiceParts,
+  options: ServiceOptions,
+): BoundService {
+  return bindService(
+    BundleService,
+    audited({
+      countBundles: (_request: CountBundlesRequest) => countBundles(parts),
+      getBundle: (request: GetBundleRequest, context: CallContext) =>
+        getBundle(parts, request, apiCall(context)),
+      appendBundle: (request: AppendBundleRequest, context: CallContext) =>
+        appendBundle(parts, request, apiCall(context)),
+      publishJwtAuthority: (request: PublishJWTAuthorityRequest, context: CallContext) =>
+        publishJwtAuthority(parts, request, context),
+      publishWitAuthority: () => refuseWit(),
+      listFederatedBundles: (request: ListFederatedBundlesRequest) =>
+        listFederatedBundles(parts, request),
+      getFederatedBundle: (request: GetFederatedBundleRequest, context: CallContext) =>
+        getFederatedBundle(parts, request, apiCall(context)),
+      batchCreateFederatedBundle: (
+        request: BatchCreateFederatedBundleRequest,
+        context: CallContext,
+      ) => batchCreateFederatedBundle(parts, request, apiCall(context)),
+      batchUpdateFederatedBundle: (
+        request: BatchUpdateFederatedBundleRequest,
+        context: CallContext,
+      ) => batchUpdateFederatedBundle(parts, request, apiCall(context)),
+      batchSetFederatedBundle: (request: BatchSetFederatedBundleRequest, context: CallContext) =>
+        batchSetFederatedBundle(parts, request, apiCall(context)),
+      batchDeleteFederatedBundle: (
+        request: BatchDeleteFederatedBundleRequest,
+        context: CallContext,
+      ) => batchDeleteFederatedBundle(parts, request, apiCall(context)),
+    }),
+    options,
+  );
+}
+
+/** Counts the server's own bundle too, as the reference does. */
+async function countBundles({ bundles }: BundleServiceParts): Promise<CountBundlesResponse> {
+  return { count: await attempt("failed to count bundles", () => bundles.count()) };
+}
+
+async function getBundle(
+  { bundles, trustDomain }: BundleServiceParts,
+  { outputMask }: GetBundleRequest,
+  { audit }: ApiCall,
+): Promise<BundleMessage> {
+  audit.add({ trust_domain_id: trustDomain.name });
+  const bundle = await attempt("failed to fetch bundle", () => bundles.find(trustDomain.name));
+  if (bundle === undefined) throw new StatusError(StatusCode.NOT_FOUND, "bundle not found");
+  return bundleMessage(bundle, outputMask);
+}
+
+async function appendBundle(
+  { bundles, trustDomain }: BundleServiceParts,
+  { x509Authorities, jwtAuthorities, outputMask }: AppendBundleRequest,
+  { audit }: ApiCall,
+): Promise<BundleMessage> {
+  audit.add(authorityFields(x509Authorities, jwtAuthorities));
+  if (x509Authorities.length === 0 && jwtAuthorities.length === 0) {
+    throw invalidArgument("no authorities to append");
+  }
+  const addition = {
+    ...emptyBundle(trustDomain),
+    jwtAuthorities: reading("failed to convert JWT authority", () =>
+      jwtAuthoritiesFrom(jwtAuthorities),
+    ),
+    x509Authorities: reading("failed to convert X.509 authority", () =>
+      x509AuthoritiesFrom(x509Authorities),
+    ),
+  };
+  const bundle = await attempt(
+    "failed to append bundle",
+    () => bundles.append(addition),
+    StatusCode.INTERNAL,
+  );
+  return bundleMessage(bundle, outputMask);
+}
+
+/** A downstream server makes its JWT key known to the whole trust domain. */
+async function publishJwtAuthority(
+  { bundles, trustDomain, limits }: BundleServiceParts,
+  { jwtAuthority }: PublishJWTAuthorityRequest,
+  context: CallContext,
+): Promise<PublishJWTAuthorityResponse> {
+  const { audit } = apiCall(context);
+  const messages = jwtAuthority === undefined ? [] : [jwtAuthority];
+  audit.add(authorityFields([], messages));
+  const refusal = "rejecting request due to key publishing rate limiting";
+  await waitForTurn(limits.keyPublishing, context, 1, refusal);
+  if (jwtAuthority === undefined) throw invalidArgument("missing JWT authority");
+  const jwtAuthorities = reading("invalid JWT authority", () => jwtAuthoritiesFrom(messages));
+  const bundle = await attempt(
+    "failed to publish JWT key",
+    () => bundles.append({ ...emptyBundle(trustDomain), jwtAuthorities }),
+    StatusCode.INTERNAL,
+  );
+  return { jwtAuthorities: jwtKeyMessages(bundle.jwtAuthorities) };
+}
+
+async function refuseWit(): Promise<never> {
+  throw new StatusError(StatusCode.UNIMPLEMENTED, "WIT-SVID functionality is not yet implemented");
+}
+
+/** What the audit log says about authorities: fingerprints and key IDs, numbered. */
+function authorityFields(
+  x509Authorities: readonly X509Certificate[],
+  jwtAuthorities: readonly JWTKey[],
+): LogFields {
+  const fields: Record<string, unknown> = {};
+  for (const [index, { asn1 }] of x509Authorities.entries()) {
+    fields[`x509_authorities_asn1_sha256.${index}`] = sha256(asn1);
+  }
+  for (const [index, { keyId, expiresAt, publicKey }] of jwtAuthorities.entries()) {
+    fields[`jwt_authority_key_id.${index}`] = keyId;
+    fields[`jwt_authority_expires_at.${index}`] = expiresAt;
+    fields[`jwt_authority_public_key_sha256.${index}`] = sha256(publicKey);
+  }
+  return fields;
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+function reading<T>(what: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw invalidArgument(what, error);
+  }
+}

@@ -1,0 +1,24 @@
+import type { JWTSVID } from "#grpc/gen/spire/api/types/jwtsvid.ts";
+import type { X509SVID } from "#grpc/gen/spire/api/types/x509svid.ts";
+import type { JwtSvid, X509Svid } from "#server/ca/ca-manager.ts";
+import type { SpiffeId } from "#spiffe/spiffe-id.ts";
+import { idMessage } from "./convert-id.ts";
+
+export function x509SvidMessage(svid: X509Svid): X509SVID {
+  return {
+    certChain: [...svid.chain],
+    id: idMessage(svid.id),
+    expiresAt: svid.expiresAt,
+    hint: "",
+  };
+}
+
+export function jwtSvidMessage(id: SpiffeId, svid: JwtSvid): JWTSVID {
+  return {
+    token: svid.token,
+    id: idMessage(id),
+    expiresAt: svid.expiresAt,
+    issuedAt: svid.issuedAt,
+    hint: "",
+  };
+}

@@ -1,0 +1,50 @@
+import type { Status } from "#grpc/gen/spire/api/types/status.ts";
+import { SpiffeIdError } from "#spiffe/spiffe-id-error.ts";
+import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
+
+/**
+ * The error an RPC answers: `message: inner`, as clients of the reference match it.
+ *
+ * What the caller sent may be quoted back, so INVALID_ARGUMENT shows its cause, whatever it is. Any other code shows a
+ * cause only when it is a StatusError, whose message is meant for callers; the rest stays in the log. NOT_FOUND never
+ * shows one.
+ */
+export function failure(code: StatusCode, message: string, cause?: unknown): StatusError {
+  if (cause === undefined) return new StatusError(code, message);
+  const shown =
+    code !== StatusCode.NOT_FOUND &&
+    (code === StatusCode.INVALID_ARGUMENT || cause instanceof StatusError);
+  return new StatusError(code, shown ? `${message}: ${problemText(cause)}` : message, { cause });
+}
+
+/** INVALID_ARGUMENT, the most frequent failure. */
+export function invalidArgument(message: string, cause?: unknown): StatusError {
+  return failure(StatusCode.INVALID_ARGUMENT, message, cause);
+}
+
+/** The code of a StatusError, INTERNAL for whatever else was thrown. */
+export function codeOf(error: unknown): StatusCode {
+  return error instanceof StatusError ? error.code : StatusCode.INTERNAL;
+}
+
+/** The text of an error without the value it complains about, when it keeps the two apart. */
+export function problemText(error: unknown): string {
+  return error instanceof SpiffeIdError ? error.problem : errorText(error);
+}
+
+/** The status of a batch item that succeeded. */
+export function okStatus(): Status {
+  return { code: StatusCode.OK, message: "OK" };
+}
+
+/** The status of a batch item that failed. */
+export function statusOf(error: StatusError): Status {
+  return { code: error.code, message: error.message };
+}
+
+/** Whatever was thrown, as the StatusError an RPC answers. */
+export function asStatusError(error: unknown): StatusError {
+  return error instanceof StatusError
+    ? error
+    : new StatusError(StatusCode.INTERNAL, "internal error", { cause: error });
+}

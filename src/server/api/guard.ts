@@ -1,0 +1,151 @@
+import type { Random } from "#clock/random.ts";
+import type { CallContext } from "#grpc/bind.ts";
+import type { Log } from "#log/log.ts";
+import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
+import type { SpiffeId } from "#spiffe/spiffe-id.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import type { Certificate } from "#x509/certificate.ts";
+import { attachApiCall } from "./api-call.ts";
+import { AuditTrail, localCallerFields } from "./audit-trail.ts";
+import { type CallerRole, rolesAllowed } from "./authorization.ts";
+import type { CallerIdentities, CallerIdentity } from "./caller-identity.ts";
+
+export interface GuardParts {
+  readonly identities: CallerIdentities;
+  /** The entries that give a SPIFFE ID out; their admin and downstream flags count. */
+  readonly entriesOf: (id: SpiffeId) => Promise<readonly RegistrationEntry[]>;
+  /** @throws StatusError when the agent is not in good standing */
+  readonly checkAgent: (id: SpiffeId, certificate: Certificate) => Promise<void>;
+  readonly auditLogEnabled: boolean;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+export type Guard = (context: CallContext) => Promise<void>;
+
+/** What every service of the API is bound with. */
+export interface ServiceOptions {
+  readonly guard: Guard;
+  readonly log: Log;
+}
+
+/** As what the caller was let in, and by what. */
+interface Admission {
+  readonly as: CallerRole;
+  readonly via: string;
+  readonly downstreamEntries: readonly RegistrationEntry[];
+}
+
+/** Makes the guard that every call to every service passes: who is it, may it, and what is written down about it. */
+export function createGuard(parts: GuardParts): Guard {
+  return async (context) => {
+    const log = parts.log.with({
+      method: context.method,
+      request_id: parts.random.uuid(),
+    });
+    try {
+      const identity = await parts.identities.identify(context.caller);
+      const admission = await admit(parts, identity, rolesAllowed(context.method));
+      if (admission === undefined) throw denied(context.method);
+      const callLog = log.with({
+        ...callerFields(identity),
+        authorized_as: admission.as === "any" ? "nobody" : admission.as,
+        authorized_via: admission.via,
+      });
+      attachApiCall(context, {
+        identity,
+        log: callLog,
+        audit: await auditTrail(parts, identity, callLog),
+        downstreamEntries: admission.downstreamEntries,
+      });
+    } catch (thrown) {
+      const error = inWordsOfTheMethod(thrown, context.method);
+      log.error("Failed to authenticate caller", { error: reasonText(thrown) });
+      throw error;
+    }
+  };
+}
+
+/** The cheap roles first; an operator who happens to be an agent too is let in as an operator. */
+async function admit(
+  parts: GuardParts,
+  identity: CallerIdentity,
+  allowed: readonly CallerRole[],
+): Promise<Admission | undefined> {
+  const admission = (as: CallerRole, via: string): Admission => ({
+    as,
+    via,
+    downstreamEntries: [],
+  });
+  if (allowed.includes("any")) return admission("any", "");
+  if (identity.kind === "local") {
+    return allowed.includes("local") ? admission("local", "transport") : undefined;
+  }
+  if (identity.kind === "anonymous") return undefined;
+  const { id, certificate } = identity;
+  if (allowed.includes("admin") && parts.identities.isConfiguredAdmin(id)) {
+    return admission("admin", "config");
+  }
+  const byEntries = await admitByEntries(parts, id, allowed);
+  if (byEntries !== undefined) return byEntries;
+  if (!allowed.includes("agent")) return undefined;
+  await parts.checkAgent(id, certificate);
+  return admission("agent", "datastore");
+}
+
+async function admitByEntries(
+  parts: GuardParts,
+  id: SpiffeId,
+  allowed: readonly CallerRole[],
+): Promise<Admission | undefined> {
+  if (!allowed.includes("admin") && !allowed.includes("downstream")) return undefined;
+  const entries = await parts.entriesOf(id);
+  if (allowed.includes("admin") && entries.some(({ admin }) => admin)) {
+    return { as: "admin", via: "entries", downstreamEntries: [] };
+  }
+  const downstreamEntries = entries.filter(({ downstream }) => downstream);
+  if (allowed.includes("downstream") && downstreamEntries.length > 0) {
+    return { as: "downstream", via: "entries", downstreamEntries };
+  }
+  return undefined;
+}
+
+async function auditTrail(
+  parts: GuardParts,
+  identity: CallerIdentity,
+  log: Log,
+): Promise<AuditTrail> {
+  if (!parts.auditLogEnabled) return new AuditTrail(undefined);
+  return new AuditTrail(log.with(await localCallerFields(identity)));
+}
+
+function callerFields(identity: CallerIdentity): Readonly<Record<string, string>> {
+  switch (identity.kind) {
+    case "local":
+      return {};
+    case "anonymous":
+      return { caller_addr: identity.address };
+    case "spiffe":
+      return { caller_addr: identity.address, caller_id: identity.id.toString() };
+  }
+}
+
+/** A refused caller reads which method refused it, and, when it is an agent, why. */
+function inWordsOfTheMethod(thrown: unknown, method: string): unknown {
+  if (!(thrown instanceof StatusError) || thrown.code !== StatusCode.PERMISSION_DENIED) {
+    return thrown;
+  }
+  return denied(method, thrown);
+}
+
+function denied(method: string, cause?: StatusError): StatusError {
+  return new StatusError(
+    StatusCode.PERMISSION_DENIED,
+    `authorization denied for method ${method}`,
+    cause?.reason === undefined ? { cause } : { cause, reason: cause.reason },
+  );
+}
+
+function reasonText(thrown: unknown): unknown {
+  return thrown instanceof StatusError && thrown.cause !== undefined ? thrown.cause : thrown;
+}

@@ -1,0 +1,31 @@
+/** The services of a server's administration API, over its socket. Loaded when a command first needs the server. */
+import { isAbsolute } from "node:path";
+import { openServices, type Service } from "#cli/api-service.ts";
+import { HealthClient } from "#grpc/gen/grpc/health/v1/health.ts";
+import { AgentClient } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
+import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
+import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
+import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
+
+export interface ServerConnection {
+  readonly agent: Service<AgentClient>;
+  readonly bundle: Service<BundleClient>;
+  readonly entry: Service<EntryClient>;
+  readonly health: Service<HealthClient>;
+  readonly svid: Service<SVIDClient>;
+  close(): void;
+}
+
+/** Prepares the connection; nothing connects before the first call. */
+export function connectServer(path: string): ServerConnection {
+  // The reference's client shows an absolute path as what follows "unix:" in a URL, with two slashes more.
+  const services = openServices({ path, shownPath: isAbsolute(path) ? `//${path}` : path });
+  return {
+    agent: services.of(AgentClient).call,
+    bundle: services.of(BundleClient).call,
+    entry: services.of(EntryClient).call,
+    health: services.of(HealthClient).call,
+    svid: services.of(SVIDClient).call,
+    close: () => services.close(),
+  };
+}

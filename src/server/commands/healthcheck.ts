@@ -1,0 +1,32 @@
+import type { Command } from "#cli/command.ts";
+import { switchFlag } from "#cli/flags.ts";
+import { goQuote } from "#cli/go-text.ts";
+import { failureText } from "#cli/rpc-error.ts";
+import { serverCommand } from "./server-command.ts";
+
+/** grpc.health.v1.HealthCheckResponse.ServingStatus, by number. */
+const STATUS_NAMES = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"] as const;
+
+export const healthcheck: Command = serverCommand({
+  synopsis: "Asks a running server whether it is healthy",
+  flags: {
+    shallow: switchFlag("Accepted for the sake of scripts; the check is the same"),
+    verbose: switchFlag("Say more about what is done and what went wrong"),
+  },
+  run: async ({ flags, io, server }) => {
+    if (flags.verbose) io.out("Checking server health...\n");
+    const { health } = await server();
+    let status: number;
+    try {
+      ({ status } = await health("check", { service: "" }));
+    } catch (error) {
+      if (flags.verbose) io.err(`Failed to check health: ${failureText(error)}\n`);
+      throw new Error("server is unhealthy: unable to determine health", { cause: error });
+    }
+    const name = STATUS_NAMES[status] ?? String(status);
+    if (name !== "SERVING") {
+      throw new Error(`server is unhealthy: server returned status ${goQuote(name)}`);
+    }
+    io.out("Server is healthy.\n");
+  },
+});

@@ -1,0 +1,100 @@
+import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
+import { type Flag, intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
+import { pickGiven } from "#cli/given.ts";
+import { openLogFile } from "#cli/log-file.ts";
+import type { ServerConfig } from "#server/config.ts";
+import { errorText } from "#spiffe/status-error.ts";
+
+export interface RunFlags extends Record<string, Flag<unknown>> {
+  readonly bindAddress: Flag<string>;
+  readonly serverPort: Flag<number>;
+  readonly config: Flag<string>;
+  readonly dataDir: Flag<string>;
+  readonly logFile: Flag<string>;
+  readonly logFormat: Flag<string>;
+  readonly logLevel: Flag<string>;
+  readonly logSourceLocation: Flag<boolean>;
+  readonly trustDomain: Flag<string>;
+  readonly expandEnv: Flag<boolean>;
+  readonly socketPath: Flag<string>;
+}
+
+/** The flags of `run` and `validate`; each overrides the same key of the configuration file. */
+const RUN_FLAGS: RunFlags = {
+  bindAddress: stringFlag("The IP address or DNS name to listen on for agents"),
+  serverPort: intFlag("The port to listen on for agents"),
+  config: stringFlag("The configuration file; conf/server/server.conf when not given"),
+  dataDir: stringFlag("The directory for all that the server keeps"),
+  logFile: stringFlag("A file to append the log to, instead of standard output"),
+  logFormat: stringFlag("How log lines are written: text or json"),
+  logLevel: stringFlag("What is logged: debug, info, warn or error"),
+  logSourceLocation: switchFlag(
+    "Accepted for the sake of scripts; log lines carry no source location",
+  ),
+  trustDomain: stringFlag("The trust domain that the server is the authority of"),
+  expandEnv: switchFlag("Replace $VARIABLES in the configuration file by the environment's values"),
+  socketPath: stringFlag("The socket of the administration API"),
+};
+
+export const run: Command = defineLeaf({
+  synopsis: "Runs the server",
+  flags: RUN_FLAGS,
+  run: async (invocation) => {
+    const { io } = invocation;
+    try {
+      return await serve(await loadConfig(invocation), (text) => io.err(text));
+    } catch (error) {
+      io.err(`${errorText(error)}\n`);
+      return 1;
+    }
+  },
+});
+
+export const validate: Command = defineLeaf({
+  synopsis: "Checks a configuration file without starting anything",
+  flags: RUN_FLAGS,
+  run: async (invocation) => {
+    const { io } = invocation;
+    try {
+      await loadConfig(invocation);
+    } catch (error) {
+      io.err(`SPIRE server configuration file is invalid: ${errorText(error)}\n`);
+      return 1;
+    }
+    io.out("SPIRE server configuration file is valid.\n");
+    return 0;
+  },
+});
+
+async function loadConfig({ flags, given }: Invocation<RunFlags>): Promise<ServerConfig> {
+  const { loadServerConfig } = await import("#server/config.ts");
+  return loadServerConfig(pickGiven(flags, given));
+}
+
+async function serve(config: ServerConfig, say: (text: string) => void): Promise<number> {
+  const [
+    { createLog, stdoutSink },
+    { systemClock },
+    { systemRandom },
+    { runDaemon },
+    { runServer },
+  ] = await Promise.all([
+    import("#log/log.ts"),
+    import("#clock/clock.ts"),
+    import("#clock/random.ts"),
+    import("#notify/daemon.ts"),
+    import("#server/server.ts"),
+  ]);
+  const { file, level, format } = config.log;
+  const logFile = file === undefined ? undefined : openLogFile(file);
+  const log = createLog({ level, format }, () => systemClock.nowMs(), logFile ?? stdoutSink);
+  for (const warning of config.warnings) log.warn(warning);
+  return runDaemon({
+    name: "Server",
+    log,
+    start: () => runServer(config, { log, clock: systemClock, random: systemRandom }),
+    statusLine: `Serving trust domain ${config.trustDomain.name} on ${config.bindAddress}:${config.bindPort}`,
+    reopenLog: () => logFile?.reopen(),
+    say,
+  });
+}

@@ -1,0 +1,65 @@
+/**
+ * What every command that talks to a running server has in common: the socket flags, the connection, and the way errors are
+ * told. The connection and the generated clients are loaded only when a command first calls the server.
+ */
+import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
+import { type Flag, type FlagSpecs, stringFlag } from "#cli/flags.ts";
+import { failureText } from "#cli/rpc-error.ts";
+import { type SocketRules, socketPath } from "#cli/socket-path.ts";
+import type { ServerConnection } from "./connection.ts";
+
+const SOCKET: SocketRules = {
+  defaultPath: "/tmp/spire-server/private/api.sock",
+  templateVariable: "SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE",
+  noTemplate: "you must define SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE to use the instance flag",
+};
+
+interface SocketFlags extends Record<string, Flag<unknown>> {
+  readonly socketPath: Flag<string>;
+  readonly instance: Flag<string>;
+}
+
+const SOCKET_FLAGS: SocketFlags = {
+  socketPath: stringFlag("The socket of the server's administration API", SOCKET.defaultPath),
+  instance: stringFlag(
+    "Which server of several on this machine: put in for %i in SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE",
+  ),
+};
+
+export interface ServerInvocation<S extends FlagSpecs> extends Invocation<S> {
+  /** The connection to the server, opened at the first call. */
+  server(): Promise<ServerConnection>;
+}
+
+export interface ServerCommandSpec<S extends FlagSpecs> {
+  readonly synopsis: string;
+  readonly flags: S;
+  /** Does the work; what it throws is printed behind `Error: ` and ends the command with 1. */
+  run(invocation: ServerInvocation<S>): Promise<void>;
+}
+
+export function serverCommand<S extends FlagSpecs>(spec: ServerCommandSpec<S>): Command {
+  return defineLeaf({
+    synopsis: spec.synopsis,
+    flags: { ...spec.flags, ...SOCKET_FLAGS },
+    run: async (invocation) => {
+      const { io } = invocation;
+      let connection: ServerConnection | undefined;
+      try {
+        const path = socketPath(SOCKET, invocation.read(SOCKET_FLAGS), io.env);
+        const server = async (): Promise<ServerConnection> => {
+          const { connectServer } = await import("./connection.ts");
+          connection ??= connectServer(path);
+          return connection;
+        };
+        await spec.run({ ...invocation, flags: invocation.read(spec.flags), server });
+        return 0;
+      } catch (error) {
+        io.err(`Error: ${failureText(error)}\n`);
+        return 1;
+      } finally {
+        connection?.close();
+      }
+    },
+  });
+}

@@ -1,0 +1,49 @@
+import { defineGroup, type Group } from "#cli/command.ts";
+import { agentCount } from "./agent/count.ts";
+import { agentList } from "./agent/list.ts";
+import { agentBan, agentEvict, agentShow } from "./agent/one-agent.ts";
+import { agentPurge } from "./agent/purge.ts";
+import { bundleDelete, bundleSet } from "./bundle/change.ts";
+import { bundleCount, bundleList, bundleShow } from "./bundle/show.ts";
+import { entryCount } from "./entry/count.ts";
+import { entryCreate } from "./entry/create.ts";
+import { entryDelete } from "./entry/delete.ts";
+import { entryShow } from "./entry/show.ts";
+import { entryUpdate } from "./entry/update.ts";
+import { healthcheck } from "./healthcheck.ts";
+import { jwtMint } from "./jwt.ts";
+import { run, validate } from "./run.ts";
+import { tokenGenerate } from "./token.ts";
+import { x509Mint } from "./x509.ts";
+
+/** All commands of spire-server. */
+export const serverCommands: Group = defineGroup({
+  agent: defineGroup({
+    ban: agentBan,
+    count: agentCount,
+    evict: agentEvict,
+    list: agentList,
+    purge: agentPurge,
+    show: agentShow,
+  }),
+  bundle: defineGroup({
+    count: bundleCount,
+    delete: bundleDelete,
+    list: bundleList,
+    set: bundleSet,
+    show: bundleShow,
+  }),
+  entry: defineGroup({
+    count: entryCount,
+    create: entryCreate,
+    delete: entryDelete,
+    show: entryShow,
+    update: entryUpdate,
+  }),
+  healthcheck,
+  jwt: defineGroup({ mint: jwtMint }),
+  run,
+  token: defineGroup({ generate: tokenGenerate }),
+  validate,
+  x509: defineGroup({ mint: x509Mint }),
+});

@@ -1,0 +1,62 @@
+import type { Bundle } from "#spiffe/bundle.ts";
+import { TrustDomain } from "#spiffe/trust-domain.ts";
+
+/** A bundle as stored: the name of its trust domain, and the rest as one JSON text, a BundleDocument. */
+export interface BundleRow {
+  trustDomain: string;
+  document: string;
+}
+
+/** Bytes are base64. */
+export interface BundleDocument {
+  x509Authorities: { certificate: string; tainted: boolean }[];
+  jwtAuthorities: { keyId: string; publicKey: string; expiresAt: number; tainted: boolean }[];
+  refreshHint: number;
+  sequenceNumber: number;
+}
+
+export function bundleRow(bundle: Bundle): BundleRow {
+  const document: BundleDocument = {
+    x509Authorities: bundle.x509Authorities.map(({ certificate, tainted }) => ({
+      certificate: Buffer.from(certificate).toString("base64"),
+      tainted,
+    })),
+    jwtAuthorities: bundle.jwtAuthorities.map(({ keyId, publicKey, expiresAt, tainted }) => ({
+      keyId,
+      publicKey: Buffer.from(publicKey).toString("base64"),
+      expiresAt,
+      tainted,
+    })),
+    refreshHint: bundle.refreshHint,
+    sequenceNumber: bundle.sequenceNumber,
+  };
+  return { trustDomain: bundle.trustDomain.name, document: JSON.stringify(document) };
+}
+
+/** Only for documents this program wrote; their form is not checked again. */
+export function parseDocument(text: string): BundleDocument {
+  return JSON.parse(text) as BundleDocument;
+}
+
+export function bundleFromRow(row: BundleRow): Bundle {
+  const document = parseDocument(row.document);
+  return {
+    trustDomain: TrustDomain.fromName(row.trustDomain),
+    x509Authorities: document.x509Authorities.map(({ certificate, tainted }) => ({
+      certificate: bytesOf(certificate),
+      tainted,
+    })),
+    jwtAuthorities: document.jwtAuthorities.map(({ keyId, publicKey, expiresAt, tainted }) => ({
+      keyId,
+      publicKey: bytesOf(publicKey),
+      expiresAt,
+      tainted,
+    })),
+    refreshHint: document.refreshHint,
+    sequenceNumber: document.sequenceNumber,
+  };
+}
+
+function bytesOf(base64: string): Uint8Array {
+  return new Uint8Array(Buffer.from(base64, "base64"));
+}

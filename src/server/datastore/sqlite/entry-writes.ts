@@ -1,0 +1,142 @@
+import type { Database } from "bun:sqlite";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { type EntryRow, SELECT_ENTRIES } from "./entry-row.ts";
+import { type Refusal, refusalOf } from "./refusal.ts";
+import { parseTextList } from "./selector-set.ts";
+import type { WriteContext, WriteFunctions } from "./write-context.ts";
+
+type StoredEntry = EntryRow & { seq: number };
+
+type CreatedRow = { row: EntryRow; created: boolean } | { refusal: Refusal };
+
+export interface EntryWriteTypes {
+  "entries.create": { argument: EntryRow[]; result: CreatedRow[] };
+  "entries.update": { argument: { id: string; change: Partial<EntryRow> }; result: EntryRow };
+  "entries.delete": { argument: string; result: EntryRow };
+  "entries.prune": { argument: number; result: EntryRow[] };
+}
+
+export const entryWrites: WriteFunctions<EntryWriteTypes> = {
+  "entries.create": (context, rows) =>
+    rows.map((row) => {
+      try {
+        return createEntry(context, row);
+      } catch (error) {
+        // Everything that refuses an entry is found before its first row is written, so its neighbours are not affected.
+        if (error instanceof StatusError) return { refusal: refusalOf(error) };
+        throw error;
+      }
+    }),
+
+  "entries.update": (context, { id, change }) => {
+    const before = storedEntry(context.db, id);
+    if (change.federatesWith !== undefined) checkFederation(context.db, change.federatesWith);
+    const after = { ...before, ...change, revisionNumber: before.revisionNumber + 1 };
+    updateEntry(context.db, after);
+    for (const table of ["entry_selectors", "entry_federation"]) {
+      context.db.query(`DELETE FROM ${table} WHERE owner = ?`).run(before.seq);
+    }
+    insertLists(context.db, after.seq, after);
+    context.changes.storedEntries.push(after);
+    return after;
+  },
+
+  "entries.delete": (context, id) => {
+    const entry = storedEntry(context.db, id);
+    deleteEntries(context, [entry]);
+    return entry;
+  },
+
+  "entries.prune": (context, expiredBefore) => {
+    const expired = context.db
+      .query<StoredEntry, [number]>(
+        `${SELECT_ENTRIES} WHERE expires_at <> 0 AND expires_at < ? ORDER BY seq`,
+      )
+      .all(expiredBefore);
+    deleteEntries(context, expired);
+    return expired;
+  },
+};
+
+/** Removes entries with all that hangs on them. */
+export function deleteEntries(
+  { db, changes }: WriteContext,
+  entries: readonly { id: string }[],
+): void {
+  const remove = db.query("DELETE FROM entries WHERE id = ?");
+  for (const { id } of entries) {
+    remove.run(id);
+    changes.removedEntries.push(id);
+  }
+}
+
+function createEntry({ db, changes }: WriteContext, row: EntryRow): CreatedRow {
+  const similar = db
+    .query<EntryRow, [string, string, string]>(
+      `${SELECT_ENTRIES} WHERE selector_set = ? AND spiffe_id = ? AND parent_id = ? ORDER BY seq LIMIT 1`,
+    )
+    .get(row.selectorSet, row.spiffeId, row.parentId);
+  if (similar !== null) return { row: similar, created: false };
+  if (db.query("SELECT 1 FROM entries WHERE id = ?").get(row.id) !== null) {
+    throw new StatusError(
+      StatusCode.ALREADY_EXISTS,
+      `entry ID ${JSON.stringify(row.id)} is already in use`,
+    );
+  }
+  checkFederation(db, row.federatesWith);
+  insertLists(db, insertEntry(db, row), row);
+  changes.storedEntries.push(row);
+  return { row, created: true };
+}
+
+/** Refuses trust domains whose bundle is not here: a workload would be promised what the server cannot hand out. */
+function checkFederation(db: Database, federatesWith: string): void {
+  const known = db.query("SELECT 1 FROM bundles WHERE trust_domain = ?");
+  for (const name of parseTextList(federatesWith)) {
+    if (known.get(name) === null) {
+      throw new StatusError(
+        StatusCode.INTERNAL,
+        `unable to find federated bundle "spiffe://${name}"`,
+      );
+    }
+  }
+}
+
+function storedEntry(db: Database, id: string): StoredEntry {
+  const entry = db.query<StoredEntry, [string]>(`${SELECT_ENTRIES} WHERE id = ?`).get(id);
+  if (entry === null) throw new StatusError(StatusCode.NOT_FOUND, "entry not found");
+  return entry;
+}
+
+function insertEntry(db: Database, row: EntryRow): number {
+  const { lastInsertRowid } = db
+    .query(
+      `INSERT INTO entries (id, spiffe_id, parent_id, selector_set, x509_svid_ttl, jwt_svid_ttl, admin, downstream,
+        store_svid, expires_at, dns_names, hint, created_at, revision_number, disable_x509_svid_prefetch,
+        jwt_svid_include_jti)
+      VALUES ($id, $spiffeId, $parentId, $selectorSet, $x509SvidTtl, $jwtSvidTtl, $admin, $downstream,
+        $storeSvid, $expiresAt, $dnsNames, $hint, $createdAt, $revisionNumber, $disableX509SvidPrefetch,
+        $jwtSvidIncludeJti)`,
+    )
+    .run({ ...row });
+  return Number(lastInsertRowid);
+}
+
+function updateEntry(db: Database, row: StoredEntry): void {
+  db.query(
+    `UPDATE entries SET spiffe_id = $spiffeId, parent_id = $parentId, selector_set = $selectorSet,
+      x509_svid_ttl = $x509SvidTtl, jwt_svid_ttl = $jwtSvidTtl, admin = $admin, downstream = $downstream,
+      store_svid = $storeSvid, expires_at = $expiresAt, dns_names = $dnsNames, hint = $hint,
+      revision_number = $revisionNumber, disable_x509_svid_prefetch = $disableX509SvidPrefetch,
+      jwt_svid_include_jti = $jwtSvidIncludeJti
+    WHERE seq = $seq`,
+  ).run({ ...row });
+}
+
+/** Fills the tables that the filters look in: single selectors, single trust domains. */
+function insertLists(db: Database, seq: number, row: EntryRow): void {
+  const selector = db.query("INSERT INTO entry_selectors (selector, owner) VALUES (?, ?)");
+  for (const text of parseTextList(row.selectorSet)) selector.run(text, seq);
+  const federation = db.query("INSERT INTO entry_federation (trust_domain, owner) VALUES (?, ?)");
+  for (const name of parseTextList(row.federatesWith)) federation.run(name, seq);
+}

@@ -1,0 +1,148 @@
+import { Database } from "bun:sqlite";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createLog } from "#log/log.ts";
+import { describeDataStore } from "#server/datastore/datastore.conformance.ts";
+import type { DataStore } from "#server/datastore/datastore.ts";
+import { makeEntry, rejection } from "#server/datastore/records.conformance.ts";
+import { openSqliteDataStore } from "./open.ts";
+
+const log = createLog({ level: "error", format: "text" }, () => 0, { write: () => undefined });
+
+let directory: string;
+let path: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "spire-datastore-"));
+  path = join(directory, "data", "datastore.sqlite3");
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const open = (): Promise<DataStore> => openSqliteDataStore({ path, log });
+
+describeDataStore("SQLite", open);
+
+describe("opening a SQLite datastore", () => {
+  test("what was written is there when it is opened again", async () => {
+    const first = await open();
+    await first.entries.create([makeEntry("a")]);
+    await first.close();
+    const second = await open();
+    expect(await second.entries.find("a")).toEqual(makeEntry("a"));
+    await second.close();
+  });
+
+  test("a transaction that waits in the log of a server that was killed is there afterwards", async () => {
+    const killed = await open();
+    await killed.entries.create([makeEntry("a")]);
+    const copy = join(directory, "copy.sqlite3");
+    for (const suffix of ["", "-wal"]) copyFileSync(`${path}${suffix}`, `${copy}${suffix}`);
+    await killed.close();
+    const after = await openSqliteDataStore({ path: copy, log });
+    expect(await after.entries.find("a")).toEqual(makeEntry("a"));
+    await after.close();
+  });
+
+  test("file 0600, directory 0700, also the log beside it; a looser mode is tightened", async () => {
+    const modeOf = (file: string): string => (statSync(file).mode & 0o777).toString(8);
+    await (await open()).close();
+    chmodSync(path, 0o644);
+    const store = await open();
+    await store.entries.create([makeEntry("a")]);
+    expect([path, `${path}-wal`, `${path}-shm`].map(modeOf)).toEqual(["600", "600", "600"]);
+    expect(modeOf(join(directory, "data"))).toBe("700");
+    await store.close();
+  });
+
+  test("a second server on the file is refused and leaves the first working", async () => {
+    const first = await open();
+    expect(String(await rejection(open()))).toMatch(path);
+    await first.entries.create([makeEntry("a")]);
+    await first.close();
+    await (await open()).close();
+  });
+
+  test("a closed store takes nothing; what was asked for before is finished", async () => {
+    const store = await open();
+    const pending = store.entries.create([makeEntry("a")]);
+    await store.close();
+    expect(await pending).toMatchObject([{ created: true }]);
+    expect(String(await rejection(store.entries.delete("a")))).toMatch("it is closed");
+  });
+});
+
+describe("a file that cannot be the datastore is refused by name and not touched", () => {
+  /** What opening does to the files, byte by byte. */
+  async function refused(message: string | RegExp): Promise<void> {
+    const before = readFileSync(path);
+    expect(String(await rejection(open()))).toMatch(message);
+    expect(String(await rejection(open()))).toMatch(path);
+    expect(readFileSync(path).equals(before)).toBe(true);
+  }
+
+  beforeEach(() => mkdirSync(join(directory, "data")));
+
+  test("not a database at all", async () => {
+    writeFileSync(path, "x".repeat(5000));
+    await refused("is not a SQLite database");
+    expect(readdirSync(join(directory, "data")).sort()).toEqual([
+      "datastore.sqlite3",
+      "datastore.sqlite3.lock",
+    ]);
+  });
+
+  test("a database of another program, its log included", async () => {
+    const other = new Database(path, { create: true });
+    other.run("PRAGMA journal_mode = WAL");
+    other.run("CREATE TABLE theirs (a)");
+    await refused("another program");
+    other.close();
+  });
+
+  test("a newer schema", async () => {
+    await (await open()).close();
+    const db = new Database(path);
+    db.run("PRAGMA user_version = 999");
+    db.close();
+    await refused(/schema version 999.*versions up to 1/);
+  });
+
+  test("a database with destroyed pages", async () => {
+    const store = await open();
+    await store.entries.create(Array.from({ length: 200 }, (_, i) => makeEntry(`e${i}`)));
+    await store.close();
+    const bytes = readFileSync(path);
+    bytes.fill(0xa5, 3 * 4096, bytes.length - 4096);
+    writeFileSync(path, bytes);
+    await refused(/is damaged \(.+\): restore it from a backup/);
+  });
+
+  test("a database cut short", async () => {
+    await (await open()).close();
+    writeFileSync(path, readFileSync(path).subarray(0, 6000));
+    await refused("is damaged");
+  });
+
+  test("a missing database whose log is still there", async () => {
+    writeFileSync(`${path}-wal`, "what is left");
+    expect(String(await rejection(open()))).toMatch(`${path}-wal is there`);
+    expect(readFileSync(`${path}-wal`, "utf8")).toBe("what is left");
+  });
+
+  test("a half-made database of a server killed at its first start does no harm", async () => {
+    writeFileSync(`${path}.new`, "half");
+    await (await open()).close();
+    expect(readdirSync(join(directory, "data"))).not.toContain("datastore.sqlite3.new");
+  });
+});

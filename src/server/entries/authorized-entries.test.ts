@@ -1,0 +1,159 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import type { AttestedNode, DataStoreChange } from "#server/datastore/datastore.ts";
+import { makeEntry, makeNode } from "#server/datastore/records.conformance.ts";
+import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
+import { type Selector, selectorKey } from "#spiffe/selector.ts";
+import { SpiffeId } from "#spiffe/spiffe-id.ts";
+import { TrustDomain } from "#spiffe/trust-domain.ts";
+import { AuthorizedEntries } from "./authorized-entries.ts";
+
+const trustDomain = TrustDomain.parse("example.org");
+const id = (path: string): SpiffeId => SpiffeId.parse(`spiffe://example.org${path}`);
+const SERVER = id("/spire/server");
+const agentId = makeNode("a").spiffeId;
+
+const ids = (entries: readonly RegistrationEntry[]): string[] =>
+  entries.map((entry) => entry.id).sort();
+
+function indexOf(entries: readonly RegistrationEntry[], nodes: readonly AttestedNode[] = []) {
+  const index = new AuthorizedEntries(trustDomain);
+  index.apply(change({ entries, nodes }));
+  return index;
+}
+
+function change(given: {
+  entries?: readonly RegistrationEntry[];
+  nodes?: readonly AttestedNode[];
+  removedEntries?: readonly string[];
+  removedNodes?: readonly string[];
+}): DataStoreChange {
+  return {
+    entries: { stored: given.entries ?? [], removed: given.removedEntries ?? [] },
+    nodes: { stored: given.nodes ?? [], removed: given.removedNodes ?? [] },
+    bundles: [],
+  };
+}
+
+describe("an agent is authorized for", () => {
+  const parentId = SpiffeId.parse(agentId);
+
+  test("the entries below it, those below them, and nobody else's", () => {
+    const index = indexOf([
+      makeEntry("child", { parentId, spiffeId: id("/child") }),
+      makeEntry("grandchild", { parentId: id("/child"), spiffeId: id("/grandchild") }),
+      makeEntry("other", { parentId: id("/spire/agent/b") }),
+    ]);
+    expect(ids(index.of(agentId))).toEqual(["child", "grandchild"]);
+  });
+
+  test("the entries below an alias whose selectors it all has, but not the alias", () => {
+    const selectors: Selector[] = [
+      { type: "x509pop", value: "ca:1" },
+      { type: "x509pop", value: "cn:a" },
+    ];
+    const alias = (name: string, asked: Selector[]): RegistrationEntry =>
+      makeEntry(name, { parentId: SERVER, spiffeId: id(`/${name}`), selectors: asked });
+    const index = indexOf(
+      [
+        alias("all", selectors),
+        alias("one", selectors.slice(1)),
+        alias("more", [...selectors, { type: "x509pop", value: "cn:b" }]),
+        alias("none", []),
+        ...["all", "one", "more", "none"].map((name) =>
+          makeEntry(`below-${name}`, { parentId: id(`/${name}`) }),
+        ),
+      ],
+      [makeNode("a", { selectors })],
+    );
+    expect(ids(index.of(agentId))).toEqual(["below-all", "below-one"]);
+    expect(index.of(makeNode("unknown").spiffeId)).toEqual([]);
+  });
+
+  test("each entry once, also when entries lead in a circle", () => {
+    const index = indexOf([
+      makeEntry("in", { parentId, spiffeId: id("/x") }),
+      makeEntry("around", { parentId: id("/x"), spiffeId: id("/y") }),
+      makeEntry("back", { parentId: id("/y"), spiffeId: id("/x") }),
+    ]);
+    expect(ids(index.of(agentId))).toEqual(["around", "back", "in"]);
+  });
+
+  test("no entry that reaches into another trust domain", () => {
+    const elsewhere = SpiffeId.parse("spiffe://other.org/x");
+    const index = indexOf([
+      makeEntry("id", { parentId, spiffeId: elsewhere }),
+      makeEntry("parent", { parentId: elsewhere }),
+    ]);
+    expect(index.of(agentId)).toEqual([]);
+    expect(index.of(elsewhere.toString())).toEqual([]);
+  });
+});
+
+test("after any history of changes the index answers as one that is made anew by plain search", () => {
+  const paths = ["/spire/server", "/spire/agent/a", "/spire/agent/b", "/x", "/y", "/z"];
+  const path = fc.constantFrom(...paths).map(id);
+  const selectors = fc.subarray(["1", "2", "3"].map((value) => ({ type: "t", value })));
+  const entry = fc
+    .record({ name: fc.nat(7), spiffeId: path, parentId: path, selectors })
+    .map(({ name, ...given }) => makeEntry(`e${name}`, given));
+  const node = fc
+    .record({ name: fc.constantFrom("a", "b"), selectors })
+    .map(({ name, selectors }) => makeNode(name, { selectors }));
+  const step = fc.oneof(
+    { weight: 5, arbitrary: entry.map((stored) => change({ entries: [stored] })) },
+    { weight: 2, arbitrary: fc.nat(7).map((n) => change({ removedEntries: [`e${n}`] })) },
+    { weight: 2, arbitrary: node.map((stored) => change({ nodes: [stored] })) },
+    { weight: 1, arbitrary: node.map(({ spiffeId }) => change({ removedNodes: [spiffeId] })) },
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (history) => {
+      const index = new AuthorizedEntries(trustDomain);
+      const entries = new Map<string, RegistrationEntry>();
+      const nodes = new Map<string, AttestedNode>();
+      for (const one of history) {
+        index.apply(one);
+        for (const removed of one.entries.removed) entries.delete(removed);
+        for (const stored of one.entries.stored) entries.set(stored.id, stored);
+        for (const removed of one.nodes.removed) nodes.delete(removed);
+        for (const stored of one.nodes.stored) nodes.set(stored.spiffeId, stored);
+      }
+      for (const agent of paths.map((text) => id(text).toString())) {
+        expect(ids(index.of(agent))).toEqual(
+          plainSearch(agent, [...entries.values()], [...nodes.values()]),
+        );
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+/** The rule written down as a fixed point: reach grows until nothing new is reached. */
+function plainSearch(
+  agent: string,
+  entries: readonly RegistrationEntry[],
+  nodes: readonly AttestedNode[],
+): string[] {
+  const reached = new Set([agent]);
+  const isAlias = (entry: RegistrationEntry): boolean => entry.parentId.equals(SERVER);
+  const matching = (entry: RegistrationEntry): boolean =>
+    nodes.some(
+      (node) =>
+        reached.has(node.spiffeId) &&
+        entry.selectors.length > 0 &&
+        entry.selectors.every((asked) =>
+          node.selectors.some((held) => selectorKey(held) === selectorKey(asked)),
+        ),
+    );
+  for (let before = 0; before !== reached.size; ) {
+    before = reached.size;
+    for (const entry of entries) {
+      const leads = isAlias(entry) ? matching(entry) : reached.has(entry.parentId.toString());
+      if (leads) reached.add(entry.spiffeId.toString());
+    }
+  }
+  return entries
+    .filter((entry) => !isAlias(entry) && reached.has(entry.parentId.toString()))
+    .map((entry) => entry.id)
+    .sort();
+}

@@ -1,0 +1,5 @@
+/** The entry point of the executable spire-server. */
+import { runMain } from "#cli/program.ts";
+import { serverCommands } from "./commands/tree.ts";
+
+await runMain("spire-server", serverCommands);

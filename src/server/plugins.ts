@@ -1,0 +1,116 @@
+/**
+ * What is built in: kind → configuration name → constructor. The one list; a plugin that is not here does not exist.
+ */
+import type { NodeAttestorServer } from "#attestors/attestor.ts";
+import { createJoinTokenServer } from "#attestors/join_token/server.ts";
+import type { Clock } from "#clock/clock.ts";
+import type { Random } from "#clock/random.ts";
+import { DiskKeyManager } from "#keymanager/disk.ts";
+import type { KeyManager } from "#keymanager/key-manager.ts";
+import { MemoryKeyManager } from "#keymanager/memory.ts";
+import type { Log } from "#log/log.ts";
+import type { ServerConfig } from "#server/config.ts";
+import type { DataStore, JoinTokens } from "#server/datastore/datastore.ts";
+import { openSqliteDataStore } from "#server/datastore/sqlite/open.ts";
+import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { openDiskUpstreamAuthority } from "#upstream/disk/disk.ts";
+import type { UpstreamAuthority } from "#upstream/upstream-authority.ts";
+
+type Configured = ServerConfig["plugins"];
+type NodeAttestorConfig = Configured["nodeAttestors"][number];
+type UpstreamAuthorityConfig = NonNullable<Configured["upstreamAuthority"]>;
+
+/** What a constructor may use. */
+interface PluginParts {
+  readonly trustDomain: TrustDomain;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** What the constructor of a node attestor may use besides. */
+interface NodeAttestorParts extends PluginParts {
+  readonly joinTokens: JoinTokens;
+}
+
+/** A constructor for every name a configuration can hold. */
+type Constructors<Config extends { readonly name: string }, Parts, Made> = {
+  readonly [Name in Config["name"]]: (
+    config: Extract<Config, { readonly name: Name }>,
+    parts: Parts,
+  ) => Promise<Made>;
+};
+
+const KEY_MANAGERS: Constructors<Configured["keyManager"], PluginParts, KeyManager> = {
+  disk: ({ keysPath }) => DiskKeyManager.open(keysPath),
+  memory: async () => new MemoryKeyManager(),
+};
+
+const NODE_ATTESTORS: Constructors<NodeAttestorConfig, NodeAttestorParts, NodeAttestorServer> = {
+  join_token: async (_config, parts) => createJoinTokenServer(joinTokenParts(parts)),
+};
+
+const UPSTREAM_AUTHORITIES: Constructors<UpstreamAuthorityConfig, PluginParts, UpstreamAuthority> =
+  {
+    disk: (config, parts) => openDiskUpstreamAuthority(config, parts),
+  };
+
+/** @throws Error naming the file when it cannot be opened */
+export function openDataStore(
+  { connectionString }: Configured["dataStore"],
+  log: Log,
+): Promise<DataStore> {
+  return openSqliteDataStore({ path: sqlitePath(connectionString), log });
+}
+
+export function openKeyManager(
+  config: Configured["keyManager"],
+  parts: PluginParts,
+): Promise<KeyManager> {
+  return construct(KEY_MANAGERS, config, parts);
+}
+
+export async function openUpstreamAuthority(
+  config: UpstreamAuthorityConfig | undefined,
+  parts: PluginParts,
+): Promise<UpstreamAuthority | undefined> {
+  return config === undefined ? undefined : await construct(UPSTREAM_AUTHORITIES, config, parts);
+}
+
+/**
+ * The node attestors by their attestation type. Join tokens are taken whether configured or not, as in the reference: only
+ * an operator can make one.
+ */
+export async function openNodeAttestors(
+  configs: readonly NodeAttestorConfig[],
+  parts: NodeAttestorParts,
+): Promise<ReadonlyMap<string, NodeAttestorServer>> {
+  const joinToken = createJoinTokenServer(joinTokenParts(parts));
+  const configured = await Promise.all(
+    configs.map((config) => construct(NODE_ATTESTORS, config, parts)),
+  );
+  return new Map([joinToken, ...configured].map((attestor) => [attestor.type, attestor]));
+}
+
+function joinTokenParts({ joinTokens, trustDomain, clock }: NodeAttestorParts) {
+  return { takeToken: (token: string) => joinTokens.take(token), trustDomain, clock };
+}
+
+function construct<Config extends { readonly name: string }, Parts, Made>(
+  constructors: Constructors<Config, Parts, Made>,
+  config: Config,
+  parts: Parts,
+): Promise<Made> {
+  // The compiler cannot see that the constructor found by a configuration's name takes that very configuration.
+  const make = constructors[config.name as Config["name"]] as (
+    config: Config,
+    parts: Parts,
+  ) => Promise<Made>;
+  return make(config, parts);
+}
+
+/** The file a connection string of the reference names: `PATH`, `file:PATH`, both perhaps with `?options`. */
+function sqlitePath(connectionString: string): string {
+  const [path = ""] = connectionString.replace(/^file:/, "").split("?");
+  return path;
+}

@@ -1,0 +1,198 @@
+/**
+ * The server: all its parts, made and started in order, in one sitting. Called by `spire-server run`; it never reads a
+ * configuration file and never ends the process.
+ */
+import { join } from "node:path";
+import type { Clock } from "#clock/clock.ts";
+import type { Random } from "#clock/random.ts";
+import { lockFile } from "#files/lock.ts";
+import type { BoundService } from "#grpc/bind.ts";
+import { listenTls } from "#grpc/tls-listener.ts";
+import { listenUnix } from "#grpc/unix-listener.ts";
+import type { Log } from "#log/log.ts";
+import { createApi } from "./api/api.ts";
+import { CaManager } from "./ca/ca-manager.ts";
+import type { ServerConfig } from "./config.ts";
+import { prepareDataDirectory } from "./data-directory.ts";
+import type { DataStore } from "./datastore/datastore.ts";
+import { EntryRegistry } from "./entries/registry.ts";
+import {
+  openDataStore,
+  openKeyManager,
+  openNodeAttestors,
+  openUpstreamAuthority,
+} from "./plugins.ts";
+import { startPruning } from "./pruning.ts";
+import { ServerSvid } from "./server-svid.ts";
+
+/** How long calls under way may take to end when the server stops. */
+const STOP_GRACE_MS = 10_000;
+
+export interface ServerTools {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+export interface RunningServer {
+  /** Where agents connect, `host:port`. */
+  readonly address: string;
+  /** Resolves once the server has stopped, whoever stopped it. */
+  readonly stopped: Promise<void>;
+  /** Ends streams, waits at most ten seconds for calls under way, and closes the store. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a server. When any part cannot start, those started before it are stopped again, in reverse.
+ *
+ * @throws Error with a message for the operator
+ */
+export async function runServer(config: ServerConfig, tools: ServerTools): Promise<RunningServer> {
+  await using parts = new AsyncDisposableStack();
+  prepareDataDirectory(config.dataDir);
+  const lock = lockFile(join(config.dataDir, "server.lock"));
+  parts.defer(() => lock.release());
+  const store = await openDataStore(config.plugins.dataStore, subsystem(tools, "datastore"));
+  parts.defer(() => store.close());
+  const ca = await startCa(config, tools, store, parts);
+  const svid = await ServerSvid.issue({
+    ca,
+    keyType: config.caKeyType,
+    clock: tools.clock,
+    log: subsystem(tools, "svid_rotator"),
+  });
+  const authorized = await EntryRegistry.open(store, config.trustDomain);
+  const services = await createServices(config, tools, store, ca, authorized);
+  const address = await startListeners(config, tools, services, svid, parts);
+  startPruningTasks(config, tools, store, parts);
+  return running(address, parts.move(), tools.log);
+}
+
+async function startCa(
+  config: ServerConfig,
+  tools: ServerTools,
+  store: DataStore,
+  parts: AsyncDisposableStack,
+): Promise<CaManager> {
+  const { trustDomain, plugins } = config;
+  const pluginParts = { trustDomain, ...tools };
+  const ca = await CaManager.open({
+    trustDomain,
+    caSubject: config.caSubject,
+    caKeyType: config.caKeyType,
+    jwtKeyType: config.jwtKeyType,
+    caTtlSeconds: config.caTtlSeconds,
+    defaultX509SvidTtlSeconds: config.defaultX509SvidTtlSeconds,
+    defaultJwtSvidTtlSeconds: config.defaultJwtSvidTtlSeconds,
+    agentTtlSeconds: config.agentTtlSeconds,
+    jwtIssuer: config.jwtIssuer,
+    keyManager: await openKeyManager(plugins.keyManager, pluginParts),
+    upstream: await openUpstreamAuthority(plugins.upstreamAuthority, pluginParts),
+    bundles: store.bundles,
+    journals: store.caJournals,
+    clock: tools.clock,
+    random: tools.random,
+    log: subsystem(tools, "ca_manager"),
+  });
+  ca.start();
+  parts.defer(() => ca.stop());
+  return ca;
+}
+
+async function createServices(
+  config: ServerConfig,
+  tools: ServerTools,
+  store: DataStore,
+  ca: CaManager,
+  authorized: EntryRegistry,
+): Promise<readonly BoundService[]> {
+  const { trustDomain, adminIds, auditLogEnabled, rateLimit, plugins } = config;
+  const attestors = await openNodeAttestors(plugins.nodeAttestors, {
+    trustDomain,
+    joinTokens: store.joinTokens,
+    ...tools,
+  });
+  return createApi({
+    trustDomain,
+    adminIds,
+    auditLogEnabled,
+    rateLimit,
+    jwtSvidsDisabled: config.disableJwtSvids,
+    agentIdAsSelector: config.experimental?.agentSpiffeIdAsSelector ?? false,
+    store,
+    authorized,
+    attestors,
+    ca,
+    clock: tools.clock,
+    random: tools.random,
+    log: subsystem(tools, "api"),
+  });
+}
+
+/** Opens both endpoints to the world, the last step but one: whoever connects finds everything else in place. */
+async function startListeners(
+  config: ServerConfig,
+  tools: ServerTools,
+  services: readonly BoundService[],
+  svid: ServerSvid,
+  parts: AsyncDisposableStack,
+): Promise<string> {
+  const log = subsystem(tools, "endpoints");
+  const tls = await listenTls({
+    host: config.bindAddress,
+    port: config.bindPort,
+    identity: svid.identity,
+    services: [...services],
+    log,
+  });
+  parts.defer(() => tls.close(STOP_GRACE_MS));
+  const rotation = svid.rotate((identity) => tls.setIdentity(identity));
+  parts.defer(() => rotation.stop());
+  const admin = await listenUnix({
+    path: config.socketPath,
+    socketMode: 0o770,
+    directoryMode: 0o750,
+    services: [...services],
+    log,
+  });
+  parts.defer(() => admin.close(STOP_GRACE_MS));
+  log.info("Starting Server APIs", { address: tls.address, network: "tcp" });
+  log.info("Starting Server APIs", { address: admin.address, network: "unix" });
+  return tls.address;
+}
+
+function startPruningTasks(
+  config: ServerConfig,
+  tools: ServerTools,
+  store: DataStore,
+  parts: AsyncDisposableStack,
+): void {
+  const tasks = startPruning({
+    store,
+    nodesExpiredForSeconds: config.pruneAttestedNodesExpiredForSeconds,
+    nodesBatchSize: 1000,
+    includeTofuNodes: false,
+    clock: tools.clock,
+    log: subsystem(tools, "registration_manager"),
+  });
+  for (const task of tasks) parts.defer(() => task.stop());
+}
+
+function running(address: string, parts: AsyncDisposableStack, log: Log): RunningServer {
+  const { promise: stopped, resolve, reject } = Promise.withResolvers<void>();
+  let stopping = false;
+  const stop = (): Promise<void> => {
+    if (!stopping) {
+      stopping = true;
+      log.info("Stopping Server APIs");
+      parts.disposeAsync().then(resolve, reject);
+    }
+    return stopped;
+  };
+  return { address, stopped, stop };
+}
+
+function subsystem({ log }: ServerTools, name: string): Log {
+  return log.with({ subsystem_name: name });
+}

@@ -1,0 +1,130 @@
+/**
+ * A certificate, read. Parsing is strict DER; nothing here is verified: that is the work of chain.ts and svid.ts.
+ */
+import { createPublicKey, type KeyObject } from "node:crypto";
+import { DerError, type DerReader, oidText, readDer, Tag, timeSeconds } from "./der.ts";
+import { type Extensions, NO_EXTENSIONS, readExtensions } from "./extensions.ts";
+import { nameText } from "./name.ts";
+
+/** Far above any certificate of use, far below what would hurt. */
+const MAX_CERTIFICATE_BYTES = 64 * 1024;
+
+export class Certificate {
+  readonly der: Uint8Array;
+  /** The signed part. */
+  readonly tbs: Uint8Array;
+  readonly signatureAlgorithm: string;
+  readonly signature: Uint8Array;
+  readonly serialNumber: bigint;
+  readonly issuerDer: Uint8Array;
+  readonly subjectDer: Uint8Array;
+  /** Unix seconds. */
+  readonly notBefore: number;
+  /** Unix seconds. */
+  readonly notAfter: number;
+  readonly publicKeySpki: Uint8Array;
+  readonly extensions: Extensions;
+  #publicKey: KeyObject | undefined;
+
+  private constructor(bytes: Uint8Array) {
+    const outer = readDer(bytes, Tag.SEQUENCE);
+    const tbs = outer.next(Tag.SEQUENCE);
+    this.der = bytes;
+    this.tbs = tbs.bytes;
+    const algorithm = outer.next(Tag.SEQUENCE);
+    this.signatureAlgorithm = oidText(readDer(algorithm.bytes, Tag.SEQUENCE).next(Tag.OID).content);
+    this.signature = bitString(outer);
+    outer.end();
+
+    const fields = readDer(tbs.bytes, Tag.SEQUENCE);
+    readVersion3(fields);
+    this.serialNumber = readSerial(fields.next(Tag.INTEGER).content);
+    // RFC 5280 §4.1.1.2: the algorithm stands twice and must be the same.
+    if (Buffer.compare(fields.next(Tag.SEQUENCE).bytes, algorithm.bytes) !== 0) {
+      throw new DerError("the two signature algorithms differ");
+    }
+    this.issuerDer = fields.next(Tag.SEQUENCE).bytes;
+    const validity = fields.enter(Tag.SEQUENCE);
+    this.notBefore = timeSeconds(validity.next());
+    this.notAfter = timeSeconds(validity.next());
+    validity.end();
+    this.subjectDer = fields.next(Tag.SEQUENCE).bytes;
+    this.publicKeySpki = fields.next(Tag.SEQUENCE).bytes;
+    fields.optional(0x81);
+    fields.optional(0x82);
+    const extensions = fields.optional(0xa3);
+    fields.end();
+    this.extensions =
+      extensions === undefined
+        ? NO_EXTENSIONS
+        : readExtensions(readDer(extensions.content, Tag.SEQUENCE));
+  }
+
+  /** @throws Error "malformed certificate: …" */
+  static parse(bytes: Uint8Array): Certificate {
+    if (bytes.length > MAX_CERTIFICATE_BYTES) {
+      throw new Error(`malformed certificate: longer than ${MAX_CERTIFICATE_BYTES} bytes`);
+    }
+    try {
+      return new Certificate(bytes);
+    } catch (error) {
+      if (!(error instanceof DerError)) throw error;
+      throw new Error(`malformed certificate: ${error.message}`);
+    }
+  }
+
+  /** @throws Error when the key is of a kind the crypto library does not know */
+  get publicKey(): KeyObject {
+    this.#publicKey ??= createPublicKey({
+      key: Buffer.from(this.publicKeySpki),
+      format: "der",
+      type: "spki",
+    });
+    return this.#publicKey;
+  }
+
+  get serialNumberDecimal(): string {
+    return this.serialNumber.toString();
+  }
+
+  get subjectText(): string {
+    return nameText(this.subjectDer);
+  }
+
+  get uriSans(): readonly string[] {
+    return this.extensions.uriSans;
+  }
+
+  get dnsSans(): readonly string[] {
+    return this.extensions.dnsSans;
+  }
+
+  get isCa(): boolean {
+    return this.extensions.basicConstraints?.isCa ?? false;
+  }
+
+  get isSelfIssued(): boolean {
+    return Buffer.compare(this.subjectDer, this.issuerDer) === 0;
+  }
+}
+
+function readVersion3(fields: DerReader): void {
+  const version = fields.optional(0xa0);
+  if (version === undefined) return;
+  const number = readDer(version.content, Tag.INTEGER);
+  // The content of the INTEGER is the version, counted from 0.
+  if (number.peek() !== 2) throw new DerError("not a version 3 certificate");
+}
+
+function readSerial(content: Uint8Array): bigint {
+  if (content.length === 0 || content.length > 20)
+    throw new DerError("serial number is out of range");
+  if (((content[0] ?? 0) & 0x80) !== 0) throw new DerError("serial number is negative");
+  return BigInt(`0x${Buffer.from(content).toString("hex")}`);
+}
+
+function bitString(reader: DerReader): Uint8Array {
+  const content = reader.next(Tag.BIT_STRING).content;
+  if (content[0] !== 0) throw new DerError("bit string has unused bits");
+  return content.subarray(1);
+}

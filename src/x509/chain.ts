@@ -1,0 +1,136 @@
+/**
+ * Path validation (RFC 5280 §6), done here rather than by the TLS stack so that it is the same for every caller and fails closed.
+ */
+import type { Certificate } from "./certificate.ts";
+import { KeyUsage } from "./extensions.ts";
+import { nameConstraintProblem } from "./name-constraints.ts";
+import { Oid } from "./oid.ts";
+import { publicKeyProblem, verifySignature } from "./signature.ts";
+
+/** A path longer than this is refused; it also bounds the work that a stranger's certificates can cause. */
+const MAX_PATH_LENGTH = 8;
+const MAX_SIGNATURE_CHECKS = 50;
+
+export interface ChainRequest {
+  readonly leaf: Certificate;
+  readonly intermediates: readonly Certificate[];
+  readonly roots: readonly Certificate[];
+  /** Unix seconds. */
+  readonly atSeconds: number;
+  readonly usage: "server" | "client" | "any";
+}
+
+/**
+ * Finds a valid path from the leaf to one of the roots.
+ *
+ * @returns leaf first, root last
+ * @throws Error saying why there is none
+ */
+export function verifyChain(request: ChainRequest): Certificate[] {
+  const { leaf, atSeconds } = request;
+  checkCertificate(leaf, atSeconds);
+  checkLeafUsage(leaf, request.usage);
+  const search: Search = { request, checksLeft: MAX_SIGNATURE_CHECKS, problem: undefined };
+  const path = extend(search, [leaf]);
+  if (path !== undefined) return path;
+  throw new Error(search.problem ?? "certificate signed by unknown authority");
+}
+
+interface Search {
+  readonly request: ChainRequest;
+  checksLeft: number;
+  /** Why the most promising path failed. */
+  problem: string | undefined;
+}
+
+function extend(search: Search, path: Certificate[]): Certificate[] | undefined {
+  const current = path[path.length - 1];
+  if (current === undefined || path.length > MAX_PATH_LENGTH) return undefined;
+  const { roots, intermediates } = search.request;
+  // An authority in the bundle is trusted as it is, even when it is the certificate itself.
+  const anchor = roots.find((root) => Buffer.compare(root.der, current.der) === 0);
+  if (anchor !== undefined && path.length > 1) return path;
+  for (const root of roots) {
+    if (issues(search, root, path)) return [...path, root];
+  }
+  for (const intermediate of intermediates) {
+    if (path.includes(intermediate) || !issues(search, intermediate, path)) continue;
+    const whole = extend(search, [...path, intermediate]);
+    if (whole !== undefined) return whole;
+  }
+  return undefined;
+}
+
+/** Whether the authority may have issued the end of the path, and did. */
+function issues(search: Search, authority: Certificate, path: readonly Certificate[]): boolean {
+  const child = path[path.length - 1];
+  if (child === undefined || Buffer.compare(authority.subjectDer, child.issuerDer) !== 0)
+    return false;
+  const { subjectKeyId } = authority.extensions;
+  const { authorityKeyId } = child.extensions;
+  if (subjectKeyId && authorityKeyId && Buffer.compare(subjectKeyId, authorityKeyId) !== 0)
+    return false;
+  try {
+    checkCertificate(authority, search.request.atSeconds);
+    checkAuthority(authority, path);
+  } catch (error) {
+    search.problem = error instanceof Error ? error.message : String(error);
+    return false;
+  }
+  if (search.checksLeft-- <= 0)
+    throw new Error("certificate chain needs too many signature checks");
+  const key = authority.publicKey;
+  const genuine =
+    publicKeyProblem(key) === undefined &&
+    verifySignature(child.signatureAlgorithm, key, child.tbs, child.signature);
+  if (!genuine) search.problem = `signature by "${authority.subjectText}" does not verify`;
+  return genuine;
+}
+
+function checkCertificate(certificate: Certificate, atSeconds: number): void {
+  const name = certificate.uriSans[0] ?? certificate.subjectText;
+  if (atSeconds < certificate.notBefore) {
+    throw new Error(
+      `certificate "${name}" is not yet valid: it starts at ${isoTime(certificate.notBefore)}`,
+    );
+  }
+  if (atSeconds > certificate.notAfter) {
+    throw new Error(`certificate "${name}" has expired at ${isoTime(certificate.notAfter)}`);
+  }
+  const [unknown] = certificate.extensions.unknownCritical;
+  if (unknown !== undefined)
+    throw new Error(`certificate "${name}" has the unknown critical extension ${unknown}`);
+}
+
+/** RFC 5280 §6.1.4 (k)-(n): an issuer is a CA, may sign certificates, and has room for the path below it. */
+function checkAuthority(authority: Certificate, path: readonly Certificate[]): void {
+  const { basicConstraints, keyUsage, nameConstraints } = authority.extensions;
+  const name = authority.subjectText;
+  if (basicConstraints?.isCa !== true) throw new Error(`"${name}" is not a certificate authority`);
+  if (keyUsage !== undefined && (keyUsage & KeyUsage.keyCertSign) === 0) {
+    throw new Error(`"${name}" may not sign certificates`);
+  }
+  // Self-issued certificates do not count (RFC 5280 §4.2.1.9); the leaf does not either.
+  const between = path.slice(1).filter((certificate) => !certificate.isSelfIssued).length;
+  if (basicConstraints.pathLength !== undefined && between > basicConstraints.pathLength) {
+    throw new Error(`path below "${name}" is longer than its path length allows`);
+  }
+  if (nameConstraints === undefined) return;
+  for (const certificate of path) {
+    const problem = nameConstraintProblem(nameConstraints, certificate);
+    if (problem !== undefined) throw new Error(`${problem} of "${name}"`);
+  }
+}
+
+function checkLeafUsage(leaf: Certificate, usage: ChainRequest["usage"]): void {
+  const { extKeyUsage } = leaf.extensions;
+  if (usage === "any" || extKeyUsage.length === 0) return;
+  const wanted = usage === "server" ? Oid.serverAuth : Oid.clientAuth;
+  if (!extKeyUsage.includes(wanted) && !extKeyUsage.includes(Oid.anyExtendedKeyUsage)) {
+    throw new Error(`certificate is not for use as a TLS ${usage}`);
+  }
+}
+
+function isoTime(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
+}

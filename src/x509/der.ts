@@ -1,0 +1,216 @@
+/**
+ * DER (X.690 §10-11), strict: definite lengths in their shortest form, tags below 31. A reader over a byte array and writers for the
+ * parts of a certificate. Whatever is not DER is refused, so accepted input re-encodes to itself.
+ */
+
+export const Tag = {
+  BOOLEAN: 0x01,
+  INTEGER: 0x02,
+  BIT_STRING: 0x03,
+  OCTET_STRING: 0x04,
+  NULL: 0x05,
+  OID: 0x06,
+  UTF8_STRING: 0x0c,
+  SEQUENCE: 0x30,
+  SET: 0x31,
+  PRINTABLE_STRING: 0x13,
+  UTC_TIME: 0x17,
+  GENERALIZED_TIME: 0x18,
+} as const;
+
+/** What is not DER. */
+export class DerError extends Error {
+  override readonly name: string = "DerError";
+}
+
+export interface DerElement {
+  readonly tag: number;
+  /** The content octets. */
+  readonly content: Uint8Array;
+  /** The whole element with its header. */
+  readonly bytes: Uint8Array;
+}
+
+/** Reads elements one after the other. */
+export class DerReader {
+  readonly #bytes: Uint8Array;
+  #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  get done(): boolean {
+    return this.#at === this.#bytes.length;
+  }
+
+  /** The tag of the next element, or undefined at the end. */
+  peek(): number | undefined {
+    return this.#bytes[this.#at];
+  }
+
+  /** @throws DerError when the next element is malformed or not of the expected tag */
+  next(expected?: number): DerElement {
+    const start = this.#at;
+    const tag = this.#bytes[start];
+    if (tag === undefined) throw new DerError("element missing");
+    if ((tag & 0x1f) === 0x1f) throw new DerError("multi-byte tag");
+    if (expected !== undefined && tag !== expected) {
+      throw new DerError(`tag ${tag.toString(16)} where ${expected.toString(16)} belongs`);
+    }
+    const { length, headerEnd } = this.#length(start + 1);
+    const end = headerEnd + length;
+    if (end > this.#bytes.length) throw new DerError("element is cut off");
+    this.#at = end;
+    return {
+      tag,
+      content: this.#bytes.subarray(headerEnd, end),
+      bytes: this.#bytes.subarray(start, end),
+    };
+  }
+
+  /** The next element if it has that tag. */
+  optional(tag: number): DerElement | undefined {
+    return this.peek() === tag ? this.next(tag) : undefined;
+  }
+
+  /** A reader over the content of the next element. */
+  enter(tag: number): DerReader {
+    return new DerReader(this.next(tag).content);
+  }
+
+  /** @throws DerError when anything is left */
+  end(): void {
+    if (!this.done) throw new DerError("trailing data");
+  }
+
+  #length(at: number): { length: number; headerEnd: number } {
+    const first = this.#bytes[at];
+    if (first === undefined) throw new DerError("length missing");
+    if (first < 0x80) return { length: first, headerEnd: at + 1 };
+    const count = first & 0x7f;
+    // X.690 §10.1: definite and shortest. Four octets are far above any size limit here.
+    if (count === 0 || count > 4) throw new DerError("length is not DER");
+    let length = 0;
+    for (let index = 0; index < count; index++) {
+      const octet = this.#bytes[at + 1 + index];
+      if (octet === undefined) throw new DerError("length is cut off");
+      length = length * 256 + octet;
+    }
+    if (length < 0x80 || length < 256 ** (count - 1)) throw new DerError("length is not DER");
+    return { length, headerEnd: at + 1 + count };
+  }
+}
+
+/**
+ * Reads one element that must be all of the bytes.
+ *
+ * @throws DerError
+ */
+export function readDer(bytes: Uint8Array, tag: number): DerReader {
+  const outer = new DerReader(bytes);
+  const inner = outer.enter(tag);
+  outer.end();
+  return inner;
+}
+
+/** Splits certificates that follow one another without separator, as the Workload API sends them. @throws DerError */
+export function splitCertificates(bytes: Uint8Array): Uint8Array[] {
+  const reader = new DerReader(bytes);
+  const found: Uint8Array[] = [];
+  while (!reader.done) found.push(reader.next(Tag.SEQUENCE).bytes);
+  return found;
+}
+
+/** One element with its header around the parts. */
+export function der(tag: number, ...parts: readonly Uint8Array[]): Uint8Array {
+  let length = 0;
+  for (const part of parts) length += part.length;
+  const header = lengthHeader(tag, length);
+  const out = new Uint8Array(header.length + length);
+  out.set(header);
+  let at = header.length;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+function lengthHeader(tag: number, length: number): Uint8Array {
+  if (length < 0x80) return Uint8Array.of(tag, length);
+  const octets: number[] = [];
+  for (let rest = length; rest > 0; rest = Math.floor(rest / 256)) octets.unshift(rest % 256);
+  return Uint8Array.of(tag, 0x80 | octets.length, ...octets);
+}
+
+/** An INTEGER from unsigned big-endian bytes, in its shortest form. */
+export function derUnsigned(bytes: Uint8Array): Uint8Array {
+  let start = 0;
+  while (start < bytes.length - 1 && bytes[start] === 0) start++;
+  const magnitude = bytes.subarray(start);
+  const needsZero = magnitude.length === 0 || ((magnitude[0] ?? 0) & 0x80) !== 0;
+  return needsZero ? der(Tag.INTEGER, Uint8Array.of(0), magnitude) : der(Tag.INTEGER, magnitude);
+}
+
+/** An OBJECT IDENTIFIER from dotted text; for constants of ours, so the text is not checked. */
+export function derOid(dotted: string): Uint8Array {
+  const [first = 0, second = 0, ...rest] = dotted.split(".").map(Number);
+  const octets: number[] = [];
+  for (const arc of [first * 40 + second, ...rest]) {
+    const septets = [arc % 128];
+    for (let left = Math.floor(arc / 128); left > 0; left = Math.floor(left / 128)) {
+      septets.unshift((left % 128) | 0x80);
+    }
+    octets.push(...septets);
+  }
+  return der(Tag.OID, Uint8Array.from(octets));
+}
+
+/** Dotted text of an OID's content octets. @throws DerError when an arc is cut off or padded */
+export function oidText(content: Uint8Array): string {
+  const arcs: bigint[] = [];
+  let arc = 0n;
+  let fresh = true;
+  for (const octet of content) {
+    if (fresh && octet === 0x80) throw new DerError("OID arc is padded");
+    arc = (arc << 7n) | BigInt(octet & 0x7f);
+    fresh = (octet & 0x80) === 0;
+    if (fresh) {
+      arcs.push(arc);
+      arc = 0n;
+    }
+  }
+  const joined = arcs[0];
+  if (!fresh || joined === undefined) throw new DerError("OID is cut off");
+  const first = joined < 80n ? joined / 40n : 2n;
+  return [first, joined - first * 40n, ...arcs.slice(1)].join(".");
+}
+
+/** A time as RFC 5280 §4.1.2.5 wants it: UTCTime until 2049, GeneralizedTime from 2050. Unix seconds. */
+export function derTime(seconds: number): Uint8Array {
+  const text = new Date(seconds * 1000).toISOString().replace(/[-:T]|\.\d+/g, "");
+  const utc = Number(text.slice(0, 4)) < 2050;
+  return der(
+    utc ? Tag.UTC_TIME : Tag.GENERALIZED_TIME,
+    new TextEncoder().encode(utc ? text.slice(2) : text),
+  );
+}
+
+/** Unix seconds of a time element. @throws DerError when it is not in the form of RFC 5280 §4.1.2.5 */
+export function timeSeconds(element: DerElement): number {
+  const text = new TextDecoder().decode(element.content);
+  const pattern =
+    element.tag === Tag.UTC_TIME
+      ? /^\d{12}Z$/
+      : element.tag === Tag.GENERALIZED_TIME
+        ? /^\d{14}Z$/
+        : undefined;
+  if (!pattern?.test(text)) throw new DerError("time is malformed");
+  const century = Number(text.slice(0, 2)) < 50 ? "20" : "19";
+  const full = element.tag === Tag.UTC_TIME ? century + text : text;
+  const iso = full.replace(/^(....)(..)(..)(..)(..)(..)Z$/, "$1-$2-$3T$4:$5:$6Z");
+  const milliseconds = Date.parse(iso);
+  if (Number.isNaN(milliseconds)) throw new DerError("time is malformed");
+  return milliseconds / 1000;
+}
