@@ -1,43 +1,25 @@
 /** Typed calls of a gRPC service over a local socket, for commands. Loaded only when a command first needs a connection. */
-import type {
-  CallOptions,
-  Client,
-  ClientReadableStream,
-  Metadata,
-  ServiceError,
-} from "@grpc/grpc-js";
-import { callUnary, readStream, unixChannel } from "#grpc/client.ts";
+import { type CallOptions, type Client, type ClientReadableStream, Metadata } from "@grpc/grpc-js";
+import {
+  type Channel,
+  callUnary,
+  readStream,
+  type UnaryRequest,
+  type UnaryResponse,
+  unixChannel,
+} from "#grpc/client.ts";
 import { explainDial } from "./rpc-error.ts";
-
-type Unary<Q, R> = (
-  request: Q,
-  metadata: Metadata,
-  options: Partial<CallOptions>,
-  callback: (error: ServiceError | null, response: R) => void,
-) => unknown;
-
-type Streaming<Q, R> = (
-  request: Q,
-  metadata: Metadata,
-  options: Partial<CallOptions>,
-) => ClientReadableStream<R>;
-
-type RequestOf<F> = F extends Unary<infer Q, infer _R> ? Q : never;
-type ResponseOf<F> = F extends Unary<infer _Q, infer R> ? R : never;
-type StreamRequestOf<F> = F extends Streaming<infer Q, infer _R> ? Q : never;
-type StreamResponseOf<F> = F extends Streaming<infer _Q, infer R> ? R : never;
 
 /** Calls one unary method by its name. @throws StatusError, worded as the reference's command line does */
 export type Service<C> = <M extends keyof C & string>(
   method: M,
-  request: RequestOf<C[M]>,
-) => Promise<ResponseOf<C[M]>>;
+  request: UnaryRequest<C[M]>,
+) => Promise<UnaryResponse<C[M]>>;
 
-/** Reads the answers of one streaming method; ends with the stream, or throws a StatusError. */
-export type StreamService<C> = <M extends keyof C & string>(
-  method: M,
-  request: StreamRequestOf<C[M]>,
-) => AsyncIterable<StreamResponseOf<C[M]>>;
+/** Reads the answers of a streaming call; ends with the stream, or throws a StatusError. */
+export type StreamService<C> = <R>(
+  open: (client: C, metadata: Metadata, options: Partial<CallOptions>) => ClientReadableStream<R>,
+) => AsyncIterable<R>;
 
 export interface ApiClient<C> {
   readonly call: Service<C>;
@@ -50,7 +32,6 @@ export interface Services {
   close(): void;
 }
 
-type Channel = ReturnType<typeof unixChannel>;
 type ClientClass<C> = new (
   ...channel: [Channel["address"], Channel["credentials"], Channel["options"]]
 ) => C;
@@ -59,14 +40,14 @@ export interface ServicesOptions {
   readonly path: string;
   /** The path as error messages show it. */
   readonly shownPath: string;
-  /** How long an answer may take; undefined waits for ever. */
+  /** How long an answer, or a whole stream, may take; undefined waits for ever. */
   readonly timeoutMs?: number;
   /** Sent with every call. */
   readonly metadata?: Metadata;
 }
 
 /** Prepares the services behind a socket; nothing connects before the first call. */
-export function openServices({ path, shownPath, ...callOptions }: ServicesOptions): Services {
+export function openServices({ path, shownPath, ...settings }: ServicesOptions): Services {
   const channel = unixChannel(path);
   const clients: Client[] = [];
   const explain = (error: unknown): Promise<unknown> => explainDial(error, path, shownPath);
@@ -77,14 +58,15 @@ export function openServices({ path, shownPath, ...callOptions }: ServicesOption
       return {
         call: async (method, request) => {
           try {
-            return await callUnary(client, method, request, callOptions);
+            return await callUnary(client, method, request, settings);
           } catch (error) {
             throw await explain(error);
           }
         },
-        stream: async function* (method, request) {
+        stream: async function* (open) {
+          const metadata = settings.metadata ?? new Metadata();
           try {
-            yield* readStream(client, method, request, callOptions);
+            yield* readStream(open(client, metadata, deadline(settings.timeoutMs)));
           } catch (error) {
             throw await explain(error);
           }
@@ -95,4 +77,9 @@ export function openServices({ path, shownPath, ...callOptions }: ServicesOption
       for (const client of clients) client.close();
     },
   };
+}
+
+function deadline(timeoutMs: number | undefined): Partial<CallOptions> {
+  if (timeoutMs === undefined) return {};
+  return { deadline: new Date(performance.timeOrigin + performance.now() + timeoutMs) };
 }

@@ -1,9 +1,11 @@
 /**
- * Files that must survive a power cut, and directories only we may enter. Callers: KeyManager, the agent's stored state, commands
- * that write keys.
+ * Files that must survive a power cut. Never deletes anything but its own drafts. Callers: KeyManager, the agent's stored state,
+ * commands that write keys.
  */
-import { mkdir, open, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { open, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+
+let drafts = 0;
 
 /**
  * Replaces a file so that a reader, or the next start after a power cut, finds the old content or the new, never a mixture: written
@@ -17,29 +19,37 @@ export async function writeFileAtomically(
   data: string | Uint8Array,
   mode: number,
 ): Promise<void> {
-  const fresh = `${path}.${process.pid}.new`;
+  const draft = `${path}.${process.pid}-${drafts++}.new`;
   try {
-    await rm(fresh, { force: true });
-    // `wx`: whatever else appears under that name meanwhile, a planted link included, is not written through.
-    const file = await open(fresh, "wx", mode);
+    // `wx`: whatever appears under that name meanwhile, a planted link included, is not written through.
+    const file = await open(draft, "wx", mode);
     try {
+      // The umask may have taken bits away.
       await file.chmod(mode);
       await file.writeFile(data);
       await file.sync();
     } finally {
       await file.close();
     }
-    await rename(fresh, path);
+    await rename(draft, path);
   } catch (error) {
-    await rm(fresh, { force: true });
+    await rm(draft, { force: true });
     throw error;
   }
   await syncDirectory(dirname(path));
 }
 
-/** Makes the directory and its parents if they are missing; those it makes get the mode. */
-export async function ensureDirectory(path: string, mode: number): Promise<void> {
-  await mkdir(path, { recursive: true, mode });
+/**
+ * Deletes the drafts that a killed process left beside the file, since they may hold secrets. Only for a file that no other
+ * process writes now.
+ */
+export async function removeDrafts(path: string): Promise<void> {
+  const directory = dirname(path);
+  const prefix = `${basename(path)}.`;
+  for (const name of await readdir(directory)) {
+    const isDraft = name.startsWith(prefix) && /^\d+-\d+\.new$/.test(name.slice(prefix.length));
+    if (isDraft) await rm(join(directory, name), { force: true });
+  }
 }
 
 async function syncDirectory(path: string): Promise<void> {

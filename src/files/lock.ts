@@ -1,11 +1,13 @@
 /**
  * A lock file against a second process on the same data. The kernel holds it (flock), so it ends with its holder however that ends.
  */
+import { read } from "bun:ffi";
 import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 import { openLibc } from "#ffi/libc.ts";
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
+const EWOULDBLOCK = 11;
 
 export interface FileLock {
   /** Lets go before the process ends. */
@@ -17,6 +19,7 @@ export class LockedError extends Error {
   override readonly name: string = "LockedError";
 }
 
+/** 0, or the error number. */
 let flock: ((fd: number, operation: number) => number) | undefined;
 
 /**
@@ -28,19 +31,34 @@ let flock: ((fd: number, operation: number) => number) | undefined;
 export function lockFile(path: string): FileLock {
   flock ??= loadFlock();
   const fd = openSync(path, "a+", 0o600);
-  if (flock(fd, LOCK_EX | LOCK_NB) !== 0) {
-    const holder = readFileSync(path, "latin1").trim();
+  const problem = flock(fd, LOCK_EX | LOCK_NB);
+  if (problem !== 0) {
     closeSync(fd);
-    const who = /^\d+$/.test(holder) ? `process ${holder}` : "another process";
-    throw new LockedError(
-      `${path} is locked by ${who}; stop that one first, or use another data directory`,
-    );
+    throw problem === EWOULDBLOCK
+      ? heldBy(path)
+      : new Error(`${path} cannot be locked (error ${problem}); does its file system know locks?`);
   }
   ftruncateSync(fd, 0);
   writeSync(fd, `${process.pid}\n`);
   return { release: () => closeSync(fd) };
 }
 
+function heldBy(path: string): LockedError {
+  const holder = readFileSync(path, "latin1").trim();
+  const who = /^\d+$/.test(holder) ? `process ${holder}` : "another process";
+  return new LockedError(
+    `${path} is locked by ${who}; stop that one first, or use another data directory`,
+  );
+}
+
 function loadFlock(): (fd: number, operation: number) => number {
-  return openLibc({ flock: { args: ["i32", "i32"], returns: "i32" } }).flock;
+  const libc = openLibc({
+    flock: { args: ["i32", "i32"], returns: "i32" },
+    __errno_location: { args: [], returns: "ptr" },
+  });
+  return (fd, operation) => {
+    if (libc.flock(fd, operation) === 0) return 0;
+    const location = libc.__errno_location();
+    return location === null ? -1 : read.i32(location);
+  };
 }

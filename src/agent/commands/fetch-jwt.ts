@@ -15,7 +15,9 @@ export const fetchJwt: Command = agentCommand({
     if (flags.audience.length === 0) throw new Error("audience must be specified");
     const { workload } = await agent();
     const { firstAnswer } = await import("./connection.ts");
-    const bundles = await firstAnswer(workload.stream("fetchJwtBundles", {}));
+    const bundles = await firstAnswer(
+      workload.stream((client, ...rest) => client.fetchJwtBundles({}, ...rest)),
+    );
     const svids = await workload.call("fetchJwtsvid", {
       audience: [...flags.audience],
       spiffeId: flags.spiffeID,

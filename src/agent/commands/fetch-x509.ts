@@ -17,7 +17,9 @@ export const fetchX509: Command = agentCommand({
     const { workload } = await agent();
     const started = systemClock.monotonicMs();
     const { firstAnswer } = await import("./connection.ts");
-    const response = await firstAnswer(workload.stream("fetchX509Svid", {}));
+    const response = await firstAnswer(
+      workload.stream((client, ...rest) => client.fetchX509Svid({}, ...rest)),
+    );
     const seconds = (systemClock.monotonicMs() - started) / 1000;
     if (flags.output === "json") {
       printMessages(io, "json", [response], () => undefined);

@@ -30,7 +30,9 @@ async function watchForEver({ workload }: AgentConnection, io: Io): Promise<neve
   let waitMs = 0;
   for (;;) {
     try {
-      for await (const response of workload.stream("fetchX509Svid", {})) {
+      for await (const response of workload.stream((client, ...rest) =>
+        client.fetchX509Svid({}, ...rest),
+      )) {
         const now = systemClock.monotonicMs();
         await print(response, (now - last) / 1000, io);
         last = now;

@@ -45,7 +45,8 @@ async function entryFrom(item: JsonObject): Promise<Entry> {
     jwtSvidTtl: item.number("jwt_svid_ttl"),
     admin: item.flag("admin"),
     downstream: item.flag("downstream"),
-    expiresAt: item.number("entry_expiry"),
+    // The reference reads only entryExpiry, but its documentation and ours say entry_expiry: an expiry must never be lost.
+    expiresAt: item.number("entryexpiry") || item.number("entry_expiry"),
     dnsNames: item.strings("dns_names"),
     revisionNumber: item.number("revision_number"),
     storeSvid: item.flag("store_svid"),

@@ -1,0 +1,70 @@
+/** What /proc says about a process: effective ids, supplementary groups, executable. Read again it shows whether the process changed. */
+import { readFile, readlink, stat } from "node:fs/promises";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+
+export interface ProcessStatus {
+  /** Effective ids, which say what the process may do now. */
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+}
+
+/** @throws StatusError when the process is gone or hidden from us */
+export async function readStatus(pid: number): Promise<ProcessStatus> {
+  const text = await read(`/proc/${pid}/status`);
+  const numbers = (key: string): number[] =>
+    (new RegExp(`^${key}:[ \\t]*(.*)$`, "m").exec(text)?.[1] ?? "")
+      .split(/\s+/)
+      .filter(Boolean)
+      .map(Number);
+  // Real, effective, saved, file system.
+  const [, uid] = numbers("Uid");
+  const [, gid] = numbers("Gid");
+  if (uid === undefined || gid === undefined)
+    throw lookupFailed(`/proc/${pid}/status`, "it has no ids");
+  return { uid, gid, groups: numbers("Groups") };
+}
+
+export interface Executable {
+  /** As the link says it, in the process's own mount namespace. */
+  readonly path: string;
+  /** Device, inode, size and times: the same text means the same file with the same content. */
+  readonly version: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** @throws StatusError when the process is gone or hidden from us */
+export async function readExecutable(pid: number): Promise<Executable> {
+  const link = `/proc/${pid}/exe`;
+  try {
+    const path = await readlink(link);
+    // Following the link opens the very file that runs, also after it was replaced or is in another mount namespace.
+    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(link, { bigint: true });
+    return { path, version: [dev, ino, size, mtimeNs, ctimeNs].join("."), size: Number(size) };
+  } catch (error) {
+    throw lookupFailed(link, error);
+  }
+}
+
+/** When the process started, in clock ticks since boot: another value means another process. */
+export async function readStartTime(pid: number): Promise<string> {
+  const text = await read(`/proc/${pid}/stat`);
+  // The name in parentheses may hold anything, so fields are counted from its end.
+  const time = text.slice(text.lastIndexOf(")") + 2).split(" ")[19];
+  if (time === undefined) throw lookupFailed(`/proc/${pid}/stat`, "it has no start time");
+  return time;
+}
+
+async function read(path: string): Promise<string> {
+  try {
+    return await readFile(path, "latin1");
+  } catch (error) {
+    throw lookupFailed(path, error);
+  }
+}
+
+function lookupFailed(path: string, cause: unknown): StatusError {
+  const why = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
+  return new StatusError(StatusCode.INTERNAL, `failed to read ${path}: ${why}`, { cause });
+}

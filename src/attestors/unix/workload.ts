@@ -1,0 +1,89 @@
+/**
+ * WorkloadAttestor `unix`: names a process by what the kernel knows of it, never by what it says. A process that ends or changes while
+ * it is looked at gets nothing. Called by the agent's workload attestation.
+ */
+import type { PeerProcess, WorkloadAttestor } from "#attestors/attestor.ts";
+import type { Selector } from "#spiffe/selector.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { AccountNames } from "./accounts.ts";
+import { ExecutableDigests } from "./digest.ts";
+import {
+  type Executable,
+  type ProcessStatus,
+  readExecutable,
+  readStartTime,
+  readStatus,
+} from "./process.ts";
+
+export interface UnixWorkloadAttestorConfig {
+  readonly discoverWorkloadPath: boolean;
+  /** Bytes: 0 for no limit, below 0 for no `sha256` selector. */
+  readonly workloadSizeLimit: number;
+}
+
+export function createUnixWorkloadAttestor(config: UnixWorkloadAttestorConfig): WorkloadAttestor {
+  const users = new AccountNames("/etc/passwd");
+  const groups = new AccountNames("/etc/group");
+  const digests = new ExecutableDigests();
+
+  const identitySelectors = async (status: ProcessStatus): Promise<Selector[]> => {
+    const selectors = [selector("uid", status.uid)];
+    const user = await users.nameOf(status.uid);
+    if (user !== undefined) selectors.push(selector("user", user));
+    selectors.push(selector("gid", status.gid));
+    const group = await groups.nameOf(status.gid);
+    if (group !== undefined) selectors.push(selector("group", group));
+    for (const gid of status.groups) {
+      selectors.push(selector("supplementary_gid", gid));
+      const name = await groups.nameOf(gid);
+      if (name !== undefined) selectors.push(selector("supplementary_group", name));
+    }
+    return selectors;
+  };
+
+  const pathSelectors = async (pid: number, executable: Executable): Promise<Selector[]> => {
+    const selectors = [selector("path", executable.path)];
+    if (config.workloadSizeLimit >= 0) {
+      const digest = await digests.of(pid, executable, config.workloadSizeLimit);
+      selectors.push(selector("sha256", digest));
+    }
+    return selectors;
+  };
+
+  return {
+    type: "unix",
+    attest: async (peer) => {
+      const before = await look(peer, config.discoverWorkloadPath);
+      const selectors = await identitySelectors(before.status);
+      if (before.executable !== undefined) {
+        selectors.push(...(await pathSelectors(peer.pid, before.executable)));
+      }
+      const after = await look(peer, config.discoverWorkloadPath);
+      if (after.key !== before.key || !peer.isAlive()) {
+        throw new StatusError(
+          StatusCode.UNAVAILABLE,
+          "the process ended or changed while it was attested",
+        );
+      }
+      return selectors;
+    },
+  };
+}
+
+interface Look {
+  readonly status: ProcessStatus;
+  readonly executable: Executable | undefined;
+  /** Equal for two looks at an unchanged process. */
+  readonly key: string;
+}
+
+async function look(peer: PeerProcess, withPath: boolean): Promise<Look> {
+  const status = await readStatus(peer.pid);
+  const startTime = await readStartTime(peer.pid);
+  const executable = withPath ? await readExecutable(peer.pid) : undefined;
+  return { status, executable, key: JSON.stringify([startTime, status, executable]) };
+}
+
+function selector(name: string, value: string | number): Selector {
+  return { type: "unix", value: `${name}:${value}` };
+}

@@ -1,0 +1,212 @@
+/** The client's side: channels to a local socket or to the server, and calls that speak StatusError. */
+import {
+  type CallOptions,
+  type ChannelCredentials,
+  type ChannelOptions,
+  type Client,
+  credentials,
+  Metadata,
+  type ServiceError,
+} from "@grpc/grpc-js";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { statusErrorFrom } from "./status.ts";
+
+/** Answers may be large: ten thousand entries in one message. */
+const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
+/** How long a connection may take before a call that waits for it fails. */
+const RECONNECT_BACKOFF_MS = 1_000;
+
+/** The three arguments of every generated client. */
+export interface Channel {
+  readonly address: string;
+  readonly credentials: ChannelCredentials;
+  readonly options: ChannelOptions;
+}
+
+const OPTIONS: ChannelOptions = {
+  "grpc.max_receive_message_length": MAX_RESPONSE_BYTES,
+  "grpc.enable_channelz": 0,
+  "grpc.enable_retries": 0,
+  "grpc.enable_http_proxy": 0,
+  "grpc.max_reconnect_backoff_ms": RECONNECT_BACKOFF_MS,
+  // Clients with the same credentials object would share a connection, across a renewal of the certificate too.
+  "grpc.use_local_subchannel_pool": 1,
+};
+
+export function unixChannel(path: string): Channel {
+  return {
+    address: `unix:${path}`,
+    credentials: credentials.createInsecure(),
+    options: { ...OPTIONS, "grpc.default_authority": "localhost" },
+  };
+}
+
+export interface TlsChannelOptions {
+  readonly host: string;
+  readonly port: number;
+  /** PEM; undefined leaves the chain to `verifyServer` alone. */
+  readonly trustBundlePem?: string;
+  readonly privateKeyPem?: string;
+  /** Leaf first. */
+  readonly certificateChainPem?: string;
+  /** Called with the server's chain, DER, leaf first; throws to refuse the server. */
+  readonly verifyServer: (chain: readonly Uint8Array[]) => void;
+}
+
+/** Whatever Bun's TLS stack thinks of the server, `verifyServer` has the last word, and is called in every case. */
+export function tlsChannel(options: TlsChannelOptions): Channel {
+  const optional = (text: string | undefined): Buffer | null =>
+    text === undefined ? null : Buffer.from(text);
+  return {
+    address: `dns:${options.host.includes(":") ? `[${options.host}]` : options.host}:${options.port}`,
+    credentials: credentials.createSsl(
+      optional(options.trustBundlePem),
+      optional(options.privateKeyPem),
+      optional(options.certificateChainPem),
+      {
+        rejectUnauthorized: options.trustBundlePem !== undefined,
+        checkServerIdentity: (_host, certificate) => {
+          try {
+            options.verifyServer(chainOf(certificate as unknown as PeerCertificate));
+            return undefined;
+          } catch (error) {
+            return error instanceof Error ? error : new Error(String(error));
+          }
+        },
+      },
+    ),
+    // SPIFFE names servers by their ID, not their host; Bun refuses an IP address in this place.
+    options: {
+      ...OPTIONS,
+      "grpc.ssl_target_name_override": "spire-server",
+      "grpc.default_authority": "spire-server",
+    },
+  };
+}
+
+interface PeerCertificate {
+  readonly raw?: Buffer;
+  readonly issuerCertificate?: PeerCertificate;
+}
+
+function chainOf(leaf: PeerCertificate): Uint8Array[] {
+  const chain: Uint8Array[] = [];
+  let certificate: PeerCertificate | undefined = leaf;
+  while (certificate?.raw !== undefined && chain.length < 10) {
+    chain.push(certificate.raw);
+    if (certificate.issuerCertificate === certificate) break;
+    certificate = certificate.issuerCertificate;
+  }
+  return chain;
+}
+
+export interface CallSettings {
+  /** Milliseconds; undefined waits for ever. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+  readonly metadata?: Metadata;
+}
+
+type UnaryMethod<Q, R> = (
+  request: Q,
+  metadata: Metadata,
+  options: Partial<CallOptions>,
+  callback: (error: ServiceError | null, response: R) => void,
+) => unknown;
+
+/** The request of a generated client's unary method. */
+export type UnaryRequest<F> = F extends UnaryMethod<infer Q, infer _R> ? Q : never;
+/** Its response. */
+export type UnaryResponse<F> = F extends UnaryMethod<infer _Q, infer R> ? R : never;
+
+/** Makes one unary call by the generated client's method name. @throws StatusError */
+export function callUnary<C extends Client, M extends keyof C & string>(
+  client: C,
+  method: M,
+  request: UnaryRequest<C[M]>,
+  settings: CallSettings = {},
+): Promise<UnaryResponse<C[M]>> {
+  const { promise, resolve, reject } = Promise.withResolvers<UnaryResponse<C[M]>>();
+  const invoke = client[method] as unknown as UnaryMethod<unknown, UnaryResponse<C[M]>>;
+  const metadata = settings.metadata ?? new Metadata();
+  const call = invoke.call(client, request, metadata, deadline(settings), (error, response) => {
+    settings.signal?.removeEventListener("abort", cancel);
+    if (error) reject(statusErrorFrom(error));
+    else resolve(response);
+  }) as { cancel(): void };
+  const cancel = (): void => call.cancel();
+  settings.signal?.addEventListener("abort", cancel, { once: true });
+  return promise;
+}
+
+function deadline({ timeoutMs }: CallSettings): Partial<CallOptions> {
+  return timeoutMs === undefined
+    ? {}
+    : { deadline: new Date(performance.timeOrigin + performance.now() + timeoutMs) };
+}
+
+/** A readable call of grpc-js, as far as we use it. */
+interface ReadableCall<R> extends AsyncIterable<R> {
+  cancel(): void;
+}
+
+/** Reads the messages of a streaming call one by one. @throws StatusError when the stream fails */
+export async function* readStream<R>(
+  call: ReadableCall<R>,
+  signal?: AbortSignal,
+): AsyncGenerator<R> {
+  const cancel = (): void => call.cancel();
+  if (signal?.aborted) cancel();
+  signal?.addEventListener("abort", cancel, { once: true });
+  try {
+    yield* call;
+  } catch (error) {
+    throw error instanceof Error && "code" in error
+      ? statusErrorFrom(error as ServiceError)
+      : error;
+  } finally {
+    signal?.removeEventListener("abort", cancel);
+    call.cancel();
+  }
+}
+
+interface DuplexCall<Q, R> extends ReadableCall<R> {
+  write(request: Q): boolean;
+  end(): unknown;
+  on(event: "error", listener: (error: Error) => void): unknown;
+}
+
+/** A conversation with the server: write a request, wait for an answer. */
+export interface Conversation<Q, R> {
+  send(request: Q): void;
+  /** The next answer, or undefined when the server has ended the stream. @throws StatusError */
+  receive(): Promise<R | undefined>;
+  /** Says that nothing further comes. */
+  finish(): void;
+  cancel(): void;
+}
+
+/** Opens a conversation over a bidirectional call: `openBidi((m, o) => client.attestAgent(m, o), { timeoutMs })`. */
+export function openBidi<Q, R>(
+  open: (metadata: Metadata, options: Partial<CallOptions>) => DuplexCall<Q, R>,
+  settings: CallSettings = {},
+): Conversation<Q, R> {
+  const call = open(settings.metadata ?? new Metadata(), deadline(settings));
+  // The error reaches whoever waits in receive(); without a listener it would end the process.
+  call.on("error", () => {});
+  const answers = readStream<R>(call, settings.signal);
+  return {
+    send: (request) => void call.write(request),
+    receive: async () => {
+      const next = await answers.next();
+      return next.done ? undefined : next.value;
+    },
+    finish: () => void call.end(),
+    cancel: () => call.cancel(),
+  };
+}
+
+/** Whether a failure says that nobody answered, rather than what somebody answered. */
+export function isUnavailable(error: unknown): boolean {
+  return error instanceof StatusError && error.code === StatusCode.UNAVAILABLE;
+}

@@ -1,0 +1,143 @@
+/**
+ * Who is at the other end of a Unix socket, as the kernel vouches for it. The pidfd names the very process that connected and is
+ * kept for the life of the connection: as long as it is alive, the pid was never given to another process, so whatever was read
+ * about the pid before asking belongs to the caller.
+ */
+import { ptr, read } from "bun:ffi";
+import { readFileSync } from "node:fs";
+import type { Socket } from "node:net";
+import { openLibc } from "#ffi/libc.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+
+const SOL_SOCKET = 1;
+const SO_PEERCRED = 17;
+const SO_PEERPIDFD = 77;
+const ENOPROTOOPT = 92;
+const EPERM = 1;
+const SYS_PIDFD_SEND_SIGNAL = 424n;
+const SYS_PIDFD_OPEN = 434n;
+const POLLIN = 1;
+
+type Libc = ReturnType<typeof load>;
+let loaded: Libc | undefined;
+
+function load() {
+  return openLibc({
+    getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
+    poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
+    close: { args: ["i32"], returns: "i32" },
+    syscall: { args: ["i64", "i64", "i64", "i64", "i64"], returns: "i64" },
+    __errno_location: { args: [], returns: "ptr" },
+  });
+}
+
+function libc(): Libc {
+  loaded ??= load();
+  return loaded;
+}
+
+function errno(): number {
+  const location = libc().__errno_location();
+  return location === null ? 0 : read.i32(location, 0);
+}
+
+export class UnixPeer {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+  #pidfd: number;
+  /** Only where the kernel gave no pidfd of the peer itself: the start time seen first. */
+  readonly #startTime: string | undefined;
+
+  constructor(credentials: Credentials, pidfd: number, startTime: string | undefined) {
+    this.pid = credentials.pid;
+    this.uid = credentials.uid;
+    this.gid = credentials.gid;
+    this.#pidfd = pidfd;
+    this.#startTime = startTime;
+  }
+
+  /** Whether the process that connected still runs under its pid. False once the connection is closed. */
+  isAlive(): boolean {
+    if (this.#pidfd < 0) return false;
+    const poll = Buffer.alloc(8);
+    poll.writeInt32LE(this.#pidfd, 0);
+    poll.writeInt16LE(POLLIN, 4);
+    // A pidfd turns readable when its process ends; the signal 0 finds those already reaped.
+    if (libc().poll(ptr(poll), 1n, 0) !== 0) return false;
+    const sent = libc().syscall(SYS_PIDFD_SEND_SIGNAL, BigInt(this.#pidfd), 0n, 0n, 0n);
+    if (sent !== 0n && errno() !== EPERM) return false;
+    return this.#startTime === undefined || this.#startTime === startTimeOf(this.pid);
+  }
+
+  /** Gives the descriptor back; called when the connection closes. */
+  close(): void {
+    if (this.#pidfd >= 0) libc().close(this.#pidfd);
+    this.#pidfd = -1;
+  }
+}
+
+interface Credentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/**
+ * Takes the peer of an accepted Unix connection. To be called in the `connection` event itself, while the descriptor is surely open.
+ *
+ * @throws StatusError UNAUTHENTICATED when the peer went away or lives outside this pid namespace
+ */
+export function inspectPeer(socket: Socket): UnixPeer {
+  // Bun's net.Socket keeps its descriptor where Node's does, in the handle; there is no public name for it.
+  const fd = (socket as unknown as { readonly _handle?: { readonly fd?: number } | null })._handle
+    ?.fd;
+  if (fd === undefined || fd < 0) throw gone("the connection is closed");
+  const credentials = peerCredentials(fd);
+  const option = Buffer.alloc(4);
+  const problem = socketOption(fd, SO_PEERPIDFD, option);
+  if (problem === 0) return new UnixPeer(credentials, option.readInt32LE(0), undefined);
+  if (problem !== ENOPROTOOPT) throw gone(`the process is gone (errno ${problem})`);
+  return peerByPid(credentials);
+}
+
+/** Kernels before 6.5: a window between connect and here stays open; the start time narrows it. */
+function peerByPid(credentials: Credentials): UnixPeer {
+  const pidfd = Number(libc().syscall(SYS_PIDFD_OPEN, BigInt(credentials.pid), 0n, 0n, 0n));
+  if (pidfd < 0) throw gone("the process is gone");
+  const startTime = startTimeOf(credentials.pid);
+  if (startTime === undefined) {
+    libc().close(pidfd);
+    throw gone("the process is gone");
+  }
+  return new UnixPeer(credentials, pidfd, startTime);
+}
+
+function peerCredentials(fd: number): Credentials {
+  const option = Buffer.alloc(12);
+  const problem = socketOption(fd, SO_PEERCRED, option);
+  if (problem !== 0) throw gone(`SO_PEERCRED failed (errno ${problem})`);
+  const pid = option.readInt32LE(0);
+  if (pid <= 0) throw gone("the process lives outside this pid namespace");
+  return { pid, uid: option.readUInt32LE(4), gid: option.readUInt32LE(8) };
+}
+
+function socketOption(fd: number, name: number, out: Buffer): number {
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(out.length, 0);
+  return libc().getsockopt(fd, SOL_SOCKET, name, ptr(out), ptr(length)) === 0 ? 0 : errno();
+}
+
+/** Field 22 of /proc/PID/stat; the name before it may hold spaces and parentheses. */
+function startTimeOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+  } catch {
+    return undefined;
+  }
+}
+
+function gone(why: string): StatusError {
+  return new StatusError(StatusCode.UNAUTHENTICATED, `could not identify the caller: ${why}`);
+}

@@ -1,0 +1,107 @@
+/**
+ * gRPC on a Unix socket, where the kernel says who calls. A socket that a live process holds is left alone; one that nobody answers
+ * on is a leftover and is replaced.
+ */
+import { chmod, lstat, mkdir, rm } from "node:fs/promises";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { dirname } from "node:path";
+import type { Log } from "#log/log.ts";
+import { errorText } from "#spiffe/status-error.ts";
+import type { BoundService } from "./bind.ts";
+import { createInjector, type GrpcListener } from "./listener.ts";
+import { inspectPeer } from "./peer.ts";
+
+/** sun_path has 108 bytes, one of them for the end. */
+const MAX_PATH_BYTES = 107;
+const MAX_CONNECTIONS = 10_000;
+
+export interface UnixListenerOptions {
+  readonly path: string;
+  /** Permission bits of the socket, for instance 0o777. */
+  readonly socketMode: number;
+  /** Permission bits of its directory where we make it. */
+  readonly directoryMode: number;
+  readonly services: readonly BoundService[];
+  readonly log: Log;
+}
+
+/** @throws Error with a message for the operator: path too long, held by a live process, not a socket, no permission */
+export async function listenUnix(options: UnixListenerOptions): Promise<GrpcListener> {
+  const { path } = options;
+  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
+    throw new Error(
+      `socket path is longer than ${MAX_PATH_BYTES} bytes, the system's limit: ${path}`,
+    );
+  }
+  await mkdir(dirname(path), { recursive: true, mode: options.directoryMode });
+  await makeRoom(path);
+  const injector = createInjector(options.services);
+  const server = createServer((socket) => accept(socket, options.log, injector.inject));
+  server.maxConnections = MAX_CONNECTIONS;
+  await listen(server, path);
+  await chmod(path, options.socketMode);
+  return {
+    address: path,
+    close: async (graceMs) => {
+      const closed = closing(server);
+      await injector.close(graceMs);
+      await closed;
+    },
+  };
+}
+
+function accept(
+  socket: Socket,
+  log: Log,
+  inject: ReturnType<typeof createInjector>["inject"],
+): void {
+  try {
+    inject(socket, { kind: "unix", peer: inspectPeer(socket) });
+  } catch (error) {
+    log.warn("Connection refused", { error: errorText(error) });
+    socket.destroy();
+  }
+}
+
+/** Removes a leftover socket, and nothing else. */
+async function makeRoom(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found === undefined) return;
+  if (!found.isSocket())
+    throw new Error(`${path} exists and is not a socket; move it away or choose another path`);
+  if (await isAnswered(path)) {
+    throw new Error(
+      `another process is listening on ${path}; stop it first or choose another socket path`,
+    );
+  }
+  await rm(path, { force: true });
+}
+
+function isAnswered(path: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const probe = connect({ path });
+  probe.once("connect", () => {
+    probe.destroy();
+    resolve(true);
+  });
+  // Only a refusal proves that nobody listens; a full queue or a missing permission does not.
+  probe.once("error", (error: NodeJS.ErrnoException) => {
+    resolve(error.code !== "ECONNREFUSED" && error.code !== "ENOENT");
+  });
+  return promise;
+}
+
+function listen(server: Server, path: string): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once("error", (error) =>
+    reject(new Error(`cannot listen on ${path}: ${errorText(error)}`)),
+  );
+  server.listen({ path }, resolve);
+  return promise;
+}
+
+function closing(server: Server): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  server.close(() => resolve());
+  return promise;
+}

@@ -1,0 +1,53 @@
+import { createPublicKey, type JsonWebKey, type KeyObject } from "node:crypto";
+
+/** What makes up a public key in a JWK (RFC 7518 §6), by key type and, where there are curves, the curves we know. */
+const MEMBERS: Readonly<
+  Record<string, { members: readonly string[]; curves?: readonly string[] }>
+> = {
+  EC: { members: ["crv", "x", "y"], curves: ["P-256", "P-384", "P-521"] },
+  RSA: { members: ["n", "e"] },
+};
+
+/** The members of a public key as a JWK, in the order the reference writes them. */
+export function publicJwkOf(key: KeyObject): Record<string, string> {
+  const jwk = key.export({ format: "jwk" });
+  const named: Record<string, string> = {};
+  for (const name of ["crv", "x", "y", "n", "e"] as const) {
+    const value = jwk[name];
+    if (value !== undefined) named[name] = value;
+  }
+  return named;
+}
+
+/** The key type (`kty`) of a public key. */
+export function jwkTypeOf(key: KeyObject): string {
+  return key.export({ format: "jwk" }).kty ?? "";
+}
+
+/**
+ * Reads the public key of a JWK. Members of a private key are not looked at.
+ *
+ * @returns undefined for a key type or curve unknown here, which a reader of bundles must pass over (Trust Domain and Bundle §4.2.1)
+ * @throws Error when the key is malformed
+ */
+export function publicKeyFromJwk(jwk: Readonly<Record<string, unknown>>): KeyObject | undefined {
+  const { kty } = jwk;
+  if (typeof kty !== "string") throw new Error("key type (kty) is missing");
+  const known = Object.hasOwn(MEMBERS, kty) ? MEMBERS[kty] : undefined;
+  if (known === undefined || (known.curves && !known.curves.includes(String(jwk["crv"])))) {
+    return undefined;
+  }
+  const key: JsonWebKey = { kty };
+  for (const name of known.members) {
+    const value = jwk[name];
+    if (typeof value !== "string" || !/^[A-Za-z0-9_-]+$/.test(value)) {
+      throw new Error(`member ${name} is missing or malformed`);
+    }
+    key[name] = value;
+  }
+  try {
+    return createPublicKey({ key, format: "jwk" });
+  } catch {
+    throw new Error("not a public key");
+  }
+}
