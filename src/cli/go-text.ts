@@ -35,7 +35,7 @@ const INT64_MAX = 2n ** 63n - 1n;
  */
 export function parseGoInt(text: string): bigint {
   const match =
-    /^([+-]?)(0[xX]_?|0[bB]_?|0[oO]_?|0_?(?=[0-7]))?([0-9a-fA-F]+(?:_[0-9a-fA-F]+)*)$/.exec(text);
+    /^([+-]?)(0[xX]_?|0[bB]_?|0[oO]_?|0_?(?=[0-9]))?([0-9a-fA-F]+(?:_[0-9a-fA-F]+)*)$/.exec(text);
   if (match === null) throw new Error("parse error");
   const [, sign = "", prefix = "", digits = ""] = match;
   const magnitude = magnitudeOf(prefix.toLowerCase().replace("_", ""), digits.replaceAll("_", ""));

@@ -2,20 +2,18 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 const ZONE_DIRECTORIES = ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/etc/zoneinfo"];
+const HOUR_SECONDS = 3600;
 
 /**
- * The abbreviation of this machine's time zone for an offset from UTC, such as CEST; JavaScript gives only offsets. Undefined
- * when the zone's file (TZif, RFC 9636) is missing or does not know the offset.
+ * The abbreviation that this machine's time zone now has for an offset from UTC, such as CEST; JavaScript gives only offsets.
+ * Undefined when the zone's file is missing, or the offset is one of the past.
  */
 export function zoneAbbreviation(offsetSeconds: number): string | undefined {
   const zone = process.env["TZ"];
   if (zone === "" || zone === "UTC") return "UTC";
   for (const path of zoneFiles(zone)) {
-    try {
-      return abbreviationIn(readFileSync(path), offsetSeconds);
-    } catch {
-      // Not there or not readable: the next place may have it.
-    }
+    const rule = zoneRule(path);
+    if (rule !== undefined) return abbreviationIn(rule, offsetSeconds);
   }
   return offsetSeconds === 0 ? "UTC" : undefined;
 }
@@ -26,38 +24,40 @@ function zoneFiles(zone: string | undefined): readonly string[] {
   return name.startsWith("/") ? [name] : ZONE_DIRECTORIES.map((directory) => join(directory, name));
 }
 
-const HEADER_BYTES = 44;
-const LOCAL_TIME_TYPE_BYTES = 6;
-
-/** The last local time type with that offset: zones list the abbreviations of earlier times first (RFC 9636 §3.2). */
-function abbreviationIn(file: Buffer, offsetSeconds: number): string | undefined {
-  if (file.toString("latin1", 0, 4) !== "TZif") throw new Error("not a TZif file");
-  const block = secondBlock(file);
-  const [transitions, types, characters] = [32, 36, 40].map((at) => block.readUInt32BE(at)) as [
-    number,
-    number,
-    number,
-  ];
-  const timeBytes = block === file ? 4 : 8;
-  const typesAt = HEADER_BYTES + transitions * (timeBytes + 1);
-  const names = block.subarray(typesAt + types * LOCAL_TIME_TYPE_BYTES).subarray(0, characters);
-  let found: string | undefined;
-  for (let index = 0; index < types; index++) {
-    const at = typesAt + index * LOCAL_TIME_TYPE_BYTES;
-    if (block.readInt32BE(at) !== offsetSeconds) continue;
-    const start = block.readUInt8(at + 5);
-    found = names.toString("latin1", start, names.indexOf(0, start));
+/** The rule for times from now on, which a zone's file holds as its last line (TZif, RFC 9636 §3.3). */
+function zoneRule(path: string): string | undefined {
+  try {
+    const lines = readFileSync(path, "latin1").split("\n");
+    return lines.at(-2);
+  } catch {
+    // Not there: the next place may have it.
+    return undefined;
   }
-  return found;
 }
 
-/** Versions 2 and later repeat the data with 64-bit times behind the first block, which may be empty there (RFC 9636 §3.2). */
-function secondBlock(file: Buffer): Buffer {
-  if (file[4] === 0) return file;
-  const [utc, standard, leap, transitions, types, characters] = [20, 24, 28, 32, 36, 40].map((at) =>
-    file.readUInt32BE(at),
-  ) as [number, number, number, number, number, number];
-  const size =
-    transitions * 5 + types * LOCAL_TIME_TYPE_BYTES + characters + leap * 8 + standard + utc;
-  return file.subarray(HEADER_BYTES + size);
+const NAME = "<[^>]+>|[A-Za-z]+";
+const OFFSET = "[+-]?[0-9]+(?::[0-9]+){0,2}";
+/** POSIX TZ: the name and offset of standard time, then those of summer time, which is an hour ahead unless it says otherwise. */
+const RULE = new RegExp(`^(${NAME})(${OFFSET})(?:(${NAME})(${OFFSET})?)?`);
+
+function abbreviationIn(rule: string, offsetSeconds: number): string | undefined {
+  const match = RULE.exec(rule);
+  if (match === null) return undefined;
+  const [, standard = "", standardOffset = "0", summer, summerOffset] = match;
+  const standardSeconds = posixSeconds(standardOffset);
+  if (standardSeconds === offsetSeconds) return bare(standard);
+  const summerSeconds =
+    summerOffset === undefined ? standardSeconds + HOUR_SECONDS : posixSeconds(summerOffset);
+  return summer !== undefined && summerSeconds === offsetSeconds ? bare(summer) : undefined;
+}
+
+/** POSIX counts hours west of Greenwich: EST5 is five hours behind UTC. */
+function posixSeconds(text: string): number {
+  const [hours = 0, minutes = 0, seconds = 0] = text.replace(/^[+-]/, "").split(":").map(Number);
+  const west = hours * HOUR_SECONDS + minutes * 60 + seconds;
+  return text.startsWith("-") ? west : -west;
+}
+
+function bare(name: string): string {
+  return name.replace(/^<|>$/g, "");
 }

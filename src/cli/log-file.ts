@@ -1,5 +1,5 @@
 import { closeSync, openSync, writeSync } from "node:fs";
-import { errorText } from "#spiffe/status-error.ts";
+import { fileProblem } from "./input-file.ts";
 
 /** A log file that is only ever appended to. */
 export interface LogFile {
@@ -27,6 +27,8 @@ function open(path: string): number {
   try {
     return openSync(path, "a", 0o640);
   } catch (error) {
-    throw new Error(`unable to open the log file: ${errorText(error)}`, { cause: error });
+    throw new Error(`unable to open the log file: open ${path}: ${fileProblem(error)}`, {
+      cause: error,
+    });
   }
 }

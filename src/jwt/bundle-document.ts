@@ -1,135 +1,155 @@
-/** Trust bundles as documents: the JWK set of SPIFFE Trust Domain and Bundle §4, and the plain one of the Workload API. */
-import { createPublicKey, type JsonWebKey, type KeyObject } from "node:crypto";
-import { type Bundle, emptyBundle, type JwtAuthority, type X509Authority } from "#spiffe/bundle.ts";
+/**
+ * The SPIFFE bundle as a document (Trust Domain and Bundle §4): a JWK set whose keys say which kind of SVID they are for. What
+ * federation exchanges and the bundle commands show; and the plain JWK set of the Workload API.
+ */
+import { createPublicKey, type KeyObject } from "node:crypto";
+import type { Bundle, JwtAuthority, X509Authority } from "#spiffe/bundle.ts";
+import { errorText } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { Certificate } from "#x509/certificate.ts";
+import { publicJwk, publicKeyFromJwk } from "./jwk.ts";
 
-const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
+const X509_SVID_USE = "x509-svid";
+const JWT_SVID_USE = "jwt-svid";
+const MAX_DOCUMENT_LENGTH = 4 * 1024 * 1024;
+
+type JsonObject = Readonly<Record<string, unknown>>;
 
 /**
- * Reads a bundle document. Keys of an unknown use are skipped, as §4.2.2 asks.
+ * Reads a bundle document. Keys of an unknown use or type are passed over, as §4.1.3 and §4.2 demand.
  *
- * @throws Error naming the key that is wrong
+ * @throws Error naming the entry that is malformed; a document is taken as a whole or not at all
  */
 export function parseBundleDocument(text: string, trustDomain: TrustDomain): Bundle {
-  if (text.length > MAX_DOCUMENT_BYTES) throw new Error("bundle document is too large");
   const document = parseObject(text);
   const keys = document["keys"];
-  if (!Array.isArray(keys))
-    throw new Error("no authorities found: the bundle document has no keys");
+  // §4.1.3: the parameter must be present; it may be empty.
+  if (!Array.isArray(keys)) throw new Error("bundle document has no array of keys");
   const x509Authorities: X509Authority[] = [];
-  const jwtAuthorities: JwtAuthority[] = [];
-  keys.forEach((key: unknown, index) => {
-    if (!isObject(key)) throw new Error(`key ${index} of the bundle document is not an object`);
-    if (key["use"] === "x509-svid") x509Authorities.push(x509Authority(key, index));
-    else if (key["use"] === "jwt-svid") jwtAuthorities.push(jwtAuthority(key, index));
-  });
+  const jwtAuthorities = new Map<string, JwtAuthority>();
+  for (const [index, jwk] of (keys as readonly unknown[]).entries()) {
+    if (!isObject(jwk)) throw new Error(`key entry ${index} is not an object`);
+    if (jwk["use"] === X509_SVID_USE) {
+      x509Authorities.push(...x509Authority(jwk, index));
+    } else if (jwk["use"] === JWT_SVID_USE) {
+      addJwtAuthority(jwtAuthorities, jwk, index);
+    }
+  }
   return {
-    ...emptyBundle(trustDomain),
+    trustDomain,
     x509Authorities,
-    jwtAuthorities,
-    refreshHint: count(document, "spiffe_refresh_hint"),
-    sequenceNumber: count(document, "spiffe_sequence"),
+    jwtAuthorities: [...jwtAuthorities.values()],
+    refreshHint: wholeNumber(document, "spiffe_refresh_hint"),
+    sequenceNumber: wholeNumber(document, "spiffe_sequence"),
   };
 }
 
-function parseObject(text: string): Readonly<Record<string, unknown>> {
-  try {
-    const document: unknown = JSON.parse(text);
-    if (isObject(document)) return document;
-  } catch {
-    // Reported below, like any other text that is not an object.
-  }
-  throw new Error("unable to parse bundle document: it is not a JSON object");
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function count(document: Readonly<Record<string, unknown>>, name: string): number {
-  const value = document[name] ?? 0;
-  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) {
-    throw new Error(`${name} of the bundle document is not a whole number`);
-  }
-  return value;
-}
-
-/** §4.2.1: exactly one certificate, in x5c. */
-function x509Authority(key: Readonly<Record<string, unknown>>, index: number): X509Authority {
-  const chain = key["x5c"];
-  if (!Array.isArray(chain) || chain.length !== 1 || typeof chain[0] !== "string") {
-    throw new Error(
-      `expected a single certificate in x509-svid entry ${index}; got ${Array.isArray(chain) ? chain.length : 0}`,
-    );
-  }
-  const certificate = Buffer.from(chain[0], "base64");
-  Certificate.parse(certificate);
-  return { certificate, tainted: key["spiffe_tainted"] === true };
-}
-
-function jwtAuthority(key: Readonly<Record<string, unknown>>, index: number): JwtAuthority {
-  const keyId = key["kid"];
-  if (typeof keyId !== "string" || keyId === "")
-    throw new Error(`error adding authority ${index} of JWKS: keyID cannot be empty`);
-  try {
-    const publicKey = createPublicKey({ key: key as JsonWebKey, format: "jwk" });
-    return {
-      keyId,
-      publicKey: publicKey.export({ type: "spki", format: "der" }),
-      expiresAt: 0,
-      tainted: key["spiffe_tainted"] === true,
-    };
-  } catch {
-    throw new Error(
-      `key ${index} of the bundle document (${JSON.stringify(keyId)}) is not a valid public key`,
-    );
-  }
-}
-
-/** The document as the reference prints it: four spaces deep, members in its order, empty ones left out. */
+/** Writes a bundle as the reference prints it: indented by four spaces, no final newline, zero values left out. */
 export function formatBundleDocument(bundle: Bundle): string {
-  const keys = [
-    ...bundle.x509Authorities.map(({ certificate }) => ({
-      use: "x509-svid",
-      ...jwkOf(Certificate.parse(certificate).publicKey),
-      x5c: [Buffer.from(certificate).toString("base64")],
-    })),
-    ...bundle.jwtAuthorities.map(({ keyId, publicKey }) => ({
-      use: "jwt-svid",
-      ...jwkOf(publicKeyOf(publicKey), keyId),
-    })),
-  ];
+  const x509Keys = bundle.x509Authorities.map(({ certificate }) => ({
+    use: X509_SVID_USE,
+    ...publicJwk(Certificate.parse(certificate).publicKey),
+    x5c: [Buffer.from(certificate).toString("base64")],
+  }));
+  const jwtKeys = bundle.jwtAuthorities.map((authority) => ({
+    use: JWT_SVID_USE,
+    ...publicJwk(publicKeyOf(authority), authority.keyId),
+  }));
   const document = {
-    keys,
+    keys: [...x509Keys, ...jwtKeys],
     ...(bundle.sequenceNumber === 0 ? {} : { spiffe_sequence: bundle.sequenceNumber }),
     ...(bundle.refreshHint === 0 ? {} : { spiffe_refresh_hint: bundle.refreshHint }),
   };
-  return JSON.stringify(document, null, 4);
+  return JSON.stringify(document, undefined, 4);
 }
 
-/** The JWT authorities alone, as the Workload API hands them out (Workload API §6.2.2): no use, nothing SPIFFE adds. */
+/** The keys for JWT-SVIDs as a plain JWK set, which is what the Workload API hands to workloads (Workload API §6.2.2). */
 export function formatJwtKeySet(bundle: Bundle): string {
-  const keys = bundle.jwtAuthorities.map(({ keyId, publicKey }) =>
-    jwkOf(publicKeyOf(publicKey), keyId),
+  const keys = bundle.jwtAuthorities.map((authority) =>
+    publicJwk(publicKeyOf(authority), authority.keyId),
   );
-  return JSON.stringify({ keys }, null, 4);
+  return JSON.stringify({ keys }, undefined, 4);
 }
 
-/** The JWT authorities as keys by their ID, for verifying. */
+/** The keys of a bundle by their IDs, ready to verify JWT-SVIDs with. */
 export function jwtKeysOf(bundle: Bundle): ReadonlyMap<string, KeyObject> {
-  return new Map(
-    bundle.jwtAuthorities.map(({ keyId, publicKey }) => [keyId, publicKeyOf(publicKey)]),
-  );
+  return new Map(bundle.jwtAuthorities.map((one) => [one.keyId, publicKeyOf(one)]));
 }
 
-function publicKeyOf(spki: Uint8Array): KeyObject {
-  return createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
+function publicKeyOf({ publicKey }: JwtAuthority): KeyObject {
+  return createPublicKey({ key: Buffer.from(publicKey), format: "der", type: "spki" });
 }
 
-/** The members of a JWK in the order the reference writes them: kty, kid, crv, x, y or n, e. */
-function jwkOf(key: KeyObject, keyId?: string): Readonly<Record<string, unknown>> {
-  const { kty, crv, x, y, n, e } = key.export({ format: "jwk" });
-  const members = { kty, kid: keyId, crv, x, y, n, e };
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined));
+/** The authority of an entry, or none where X509-SVID §6.2 says to pass it over. */
+function x509Authority(entry: JsonObject, index: number): X509Authority[] {
+  const { x5c } = entry;
+  if (x5c === undefined || (Array.isArray(x5c) && x5c.length === 0)) return [];
+  try {
+    const stated = publicKeyFromJwk(entry);
+    if (stated === undefined) return [];
+    // X509-SVID §6.2: only the first certificate counts.
+    const certificate = certificateOf(Array.isArray(x5c) ? x5c[0] : undefined);
+    // RFC 7517 §4.7: the key beside the certificate must be the certificate's.
+    if (!stated.equals(certificate.publicKey)) throw new Error("the certificate has another key");
+    return [{ certificate: certificate.der, tainted: false }];
+  } catch (error) {
+    throw new Error(`x509-svid entry ${index}: ${errorText(error)}`);
+  }
+}
+
+function certificateOf(encoded: unknown): Certificate {
+  if (typeof encoded !== "string" || !/^[A-Za-z0-9+/]+={0,2}$/.test(encoded)) {
+    throw new Error("x5c holds no certificate in base64");
+  }
+  return Certificate.parse(new Uint8Array(Buffer.from(encoded, "base64")));
+}
+
+function addJwtAuthority(found: Map<string, JwtAuthority>, entry: JsonObject, index: number): void {
+  const { kid } = entry;
+  // JWT-SVID §6.1.
+  if (typeof kid !== "string" || kid === "") {
+    throw new Error(`missing key ID in jwt-svid entry ${index}`);
+  }
+  const publicKey = entryKey(entry, index)?.export({ type: "spki", format: "der" });
+  if (publicKey === undefined) return;
+  const known = found.get(kid);
+  // Two keys under one ID: which of them verifies a token would be left to chance.
+  if (known !== undefined && Buffer.compare(known.publicKey, publicKey) !== 0) {
+    throw new Error(`jwt-svid entry ${index} has the key ID of another key`);
+  }
+  found.set(kid, { keyId: kid, publicKey, expiresAt: 0, tainted: false });
+}
+
+function entryKey(entry: JsonObject, index: number): KeyObject | undefined {
+  try {
+    return publicKeyFromJwk(entry);
+  } catch (error) {
+    throw new Error(`jwt-svid entry ${index}: ${errorText(error)}`);
+  }
+}
+
+function parseObject(text: string): JsonObject {
+  if (text.length > MAX_DOCUMENT_LENGTH) throw new Error("bundle document is too large");
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`bundle document is not JSON: ${errorText(error)}`);
+  }
+  if (!isObject(value)) throw new Error("bundle document is not a JSON object");
+  return value;
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** 0 when absent. Beyond what a number holds exactly, the greatest such number: §4.1.1 sets no upper limit. */
+function wholeNumber(document: JsonObject, name: string): number {
+  const value = document[name];
+  if (value === undefined) return 0;
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 0) {
+    throw new Error(`${name} must be an integer, 0 or greater`);
+  }
+  return Math.min(value, Number.MAX_SAFE_INTEGER);
 }

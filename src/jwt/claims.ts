@@ -59,7 +59,7 @@ function readHeader(header: Record<string, unknown>): { algorithm: string; keyId
   }
   // JWT-SVID §2.3.
   if (typ !== undefined && typ !== "JWT" && typ !== "JOSE") {
-    throw new Error(`token header has type ${quoted(typ)}; expected "JWT" or "JOSE"`);
+    throw new Error("token header type not equal to either JWT or JOSE");
   }
   // JWT-SVID §2.2 lets it be absent, but keys in a bundle have IDs (§6.1); the reference, too, refuses a token without.
   if (kid === undefined || kid === "") throw new Error("token header missing key id");

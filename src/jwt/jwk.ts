@@ -1,4 +1,4 @@
-import { createPublicKey, type JsonWebKey, type KeyObject } from "node:crypto";
+import { createPublicKey, type KeyObject } from "node:crypto";
 
 /** What makes up a public key in a JWK (RFC 7518 §6), by key type and, where there are curves, the curves we know. */
 const MEMBERS: Readonly<
@@ -6,22 +6,18 @@ const MEMBERS: Readonly<
 > = {
   EC: { members: ["crv", "x", "y"], curves: ["P-256", "P-384", "P-521"] },
   RSA: { members: ["n", "e"] },
+  // RFC 8037. No JWT-SVID can be signed so, but a CA certificate may have such a key.
+  OKP: { members: ["crv", "x"], curves: ["Ed25519"] },
 };
 
-/** The members of a public key as a JWK, in the order the reference writes them. */
-export function publicJwkOf(key: KeyObject): Record<string, string> {
-  const jwk = key.export({ format: "jwk" });
-  const named: Record<string, string> = {};
-  for (const name of ["crv", "x", "y", "n", "e"] as const) {
-    const value = jwk[name];
-    if (value !== undefined) named[name] = value;
+/** A public key as a JWK, its members in the order the reference writes them; with a key ID if given. */
+export function publicJwk(key: KeyObject, keyId?: string): Readonly<Record<string, string>> {
+  const { kty, crv, x, y, n, e } = key.export({ format: "jwk" });
+  const jwk: Record<string, string> = {};
+  for (const [name, value] of Object.entries({ kty, kid: keyId, crv, x, y, n, e })) {
+    if (value !== undefined) jwk[name] = value;
   }
-  return named;
-}
-
-/** The key type (`kty`) of a public key. */
-export function jwkTypeOf(key: KeyObject): string {
-  return key.export({ format: "jwk" }).kty ?? "";
+  return jwk;
 }
 
 /**
@@ -37,7 +33,7 @@ export function publicKeyFromJwk(jwk: Readonly<Record<string, unknown>>): KeyObj
   if (known === undefined || (known.curves && !known.curves.includes(String(jwk["crv"])))) {
     return undefined;
   }
-  const key: JsonWebKey = { kty };
+  const key: Record<string, string> = { kty };
   for (const name of known.members) {
     const value = jwk[name];
     if (typeof value !== "string" || !/^[A-Za-z0-9_-]+$/.test(value)) {

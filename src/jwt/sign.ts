@@ -1,8 +1,21 @@
-/** Signs JWT-SVIDs (JWT-SVID §2-3) with a key that may live anywhere, which is why no library does it. */
+/**
+ * JWT-SVIDs, signed. The token is put together here rather than by jose, since the private key belongs to a KeyManager and shows
+ * itself as a Signer only. What the claims must hold is the caller's business. Called by the CA.
+ */
+import { DerError, readDer, Tag } from "#x509/der.ts";
 import type { KeyType, Signer } from "#x509/signer.ts";
 
-/** The `alg` of tokens signed by keys of the type (RFC 7518 §3.1). */
-export function jwtAlgorithmOf(keyType: KeyType): "ES256" | "ES384" | "RS256" {
+export type JwtAlgorithm = "ES256" | "ES384" | "RS256";
+
+export interface JwtFields {
+  readonly signer: Signer;
+  /** Goes into the header: verifiers find the key in the bundle by it. */
+  readonly keyId: string;
+  readonly claims: Readonly<Record<string, unknown>>;
+}
+
+/** The algorithm that keys of the type sign with (RFC 7518 §3.1). */
+export function jwtAlgorithmOf(keyType: KeyType): JwtAlgorithm {
   switch (keyType) {
     case "ec-p256":
       return "ES256";
@@ -14,37 +27,40 @@ export function jwtAlgorithmOf(keyType: KeyType): "ES256" | "ES384" | "RS256" {
   }
 }
 
-export interface JwtFields {
-  readonly signer: Signer;
-  readonly keyId: string;
-  readonly claims: Readonly<Record<string, unknown>>;
-}
-
-/** A signed token in compact form. It is a secret: whoever holds it is its subject. */
+/** A signed token in compact serialization (JWT-SVID §5.1). It is a secret: whoever holds it is its subject. */
 export async function signJwt({ signer, keyId, claims }: JwtFields): Promise<string> {
-  const algorithm = jwtAlgorithmOf(signer.keyType);
-  const header = encode(JSON.stringify({ alg: algorithm, kid: keyId, typ: "JWT" }));
-  const signingInput = `${header}.${encode(JSON.stringify(claims))}`;
-  const signature = await signer.sign(new TextEncoder().encode(signingInput));
-  return `${signingInput}.${encode(algorithm === "RS256" ? signature : rawEcdsa(signature, signer.keyType))}`;
+  const header = { alg: jwtAlgorithmOf(signer.keyType), kid: keyId, typ: "JWT" };
+  const input = `${base64url(JSON.stringify(header))}.${base64url(JSON.stringify(claims))}`;
+  const signature = await signer.sign(new TextEncoder().encode(input));
+  return `${input}.${base64url(jwsSignature(signer.keyType, signature))}`;
 }
 
-function encode(data: string | Uint8Array): string {
-  return Buffer.from(data).toString("base64url");
-}
-
-/** From DER to the two numbers side by side that JWS wants (RFC 7518 §3.4). */
-function rawEcdsa(der: Uint8Array, keyType: KeyType): Uint8Array {
-  const size = keyType === "ec-p384" ? 48 : 32;
-  const raw = new Uint8Array(2 * size);
-  // SEQUENCE { INTEGER r, INTEGER s }: at these sizes every length is one octet.
-  let at = 2;
-  for (const end of [size, 2 * size]) {
-    const length = der[at + 1] ?? 0;
-    const number = der.subarray(at + 2, at + 2 + length);
-    const digits = number.length > size ? number.subarray(number.length - size) : number;
-    raw.set(digits, end - digits.length);
-    at += 2 + length;
+function jwsSignature(keyType: KeyType, signature: Uint8Array): Uint8Array {
+  switch (keyType) {
+    case "ec-p256":
+      return concatenatedPair(signature, 32);
+    case "ec-p384":
+      return concatenatedPair(signature, 48);
+    case "rsa-2048":
+    case "rsa-4096":
+      return signature;
   }
-  return raw;
+}
+
+/** An ECDSA signature in JWS is R and S side by side, each as long as the curve's order (RFC 7518 §3.4), not DER. */
+function concatenatedPair(signature: Uint8Array, length: number): Uint8Array {
+  const pair = readDer(signature, Tag.SEQUENCE);
+  const joined = new Uint8Array(2 * length);
+  for (const end of [length, 2 * length]) {
+    const integer = pair.next(Tag.INTEGER).content;
+    const magnitude = integer[0] === 0 ? integer.subarray(1) : integer;
+    if (magnitude.length > length) throw new DerError("signature is too long for its curve");
+    joined.set(magnitude, end - magnitude.length);
+  }
+  pair.end();
+  return joined;
+}
+
+function base64url(data: string | Uint8Array): string {
+  return Buffer.from(data).toString("base64url");
 }

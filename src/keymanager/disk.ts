@@ -1,26 +1,30 @@
-/** KeyManager `disk`: all keys in one JSON file of the reference's layout, `{"keys":{"<id>":"<base64 of PKCS#8>"}}`, mode 0600. */
-import { createPrivateKey, type KeyObject } from "node:crypto";
-import { chmod, readFile, stat } from "node:fs/promises";
-import { writeFileAtomically } from "#files/atomic-write.ts";
+/**
+ * The KeyManager `disk`: keys in one JSON file, in the reference's layout, so that either side can take over the other's:
+ * `{"keys": {"x509-CA-A": "<base64 of PKCS#8>"}}`.
+ */
+import type { KeyObject } from "node:crypto";
+import { chmod, stat } from "node:fs/promises";
+import { removeDrafts, writeFileAtomically } from "#files/atomic-write.ts";
+import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
-import { generatePrivateKey, privateKeyToPkcs8Der } from "#x509/keys.ts";
+import { generatePrivateKey } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
+import { formatKeyFile, readKeyFile } from "./key-file.ts";
 import type { KeyManager, ManagedKey } from "./key-manager.ts";
-import { managedKey } from "./memory.ts";
+import { managedKey } from "./managed-key.ts";
 
 const PRIVATE_MODE = 0o600;
 
 interface StoredKey {
-  readonly key: ManagedKey;
-  /** PKCS#8 DER in base64, as the file has it. */
-  readonly encoded: string;
+  readonly privateKey: KeyObject;
+  readonly managed: ManagedKey;
 }
 
 export class DiskKeyManager implements KeyManager {
   readonly #path: string;
   #keys: ReadonlyMap<string, StoredKey>;
-  /** Writes go one after the other: each holds all keys. */
-  #writing: Promise<unknown> = Promise.resolve();
+  /** Writes follow one another: each holds all keys, so one that overtakes another would lose its key. */
+  #lastWrite: Promise<void> = Promise.resolve();
 
   private constructor(path: string, keys: ReadonlyMap<string, StoredKey>) {
     this.#path = path;
@@ -28,86 +32,77 @@ export class DiskKeyManager implements KeyManager {
   }
 
   /**
-   * Reads the keys of a file; a file that is missing is made with the first key.
+   * Reads the file, which may be missing; its directory must exist. A file that is open to others is closed to them, and the log,
+   * if given, says so: whoever read it before is the operator's to judge.
    *
-   * @throws Error naming the file when it cannot be read or is not ours; it is then left as it is
+   * @throws Error naming the file when it cannot be read as keys; it is then left as it is
    */
-  static async open(path: string): Promise<DiskKeyManager> {
-    const text = await readKeys(path);
-    return new DiskKeyManager(path, text === undefined ? new Map() : parseKeys(path, text));
+  static async open(path: string, log?: Log): Promise<DiskKeyManager> {
+    try {
+      await removeDrafts(path);
+      await tightenMode(path, log);
+      const keys = new Map<string, StoredKey>();
+      for (const [id, privateKey] of await readKeyFile(path)) {
+        keys.set(id, { privateKey, managed: usableKey(id, privateKey) });
+      }
+      return new DiskKeyManager(path, keys);
+    } catch (error) {
+      throw new Error(`keys file ${path}: ${errorText(error)}`, { cause: error });
+    }
   }
 
   async generateKey(id: string, keyType: KeyType): Promise<ManagedKey> {
     const privateKey = await generatePrivateKey(keyType);
-    const stored = storedKey(id, privateKey);
-    const written = this.#writing.then(() => this.#store(id, stored));
-    this.#writing = written.catch(() => undefined);
-    await written;
-    return stored.key;
+    const managed = managedKey(id, privateKey);
+    const write = this.#lastWrite.then(() => this.#store(id, { privateKey, managed }));
+    this.#lastWrite = write.catch(() => undefined);
+    await write;
+    return managed;
   }
 
   key(id: string): ManagedKey | undefined {
-    return this.#keys.get(id)?.key;
+    return this.#keys.get(id)?.managed;
   }
 
   keys(): readonly ManagedKey[] {
-    return [...this.#keys.values()].map(({ key }) => key);
+    return [...this.#keys.values()].map(({ managed }) => managed);
   }
 
-  async #store(id: string, stored: StoredKey): Promise<void> {
-    const keys = new Map(this.#keys).set(id, stored);
-    const encoded = Object.fromEntries([...keys].map(([name, { encoded }]) => [name, encoded]));
-    await writeFileAtomically(
-      this.#path,
-      `${JSON.stringify({ keys: encoded }, null, "\t")}\n`,
-      PRIVATE_MODE,
-    );
-    this.#keys = keys;
+  /** Nothing uses the key before it is on disk: what it signs must outlive a crash. */
+  async #store(id: string, key: StoredKey): Promise<void> {
+    const next = new Map(this.#keys).set(id, key);
+    const text = formatKeyFile([...next].map(([name, { privateKey }]) => [name, privateKey]));
+    await writeFileAtomically(this.#path, text, PRIVATE_MODE);
+    this.#keys = next;
   }
 }
 
-function storedKey(id: string, privateKey: KeyObject): StoredKey {
-  const encoded = Buffer.from(privateKeyToPkcs8Der(privateKey)).toString("base64");
-  return { key: managedKey(id, privateKey), encoded };
-}
-
-async function readKeys(path: string): Promise<string | undefined> {
+function usableKey(id: string, privateKey: KeyObject): ManagedKey {
   try {
-    const text = await readFile(path, "utf8");
-    // Keys that others may read are tightened; whoever read them before is the operator's to judge.
-    if (((await stat(path)).mode & 0o077) !== 0) await chmod(path, PRIVATE_MODE);
-    return text;
+    return managedKey(id, privateKey);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new Error(`cannot read keys file ${path}: ${errorText(error)}`);
+    throw new Error(`key ${JSON.stringify(id)}: ${errorText(error)}`);
   }
 }
 
-function parseKeys(path: string, text: string): ReadonlyMap<string, StoredKey> {
-  const broken = (what: string): Error =>
-    new Error(
-      `keys file ${path} is corrupt: ${what}; restore it from a backup, or move it away to start with new keys`,
-    );
-  const keys = keysOf(text);
-  if (keys === undefined) throw broken('it is not JSON of the form {"keys": {…}}');
-  const found = new Map<string, StoredKey>();
-  for (const [id, encoded] of Object.entries(keys)) {
-    try {
-      const der = Buffer.from(String(encoded), "base64");
-      found.set(id, storedKey(id, createPrivateKey({ key: der, format: "der", type: "pkcs8" })));
-    } catch {
-      throw broken(`key ${JSON.stringify(id)} is malformed`);
-    }
-  }
-  return found;
-}
-
-function keysOf(text: string): object | undefined {
+async function tightenMode(path: string, log: Log | undefined): Promise<void> {
+  const mode = await stat(path).then(
+    (found) => found.mode & 0o777,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return PRIVATE_MODE;
+      throw error;
+    },
+  );
+  if ((mode & 0o077) === 0) return;
   try {
-    const whole: unknown = JSON.parse(text);
-    if (typeof whole !== "object" || whole === null || !("keys" in whole)) return undefined;
-    return typeof whole.keys === "object" && whole.keys !== null ? whole.keys : undefined;
-  } catch {
-    return undefined;
+    await chmod(path, PRIVATE_MODE);
+  } catch (error) {
+    throw new Error(
+      `it is open to others (mode ${mode.toString(8)}) and cannot be closed to them: ${errorText(error)}`,
+    );
   }
+  log?.warn("The file of private keys was open to others; its mode is now 0600", {
+    path,
+    mode: mode.toString(8),
+  });
 }

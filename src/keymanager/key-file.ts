@@ -5,12 +5,12 @@ import { privateKeyToPkcs8Der } from "#x509/keys.ts";
 /**
  * Reads the private keys of a key file by their IDs. A missing file holds none.
  *
- * @throws Error naming the file and what is wrong, never what it holds
+ * @throws Error saying what is wrong with the file, never what it holds
  */
 export async function readKeyFile(path: string): Promise<Map<string, KeyObject>> {
   const keys = new Map<string, KeyObject>();
-  for (const [id, encoded] of Object.entries(storedKeys(path, await textOf(path)))) {
-    keys.set(id, decodeKey(path, id, encoded));
+  for (const [id, encoded] of Object.entries(storedKeys(await textOf(path)))) {
+    keys.set(id, decodeKey(id, encoded));
   }
   return keys;
 }
@@ -31,37 +31,35 @@ async function textOf(path: string): Promise<string | undefined> {
   }
 }
 
-function storedKeys(path: string, text: string | undefined): Record<string, unknown> {
+function storedKeys(text: string | undefined): Record<string, unknown> {
   if (text === undefined) return {};
   let document: unknown;
   try {
     document = JSON.parse(text);
   } catch {
     // The parser's message would quote from the file.
-    throw corrupt(path, "it is not JSON");
+    throw corrupt("it is not JSON");
   }
-  if (!isRecord(document)) throw corrupt(path, "it is not a JSON object");
+  if (!isRecord(document)) throw corrupt("it is not a JSON object");
   const keys = document["keys"];
   // The reference writes null for no keys.
   if (keys === null) return {};
-  if (!isRecord(keys)) throw corrupt(path, `it has no object "keys"`);
+  if (!isRecord(keys)) throw corrupt(`it has no object "keys"`);
   return keys;
 }
 
-function decodeKey(path: string, id: string, encoded: unknown): KeyObject {
+function decodeKey(id: string, encoded: unknown): KeyObject {
   const name = JSON.stringify(id);
-  if (typeof encoded !== "string") throw corrupt(path, `key ${name} is not a string`);
+  if (typeof encoded !== "string") throw corrupt(`key ${name} is not a string`);
   try {
     return createPrivateKey({ key: Buffer.from(encoded, "base64"), format: "der", type: "pkcs8" });
   } catch {
-    throw corrupt(path, `key ${name} is not PKCS#8 in base64`);
+    throw corrupt(`key ${name} is not PKCS#8 in base64`);
   }
 }
 
-function corrupt(path: string, problem: string): Error {
-  return new Error(
-    `${path} cannot be read as keys: ${problem}. Restore it from a backup, or move it away to start with new keys`,
-  );
+function corrupt(problem: string): Error {
+  return new Error(`${problem}; restore it from a backup, or move it away to start with new keys`);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -1,18 +1,9 @@
-import type { KeyObject } from "node:crypto";
-import { generatePrivateKey, privateKeyToPkcs8Pem, signerFromPrivateKey } from "#x509/keys.ts";
+/** The KeyManager `memory`: keys end with the process, so a server that uses it starts with a new CA each time. */
+import { generatePrivateKey } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
 import type { KeyManager, ManagedKey } from "./key-manager.ts";
+import { managedKey } from "./managed-key.ts";
 
-/** A key whose private part is in this process. @throws Error when it is of a type we do not use */
-export function managedKey(id: string, privateKey: KeyObject): ManagedKey {
-  return {
-    id,
-    ...signerFromPrivateKey(privateKey),
-    exportPrivateKeyPem: () => privateKeyToPkcs8Pem(privateKey),
-  };
-}
-
-/** Keys that end with the process. */
 export class MemoryKeyManager implements KeyManager {
   readonly #keys: Map<string, ManagedKey> = new Map();
 

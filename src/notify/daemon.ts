@@ -37,15 +37,30 @@ export async function runDaemon(daemon: Daemon): Promise<number> {
   tightenUmask(daemon.log);
   const stopAsked = handleSignals(daemon);
   handleMistakes(daemon.log);
-  const systemd = serviceManager(process.env["NOTIFY_SOCKET"], daemon.log);
-  let running: Running;
   try {
-    running = await daemon.start();
+    const running = await Promise.race([started(daemon), stopAsked]);
+    // Asked to stop before it served: what had been started holds nothing that a crash would lose.
+    if (running !== undefined) await serve(daemon, running, stopAsked);
   } catch (error) {
     daemon.log.error(`${daemon.name} crashed`, { error });
-    daemon.say(`${error instanceof Error ? error.message : String(error)}\n`);
     return 1;
   }
+  daemon.log.info(`${daemon.name} stopped gracefully`);
+  return 0;
+}
+
+async function started(daemon: Daemon): Promise<Running> {
+  try {
+    return await daemon.start();
+  } catch (error) {
+    daemon.say(`${error instanceof Error ? error.message : String(error)}\n`);
+    throw error;
+  }
+}
+
+/** Until it is asked to stop, or stops or crashes by itself. */
+async function serve(daemon: Daemon, running: Running, stopAsked: Promise<void>): Promise<void> {
+  const systemd = serviceManager(process.env["NOTIFY_SOCKET"], daemon.log);
   const ready = systemd.ready(daemon.statusLine);
   const stop = async (): Promise<void> => {
     await stopAsked;
@@ -53,15 +68,8 @@ export async function runDaemon(daemon: Daemon): Promise<number> {
     await systemd.status("Stopping");
     await running.stop();
   };
-  try {
-    await Promise.race([running.stopped, stop()]);
-    await running.stopped;
-  } catch (error) {
-    daemon.log.error(`${daemon.name} crashed`, { error });
-    return 1;
-  }
-  daemon.log.info(`${daemon.name} stopped gracefully`);
-  return 0;
+  await Promise.race([running.stopped, stop()]);
+  await running.stopped;
 }
 
 /** Resolves at the first SIGTERM or SIGINT; the second one ends the process at once. */

@@ -131,6 +131,7 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
   [/(?<="(?:\w+_at|sequence_number|exp|iat)":"?)\d+/g, "<number>"],
   [/(?<="spiffe_sequence": )\d+/g, "<number>"],
   [/(?<=Serial number {5}: |"x509svid_serial_number":")\d+/g, "<serial>"],
+  [/(?<=Agent version {5}: |"agent_version":")[\w.-]+/g, "<version>"],
   [/(?<= after )[\d.]+(?:µs|ms|s)/g, "<duration>"],
 ];
 

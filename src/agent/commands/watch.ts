@@ -16,13 +16,23 @@ export const watch: Command = defineLeaf({
   run: async ({ flags, io }) => {
     const { connectAgent } = await import("./connection.ts");
     try {
-      return await watchForEver(connectAgent(agentSocket(flags, io), undefined), io);
+      const connection = connectAgent(agentSocket(flags, io), undefined);
+      return await Promise.race([watchForEver(connection, io), interrupted()]);
     } catch (error) {
       io.err(`${failureText(error)}\n`);
       return 1;
     }
   },
 });
+
+/** Rejects when the person at the terminal ends the watch. */
+function interrupted(): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  process.once("SIGINT", () => {
+    reject(new StatusError(StatusCode.CANCELLED, "context canceled"));
+  });
+  return promise;
+}
 
 /** Asks again, each time a second later, whenever the stream ends; only a request that can never succeed ends the watch. */
 async function watchForEver({ workload }: AgentConnection, io: Io): Promise<never> {

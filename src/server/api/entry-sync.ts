@@ -43,20 +43,18 @@ export async function syncAuthorizedEntries(
   send: Send,
 ): Promise<void> {
   const entries = source.authorizedEntries(callerId(apiCall(context)).toString());
-  let outputMask: EntryMask | undefined;
-  let byId: ReadonlyMap<string, RegistrationEntry> | undefined;
-  for await (const request of requests) {
-    if (byId !== undefined) {
-      await sendRequested(byId, request.ids, outputMask, send);
-      continue;
-    }
-    outputMask = checkedOutputMask(request);
-    if (entries.length <= PAGE_SIZE) {
-      await send(response({ entries: entries.map((entry) => entryMessage(entry, outputMask)) }));
-      return;
-    }
-    await sendRevisions(entries, send);
-    byId = new Map(entries.map((entry) => [entry.id, entry]));
+  const stream = requests[Symbol.asyncIterator]();
+  const first = await stream.next();
+  if (first.done) return;
+  const outputMask = checkedOutputMask(first.value);
+  if (entries.length <= PAGE_SIZE) {
+    await send(response({ entries: entries.map((entry) => entryMessage(entry, outputMask)) }));
+    return;
+  }
+  await sendRevisions(entries, send);
+  const byId = new Map(entries.map((entry) => [entry.id, entry]));
+  for (let next = await stream.next(); !next.done; next = await stream.next()) {
+    await sendRequested(byId, next.value.ids, outputMask, send);
   }
 }
 

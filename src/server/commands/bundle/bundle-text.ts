@@ -7,7 +7,7 @@ import { formatBundleDocument, parseBundleDocument } from "#jwt/bundle-document.
 import { errorText } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { splitCertificates } from "#x509/der.ts";
-import { certificatesFromPem, certificatesToPem } from "#x509/pem.ts";
+import { certificatesFromPem, certificatesToPem, decodePem } from "#x509/pem.ts";
 import type { BundleFormat } from "./format.ts";
 
 /** As text, with a line's end. @throws Error when the server sent what is no bundle */
@@ -37,9 +37,10 @@ export function bundleText(bundle: Bundle, format: BundleFormat): string {
 export function bundleMessage(text: string, format: BundleFormat, id: string): Bundle {
   const empty = { jwtAuthorities: [], refreshHint: 0, sequenceNumber: 0, witAuthorities: [] };
   if (format === "pem") {
-    const certificates = explainedNow("unable to parse bundle data", () =>
-      certificatesFromPem(text),
-    );
+    const certificates = explainedNow("unable to parse bundle data", () => {
+      if (decodePem(text).length === 0) throw new Error("no PEM blocks");
+      return certificatesFromPem(text);
+    });
     return { ...empty, trustDomain: id, x509Authorities: certificates.map(authority) };
   }
   const trustDomain = TrustDomain.parse(id);

@@ -1,0 +1,195 @@
+/**
+ * A block of the configuration, asked for its keys by name and type. What nobody asked for is unknown, and is reported with its line. All
+ * problems of a file are collected, so that one run shows them all.
+ */
+import { errorText } from "#spiffe/status-error.ts";
+import { ConfigError } from "./config-error.ts";
+import { parseDuration } from "./duration.ts";
+import type { Entry, ObjectValue, Value } from "./tree.ts";
+
+/** Where problems of one file go. */
+export class Problems {
+  readonly #file: string;
+  readonly #found: string[] = [];
+
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  add(message: string, line?: number): void {
+    this.#found.push(line === undefined ? message : `${this.#file}:${line}: ${message}`);
+  }
+
+  /** @throws ConfigError when there are any */
+  check(): void {
+    if (this.#found.length > 0) throw new ConfigError(this.#found);
+  }
+}
+
+export class Block {
+  readonly #entries: readonly Entry[];
+  /** How messages call it, for instance `the server block`. */
+  readonly #name: string;
+  readonly #problems: Problems;
+  readonly #asked: Set<string> = new Set();
+  readonly line: number | undefined;
+
+  constructor(values: readonly ObjectValue[], name: string, problems: Problems) {
+    this.#entries = values.flatMap((value) => value.entries);
+    this.#name = name;
+    this.#problems = problems;
+    this.line = values[0]?.at.line;
+  }
+
+  /** The line of a key, for messages about its value. */
+  lineOf(key: string): number | undefined {
+    return this.#last(key)?.at.line;
+  }
+
+  has(key: string): boolean {
+    this.#asked.add(key);
+    return this.#last(key) !== undefined;
+  }
+
+  string(key: string): string | undefined {
+    const entry = this.#last(key);
+    if (entry === undefined) return undefined;
+    const { value } = entry;
+    // HCL lets numbers and truths stand for their text.
+    if (value.kind === "string" || value.kind === "number" || value.kind === "boolean")
+      return String(value.value);
+    return this.#wrong(entry, "a string");
+  }
+
+  number(key: string): number | undefined {
+    const entry = this.#last(key);
+    if (entry === undefined) return undefined;
+    const { value } = entry;
+    const number =
+      value.kind === "number" || value.kind === "string" ? Number(value.value) : Number.NaN;
+    return Number.isSafeInteger(number) && value.kind !== "null"
+      ? number
+      : this.#wrong(entry, "a whole number");
+  }
+
+  boolean(key: string): boolean | undefined {
+    const entry = this.#last(key);
+    if (entry === undefined) return undefined;
+    const { value } = entry;
+    if (value.kind === "boolean") return value.value;
+    if (value.kind === "string" && (value.value === "true" || value.value === "false"))
+      return value.value === "true";
+    return this.#wrong(entry, "true or false");
+  }
+
+  strings(key: string): readonly string[] {
+    const entry = this.#last(key);
+    if (entry === undefined) return [];
+    const items = entry.value.kind === "list" ? entry.value.items : [entry.value];
+    const texts = items.map((item) => (item.kind === "string" ? item.value : undefined));
+    if (texts.every((text) => text !== undefined)) return texts;
+    this.#wrong(entry, "a list of strings");
+    return [];
+  }
+
+  /**
+   * A Go duration, in seconds.
+   *
+   * @param complaint what to say about a value that is none: `could not parse agent ttl`
+   */
+  duration(key: string, complaint: string): number | undefined {
+    const text = this.string(key);
+    return text === undefined || text === ""
+      ? undefined
+      : this.convert(key, complaint, () => parseDuration(text));
+  }
+
+  /** Runs a conversion of the key's value and turns what it throws into a problem at the key's line. */
+  convert<T>(key: string, complaint: string, run: () => T): T | undefined {
+    try {
+      return run();
+    } catch (error) {
+      const shown = JSON.stringify(this.string(key) ?? "");
+      this.#problems.add(`${complaint} ${shown}: ${errorText(error)}`, this.lineOf(key));
+      return undefined;
+    }
+  }
+
+  /** A nested block; one that comes several times counts as one. */
+  block(key: string): Block | undefined {
+    const objects = this.#objects(key);
+    return objects.length === 0
+      ? undefined
+      : new Block(objects, `the ${key} block`, this.#problems);
+  }
+
+  /** The blocks `key "label" { … }`, in order. */
+  labelled(key: string): readonly { readonly label: string; readonly block: Block }[] {
+    return this.#objects(key).flatMap((object) =>
+      object.entries.flatMap(({ key: label, value, at }) => {
+        const inner = objectsOf(value);
+        if (inner === undefined) {
+          this.#problems.add(`${key} ${JSON.stringify(label)} must be a block`, at.line);
+          return [];
+        }
+        const name = `the ${key} ${JSON.stringify(label)} block`;
+        return [{ label, block: new Block(inner, name, this.#problems) }];
+      }),
+    );
+  }
+
+  /** A block without any key, whose problems go to the same place. */
+  none(): Block {
+    return new Block([], this.#name, this.#problems);
+  }
+
+  /** Reports every key that nobody asked for. */
+  finish(): void {
+    for (const { key, at } of this.#entries) {
+      if (this.#asked.has(key)) continue;
+      const near = [...this.#asked].find((known) => isNear(known, key));
+      const hint = near === undefined ? "" : `; did you mean ${JSON.stringify(near)}?`;
+      this.#problems.add(
+        `unknown configuration detected: key ${JSON.stringify(key)} in ${this.#name}${hint}`,
+        at.line,
+      );
+    }
+  }
+
+  #objects(key: string): readonly ObjectValue[] {
+    this.#asked.add(key);
+    return this.#entries
+      .filter((entry) => entry.key === key)
+      .flatMap((entry) => objectsOf(entry.value) ?? this.#wrong(entry, "a block") ?? []);
+  }
+
+  #last(key: string): Entry | undefined {
+    this.#asked.add(key);
+    return this.#entries.findLast((entry) => entry.key === key && entry.value.kind !== "null");
+  }
+
+  #wrong(entry: Entry, wanted: string): undefined {
+    this.#problems.add(`${entry.key} must be ${wanted}`, entry.at.line);
+    return undefined;
+  }
+}
+
+/** JSON writes repeated blocks as a list of objects. */
+function objectsOf(value: Value): readonly ObjectValue[] | undefined {
+  if (value.kind === "object") return [value];
+  if (value.kind !== "list") return undefined;
+  const objects = value.items.filter((item) => item.kind === "object");
+  return objects.length === value.items.length ? objects : undefined;
+}
+
+/** Whether two keys are one slip of the keyboard apart, or the same but for case and underscores. */
+function isNear(known: string, given: string): boolean {
+  const plain = (text: string): string => text.toLowerCase().replace(/[_-]/g, "");
+  if (plain(known) === plain(given)) return true;
+  if (Math.abs(known.length - given.length) > 1) return false;
+  let same = 0;
+  while (same < known.length && known[same] === given[same]) same++;
+  let tail = 0;
+  while (tail < known.length - same && known.at(-1 - tail) === given.at(-1 - tail)) tail++;
+  return Math.max(known.length, given.length) - same - tail <= 1;
+}

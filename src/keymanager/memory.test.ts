@@ -1,0 +1,5 @@
+import { describe } from "bun:test";
+import { keyManagerConformance } from "./keymanager.conformance.ts";
+import { MemoryKeyManager } from "./memory.ts";
+
+describe("MemoryKeyManager", () => keyManagerConformance(async () => new MemoryKeyManager()));

@@ -1,0 +1,21 @@
+import type { Clock } from "#clock/clock.ts";
+import type { Random } from "#clock/random.ts";
+import type { KeyManager } from "#keymanager/key-manager.ts";
+import type { Log } from "#log/log.ts";
+import type { Bundles, CaJournals } from "#server/datastore/datastore.ts";
+import type { UpstreamAuthority } from "#upstream/upstream-authority.ts";
+import type { KeyType } from "#x509/signer.ts";
+import type { CaProfile } from "./profile.ts";
+
+/** All that the CA Manager is made of. */
+export interface CaManagerParts extends CaProfile {
+  readonly caKeyType: KeyType;
+  readonly jwtKeyType: KeyType;
+  readonly keyManager: KeyManager;
+  readonly upstream?: UpstreamAuthority | undefined;
+  readonly bundles: Bundles;
+  readonly journals: CaJournals;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}

@@ -1,0 +1,40 @@
+/** A new key for JWT-SVIDs, published in the trust bundle before it signs. */
+import { emptyBundle } from "#spiffe/bundle.ts";
+import type { JwtKey, Slot } from "./authority.ts";
+import type { CaManagerParts } from "./parts.ts";
+
+const KEY_ID_LENGTH = 32;
+const KEY_ID_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+export function jwtKeyId(slot: Slot): string {
+  return `JWT-Signer-${slot}`;
+}
+
+/** Makes the JWT key of a slot. When this resolves, it is in the stored bundle. */
+export async function prepareJwtKey(parts: CaManagerParts, slot: Slot): Promise<JwtKey> {
+  const key = await parts.keyManager.generateKey(jwtKeyId(slot), parts.jwtKeyType);
+  const now = parts.clock.nowSeconds();
+  const notAfter = now + parts.caTtlSeconds;
+  const authorityId = randomKeyId(parts);
+  await parts.bundles.append({
+    ...emptyBundle(parts.trustDomain),
+    jwtAuthorities: [
+      { keyId: authorityId, publicKey: key.publicKeySpki, expiresAt: notAfter, tainted: false },
+    ],
+  });
+  parts.log.info("JWT key prepared", { slot, local_authority_id: authorityId });
+  return { slot, key, authorityId, issuedAt: now, notAfter };
+}
+
+/** Letters without bias: bytes beyond a multiple of their number are thrown away. */
+function randomKeyId({ random }: CaManagerParts): string {
+  const limit = 256 - (256 % KEY_ID_LETTERS.length);
+  let id = "";
+  while (id.length < KEY_ID_LENGTH) {
+    for (const octet of random.bytes(KEY_ID_LENGTH)) {
+      if (octet < limit && id.length < KEY_ID_LENGTH)
+        id += KEY_ID_LETTERS[octet % KEY_ID_LETTERS.length];
+    }
+  }
+  return id;
+}

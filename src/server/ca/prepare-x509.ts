@@ -1,0 +1,144 @@
+/** A new X.509 CA: its key, its certificate from itself or from an upstream, and its root in the trust bundle. */
+
+import type { ManagedKey } from "#keymanager/key-manager.ts";
+import { emptyBundle, type X509Authority } from "#spiffe/bundle.ts";
+import type { UpstreamAuthority } from "#upstream/upstream-authority.ts";
+import { Certificate } from "#x509/certificate.ts";
+import { verifyChain } from "#x509/chain.ts";
+import { createCsr } from "#x509/csr.ts";
+import { subjectAltNameExtension, subjectKeyIdExtension } from "#x509/extensions.ts";
+import { issueCertificate, subjectKeyIdOf } from "#x509/issue.ts";
+import { confirmCertificate } from "#x509/peculiar.ts";
+import { type Slot, type X509Ca, x509Ca } from "./authority.ts";
+import type { CaManagerParts } from "./parts.ts";
+import { CA_EXTENSIONS, caSubjectDer, NOT_BEFORE_CUSHION_SECONDS } from "./profile.ts";
+import { newSerial, serialText } from "./serial.ts";
+
+export function x509KeyId(slot: Slot): string {
+  return `x509-CA-${slot}`;
+}
+
+/** Makes the CA of a slot. When this resolves, its root is in the stored bundle. @throws StatusError or Error */
+export async function prepareX509Ca(parts: CaManagerParts, slot: Slot): Promise<X509Ca> {
+  const key = await parts.keyManager.generateKey(x509KeyId(slot), parts.caKeyType);
+  const { ca, roots } =
+    parts.upstream === undefined
+      ? await selfSigned(parts, slot, key)
+      : await signedByUpstream(parts, slot, key, parts.upstream);
+  await confirmCertificate(ca.certificate.der, issuerOf(ca, roots));
+  await parts.bundles.append({ ...emptyBundle(parts.trustDomain), x509Authorities: roots });
+  parts.log.info("X509 CA prepared", {
+    slot,
+    issued_at: isoTime(ca.issuedAt),
+    expiration: isoTime(ca.notAfter),
+    local_authority_id: ca.authorityId,
+    self_signed: parts.upstream === undefined,
+  });
+  return ca;
+}
+
+interface Prepared {
+  readonly ca: X509Ca;
+  readonly roots: readonly X509Authority[];
+}
+
+async function selfSigned(parts: CaManagerParts, slot: Slot, key: ManagedKey): Promise<Prepared> {
+  const now = parts.clock.nowSeconds();
+  const serial = newSerial(parts.random);
+  const subjectDer = caSubjectDer(parts.caSubject, { serialNumber: serialText(serial) });
+  const der = await issueCertificate(
+    {
+      serialNumber: serial,
+      issuerDer: subjectDer,
+      subjectDer,
+      notBefore: now - NOT_BEFORE_CUSHION_SECONDS,
+      notAfter: now + parts.caTtlSeconds,
+      publicKeySpki: key.publicKeySpki,
+      extensions: [
+        ...CA_EXTENSIONS,
+        subjectKeyIdExtension(subjectKeyIdOf(key.publicKeySpki)),
+        subjectAltNameExtension(parts.trustDomain.id, [], false),
+      ],
+    },
+    key,
+  );
+  const certificate = Certificate.parse(der);
+  return {
+    ca: x509Ca(slot, key, certificate, [], now),
+    roots: [{ certificate: der, tainted: false }],
+  };
+}
+
+async function signedByUpstream(
+  parts: CaManagerParts,
+  slot: Slot,
+  key: ManagedKey,
+  upstream: UpstreamAuthority,
+): Promise<Prepared> {
+  const now = parts.clock.nowSeconds();
+  const csr = await createCsr({
+    signer: key,
+    subjectDer: caSubjectDer(parts.caSubject, {}),
+    uriSan: parts.trustDomain.id,
+  });
+  const { caChain, upstreamRoots } = await upstream.mintX509Ca(csr, parts.caTtlSeconds);
+  const [certificate, ...above] = caChain.map((der) => Certificate.parse(der));
+  if (certificate === undefined)
+    throw new Error(`upstream authority "${upstream.name}" returned no certificate`);
+  checkUpstreamCa(parts, upstream, key, certificate, above, upstreamRoots);
+  const chain = [certificate, ...above].filter(
+    ({ der }) => !upstreamRoots.some((root) => Buffer.compare(root.certificate, der) === 0),
+  );
+  return {
+    ca: x509Ca(
+      slot,
+      key,
+      certificate,
+      chain.map(({ der }) => der),
+      now,
+    ),
+    roots: upstreamRoots,
+  };
+}
+
+/** An upstream's answer is checked like anybody's: our key, our trust domain, a chain to the roots it names. */
+function checkUpstreamCa(
+  parts: CaManagerParts,
+  upstream: UpstreamAuthority,
+  key: ManagedKey,
+  certificate: Certificate,
+  above: readonly Certificate[],
+  roots: readonly X509Authority[],
+): void {
+  const refuse = (why: string): Error =>
+    new Error(`upstream authority "${upstream.name}" returned an unusable CA: ${why}`);
+  if (Buffer.compare(certificate.publicKeySpki, key.publicKeySpki) !== 0)
+    throw refuse("it is for another key");
+  if (!certificate.isCa) throw refuse("it is not a CA certificate");
+  if (!certificate.uriSans.includes(parts.trustDomain.id))
+    throw refuse(`it does not name ${parts.trustDomain.id}`);
+  try {
+    verifyChain({
+      leaf: certificate,
+      intermediates: above,
+      roots: roots.map((root) => Certificate.parse(root.certificate)),
+      atSeconds: parts.clock.nowSeconds(),
+      usage: "any",
+    });
+  } catch (error) {
+    throw refuse(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function issuerOf(ca: X509Ca, roots: readonly X509Authority[]): Uint8Array {
+  const candidates = [...ca.chain.slice(1), ...roots.map(({ certificate }) => certificate)];
+  const issuer = candidates.find(
+    (der) => Buffer.compare(Certificate.parse(der).subjectDer, ca.certificate.issuerDer) === 0,
+  );
+  if (issuer === undefined) throw new Error("the issuer of the CA certificate is not in its chain");
+  return issuer;
+}
+
+function isoTime(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
+}

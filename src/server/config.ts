@@ -1,0 +1,318 @@
+/**
+ * server.conf and the flags of `run`, as one checked value. Flags override the file, the file overrides the defaults. Whoever holds a
+ * ServerConfig need not check anything again.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { Block, Problems } from "#config/block.ts";
+import { ConfigError } from "#config/config-error.ts";
+import { expandEnv } from "#config/expand-env.ts";
+import { parseHcl } from "#config/hcl.ts";
+import { type LogFormat, type LogLevel, parseLogLevel } from "#log/log.ts";
+import { SpiffeId } from "#spiffe/spiffe-id.ts";
+import { errorText } from "#spiffe/status-error.ts";
+import { TrustDomain } from "#spiffe/trust-domain.ts";
+import { parseKeyType } from "#x509/keys.ts";
+import type { KeyType } from "#x509/signer.ts";
+import { readServerPlugins, type ServerPlugins, zeroServerPlugins } from "./config-plugins.ts";
+
+/** The flags of `spire-server run`; absent ones leave the file's value. */
+export interface ServerRunFlags {
+  readonly config?: string;
+  readonly bindAddress?: string;
+  readonly serverPort?: number;
+  readonly dataDir?: string;
+  readonly logFile?: string;
+  readonly logFormat?: string;
+  readonly logLevel?: string;
+  readonly logSourceLocation?: boolean;
+  readonly trustDomain?: string;
+  readonly socketPath?: string;
+  readonly expandEnv?: boolean;
+}
+
+export interface ServerConfig {
+  readonly trustDomain: TrustDomain;
+  readonly dataDir: string;
+  readonly bindAddress: string;
+  readonly bindPort: number;
+  readonly socketPath: string;
+  readonly adminIds: readonly SpiffeId[];
+  /** Durations are in seconds. */
+  readonly agentTtlSeconds: number;
+  readonly auditLogEnabled: boolean;
+  readonly caKeyType: KeyType;
+  readonly jwtKeyType: KeyType;
+  readonly caSubject: {
+    readonly country: readonly string[];
+    readonly organization: readonly string[];
+    readonly commonName: string;
+  };
+  readonly caTtlSeconds: number;
+  readonly defaultX509SvidTtlSeconds: number;
+  readonly defaultJwtSvidTtlSeconds: number;
+  readonly disableJwtSvids: boolean;
+  readonly jwtIssuer: string;
+  readonly log: { readonly file?: string; readonly level: LogLevel; readonly format: LogFormat };
+  readonly pruneAttestedNodesExpiredForSeconds?: number;
+  readonly rateLimit: { readonly attestation: boolean; readonly signing: boolean };
+  readonly experimental?: { readonly agentSpiffeIdAsSelector: boolean };
+  readonly plugins: ServerPlugins;
+  /** To be logged at start. */
+  readonly warnings: readonly string[];
+}
+
+const DEFAULT_FILE = "conf/server/server.conf";
+const DEFAULT_DATA_DIR = "/var/lib/spire/server";
+const DEFAULT_SOCKET = "/tmp/spire-server/private/api.sock";
+const MAX_TRUST_DOMAIN_LENGTH = 255;
+const HOUR_SECONDS = 3600;
+
+/**
+ * Reads the configuration. Without a file (and with a trust domain on the command line) the server runs on SQLite, disk keys and join
+ * tokens.
+ *
+ * @throws ConfigError with every problem found, a line each
+ */
+export async function loadServerConfig(flags: ServerRunFlags): Promise<ServerConfig> {
+  const path = flags.config ?? DEFAULT_FILE;
+  if (flags.config === undefined && !existsSync(path) && flags.trustDomain !== undefined) {
+    const dataDir = flags.dataDir ?? process.env["STATE_DIRECTORY"] ?? DEFAULT_DATA_DIR;
+    const problems = new Problems("command line");
+    const empty = new Block([], "the server block", problems);
+    return finishServer(empty, { ...flags, dataDir }, problems, () => zeroServerPlugins(dataDir));
+  }
+  const problems = new Problems(path);
+  const root = new Block(
+    [parseHcl(readConfigFile(path, flags.expandEnv), path)],
+    "the file",
+    problems,
+  );
+  const server = root.block("server");
+  if (server === undefined) problems.add("server section must be configured");
+  const plugins = root.block("plugins");
+  if (plugins === undefined) problems.add("plugins section must be configured");
+  // Known, and without effect until their rooms exist; the start-up log says so.
+  const unused = ["telemetry", "health_checks"].filter((key) => root.has(key));
+  root.finish();
+  const config = finishServer(
+    server ?? new Block([], "the server block", problems),
+    flags,
+    problems,
+    (dataDir) =>
+      readServerPlugins(plugins ?? new Block([], "the plugins block", problems), dataDir, problems),
+  );
+  const ignored = unused.map((key) => `The ${key} section has no effect in this version`);
+  return { ...config, warnings: [...config.warnings, ...ignored] };
+}
+
+/** @throws ConfigError when the file cannot be read */
+export function readConfigFile(path: string, expand: boolean | undefined): string {
+  try {
+    const text = readFileSync(path, "utf8");
+    return expand ? expandEnv(text, process.env) : text;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") {
+      throw new ConfigError([
+        `could not find config file ${resolve(path)}: please use the -config flag`,
+      ]);
+    }
+    throw new ConfigError([`could not read config file ${resolve(path)}: ${errorText(error)}`]);
+  }
+}
+
+function finishServer(
+  server: Block,
+  flags: ServerRunFlags,
+  problems: Problems,
+  pluginsFor: (dataDir: string) => ServerPlugins,
+): ServerConfig {
+  const trustDomain = readTrustDomain(server, flags.trustDomain, problems);
+  const dataDir = flags.dataDir ?? server.string("data_dir") ?? "";
+  if (dataDir === "") problems.add("data_dir must be configured");
+  const caTtlSeconds =
+    server.duration("ca_ttl", "could not parse default CA ttl") ?? 24 * HOUR_SECONDS;
+  const x509Ttl =
+    server.duration("default_x509_svid_ttl", "could not parse default X509 SVID ttl") ??
+    HOUR_SECONDS;
+  const jwtTtl =
+    server.duration("default_jwt_svid_ttl", "could not parse default JWT SVID ttl") ?? 300;
+  const agentTtl = server.duration("agent_ttl", "could not parse agent ttl") ?? x509Ttl;
+  const caKeyType = readKeyType(server, "ca_key_type") ?? "ec-p256";
+  const pruneAfter = server.duration(
+    "prune_attested_nodes_expired_for",
+    "could not parse prune_attested_nodes_expired_for",
+  );
+  const config: Omit<ServerConfig, "plugins"> = {
+    trustDomain: trustDomain ?? TrustDomain.parse("invalid"),
+    dataDir,
+    bindAddress: flags.bindAddress ?? server.string("bind_address") ?? "0.0.0.0",
+    bindPort: readPort(server, flags.serverPort, problems),
+    socketPath: flags.socketPath ?? server.string("socket_path") ?? DEFAULT_SOCKET,
+    adminIds: readAdminIds(server, problems),
+    agentTtlSeconds: agentTtl,
+    auditLogEnabled: server.boolean("audit_log_enabled") ?? false,
+    caKeyType,
+    jwtKeyType: readKeyType(server, "jwt_key_type") ?? caKeyType,
+    caSubject: readCaSubject(server),
+    caTtlSeconds,
+    defaultX509SvidTtlSeconds: x509Ttl,
+    defaultJwtSvidTtlSeconds: jwtTtl,
+    disableJwtSvids: server.boolean("disable_jwt_svids") ?? false,
+    jwtIssuer: server.string("jwt_issuer") ?? "",
+    log: readLog(server, flags, problems),
+    ...(pruneAfter === undefined ? {} : { pruneAttestedNodesExpiredForSeconds: pruneAfter }),
+    rateLimit: readRateLimit(server),
+    experimental: readExperimental(server),
+    warnings: [...ttlWarnings({ caTtlSeconds, x509Ttl, jwtTtl, agentTtl }), ...unusedKeys(server)],
+  };
+  server.finish();
+  const plugins = pluginsFor(dataDir);
+  problems.check();
+  return { ...config, plugins };
+}
+
+/** Also used for the agent, whose keys are the same. */
+export function readTrustDomain(
+  block: Block,
+  flag: string | undefined,
+  problems: Problems,
+): TrustDomain | undefined {
+  const text = flag ?? block.string("trust_domain") ?? "";
+  block.has("trust_domain");
+  if (text === "") {
+    problems.add("trust_domain must be configured");
+    return undefined;
+  }
+  try {
+    return TrustDomain.parse(text.slice(0, MAX_TRUST_DOMAIN_LENGTH * 2));
+  } catch (error) {
+    const line = flag === undefined ? block.lineOf("trust_domain") : undefined;
+    problems.add(`could not parse trust_domain ${JSON.stringify(text)}: ${errorText(error)}`, line);
+    return undefined;
+  }
+}
+
+/** Also used for the agent, whose keys are the same. */
+export function readLog(
+  block: Block,
+  flags: { readonly logFile?: string; readonly logLevel?: string; readonly logFormat?: string },
+  problems: Problems,
+): ServerConfig["log"] {
+  const file = flags.logFile ?? block.string("log_file") ?? "";
+  const levelText = flags.logLevel ?? block.string("log_level") ?? "INFO";
+  const format = (flags.logFormat ?? block.string("log_format") ?? "text").toLowerCase();
+  for (const key of ["log_file", "log_level", "log_format", "log_source_location"]) block.has(key);
+  const level = parseLogLevel(levelText);
+  if (level === undefined) {
+    problems.add(
+      `log_level ${JSON.stringify(levelText)} is not one of error, warn, info, debug`,
+      block.lineOf("log_level"),
+    );
+  }
+  if (format !== "text" && format !== "json") {
+    problems.add(
+      `unknown logger format: ${JSON.stringify(format)}; use text or json`,
+      block.lineOf("log_format"),
+    );
+  }
+  return {
+    ...(file === "" ? {} : { file }),
+    level: level ?? "info",
+    format: format === "json" ? "json" : "text",
+  };
+}
+
+function readPort(server: Block, flag: number | undefined, problems: Problems): number {
+  const port = flag ?? server.number("bind_port") ?? 8081;
+  server.has("bind_port");
+  if (port < 0 || port > 65535)
+    problems.add(`bind_port ${port} is not a port number`, server.lineOf("bind_port"));
+  return port;
+}
+
+function readKeyType(server: Block, key: string): KeyType | undefined {
+  const text = server.string(key);
+  if (text === undefined || text === "") return undefined;
+  return server.convert(key, `error parsing ${key}`, () => parseKeyType(text));
+}
+
+function readAdminIds(server: Block, problems: Problems): readonly SpiffeId[] {
+  return server.strings("admin_ids").flatMap((text) => {
+    try {
+      return [SpiffeId.parse(text)];
+    } catch (error) {
+      problems.add(
+        `could not parse admin ID ${JSON.stringify(text)}: ${errorText(error)}`,
+        server.lineOf("admin_ids"),
+      );
+      return [];
+    }
+  });
+}
+
+function readCaSubject(server: Block): ServerConfig["caSubject"] {
+  const block = server.block("ca_subject");
+  const subject = {
+    country: block?.strings("country") ?? [],
+    organization: block?.strings("organization") ?? [],
+    commonName: block?.string("common_name") ?? "",
+  };
+  block?.finish();
+  const empty =
+    subject.country.length + subject.organization.length + subject.commonName.length === 0;
+  return empty ? { country: ["US"], organization: ["SPIFFE"], commonName: "" } : subject;
+}
+
+function readRateLimit(server: Block): ServerConfig["rateLimit"] {
+  const block = server.block("ratelimit");
+  const limits = {
+    attestation: block?.boolean("attestation") ?? true,
+    signing: block?.boolean("signing") ?? true,
+  };
+  block?.finish();
+  return limits;
+}
+
+function readExperimental(server: Block): { readonly agentSpiffeIdAsSelector: boolean } {
+  const block = server.block("experimental");
+  return { agentSpiffeIdAsSelector: block?.boolean("agent_spiffe_id_as_selector") ?? false };
+}
+
+/** Keys of the reference that change nothing here: taken, so that a file can be shared, and named in the log. */
+function unusedKeys(server: Block): string[] {
+  const keys = [
+    "federation",
+    "max_attested_node_info_staleness",
+    "profiling_enabled",
+    "profiling_freq",
+    "profiling_names",
+    "profiling_port",
+    "proxy_protocol_trusted_cidrs",
+    "prune_attested_nodes_batch_size",
+    "prune_tofu_nodes",
+  ];
+  return keys
+    .filter((key) => server.has(key))
+    .map((key) => `The key ${key} has no effect in this version`);
+}
+
+function ttlWarnings(ttl: {
+  readonly caTtlSeconds: number;
+  readonly x509Ttl: number;
+  readonly jwtTtl: number;
+  readonly agentTtl: number;
+}): string[] {
+  const guaranteed = Math.min(ttl.caTtlSeconds / 6, 7 * 24 * HOUR_SECONDS);
+  const named = {
+    default_x509_svid_ttl: ttl.x509Ttl,
+    default_jwt_svid_ttl: ttl.jwtTtl,
+    agent_ttl: ttl.agentTtl,
+  };
+  return Object.entries(named)
+    .filter(([, seconds]) => seconds > guaranteed)
+    .map(
+      ([key, seconds]) =>
+        `${key} of ${seconds} s is more than a sixth of ca_ttl (${guaranteed} s): SVIDs may be cut shorter than asked for`,
+    );
+}

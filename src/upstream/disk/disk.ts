@@ -1,0 +1,84 @@
+/**
+ * The UpstreamAuthority `disk`: a CA whose key and certificates lie in files. The files are read again for every certificate, so
+ * that a CA can be replaced under a running server. Opened by server/plugins.ts, called by the CA Manager.
+ */
+import type { Clock } from "#clock/clock.ts";
+import type { Random } from "#clock/random.ts";
+import type { Log } from "#log/log.ts";
+import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
+import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import type { MintX509CaResult, UpstreamAuthority } from "#upstream/upstream-authority.ts";
+import { type Authority, checkAuthority } from "./authority.ts";
+import { issueIntermediate } from "./issue-intermediate.ts";
+import { type DiskUpstreamConfig, loadAuthority } from "./load.ts";
+
+export interface DiskUpstreamParts {
+  readonly trustDomain: TrustDomain;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/**
+ * Opens the authority; what is wrong with its files shows at start, not at the first rotation.
+ *
+ * @throws StatusError INVALID_ARGUMENT naming the file or what does not fit
+ */
+export async function openDiskUpstreamAuthority(
+  config: DiskUpstreamConfig,
+  parts: DiskUpstreamParts,
+): Promise<UpstreamAuthority> {
+  try {
+    return new DiskUpstreamAuthority(config, parts, await load(config, parts.clock));
+  } catch (error) {
+    throw new StatusError(StatusCode.INVALID_ARGUMENT, errorText(error), { cause: error });
+  }
+}
+
+class DiskUpstreamAuthority implements UpstreamAuthority {
+  readonly name: string = "disk";
+  readonly #config: DiskUpstreamConfig;
+  readonly #parts: DiskUpstreamParts;
+  #authority: Authority;
+
+  constructor(config: DiskUpstreamConfig, parts: DiskUpstreamParts, authority: Authority) {
+    this.#config = config;
+    this.#parts = parts;
+    this.#authority = authority;
+  }
+
+  async mintX509Ca(csr: Uint8Array, preferredTtlSeconds: number): Promise<MintX509CaResult> {
+    await this.#reload();
+    const authority = this.#authority;
+    const { trustDomain, clock, random } = this.#parts;
+    try {
+      const certificate = await issueIntermediate(
+        { authority, trustDomain, csr, preferredTtlSeconds, atSeconds: clock.nowSeconds() },
+        random,
+      );
+      return {
+        caChain: [certificate, ...authority.chain.map(({ der }) => der)],
+        upstreamRoots: authority.roots.map(({ der }) => ({ certificate: der, tainted: false })),
+      };
+    } catch (error) {
+      throw new StatusError(StatusCode.INTERNAL, `unable to sign CSR: ${errorText(error)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Files that do not fit, perhaps because they are being replaced just now, leave the last authority in place. */
+  async #reload(): Promise<void> {
+    try {
+      this.#authority = await load(this.#config, this.#parts.clock);
+    } catch (error) {
+      this.#parts.log.warn("Upstream CA could not be read again; the one read before is used", {
+        error: errorText(error),
+      });
+    }
+  }
+}
+
+async function load(config: DiskUpstreamConfig, clock: Clock): Promise<Authority> {
+  return checkAuthority(await loadAuthority(config), clock.nowSeconds());
+}

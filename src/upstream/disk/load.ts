@@ -1,0 +1,132 @@
+import { createPublicKey, type KeyObject } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { errorText } from "#spiffe/status-error.ts";
+import { Certificate } from "#x509/certificate.ts";
+import { privateKeyFromPem } from "#x509/keys.ts";
+import { certificatesFromPem } from "#x509/pem.ts";
+import { verifySignature } from "#x509/signature.ts";
+import type { AuthorityParts } from "./authority.ts";
+import { readPkcs12 } from "./pkcs12.ts";
+
+/** Where the authority lies: in PEM files, or in a PKCS#12 file. */
+export interface DiskUpstreamConfig {
+  readonly certFilePath?: string;
+  readonly keyFilePath?: string;
+  /** The roots. Without it the authority must be self-signed, or the PKCS#12 file hold its root. */
+  readonly bundleFilePath?: string;
+  readonly pkcs12FilePath?: string;
+  /** A file with the password alone; a final newline is not part of it. Without it the password is empty. */
+  readonly pkcs12PasswordFile?: string;
+}
+
+/**
+ * Reads the authority's files. Nothing is checked here but their form.
+ *
+ * @throws Error naming the file
+ */
+export async function loadAuthority(config: DiskUpstreamConfig): Promise<AuthorityParts> {
+  const { pkcs12FilePath, certFilePath, keyFilePath } = config;
+  if (pkcs12FilePath !== undefined) {
+    if (certFilePath !== undefined || keyFilePath !== undefined) {
+      throw new Error(
+        "either pkcs12_file_path or cert_file_path and key_file_path can be set, not both",
+      );
+    }
+    return await fromPkcs12(pkcs12FilePath, config);
+  }
+  if (certFilePath === undefined || keyFilePath === undefined) {
+    throw new Error("'cert_file_path' and 'key_file_path' must be set and not empty");
+  }
+  return await fromPem(certFilePath, keyFilePath, config.bundleFilePath);
+}
+
+async function fromPem(
+  certFilePath: string,
+  keyFilePath: string,
+  bundleFilePath: string | undefined,
+): Promise<AuthorityParts> {
+  const privateKey = await fromFile("unable to load upstream CA key", keyFilePath, (bytes) =>
+    privateKeyFromPem(bytes.toString("utf8")),
+  );
+  const [certificate, ...intermediates] = await fromFile(
+    "unable to load upstream CA cert",
+    certFilePath,
+    pemCertificates,
+  );
+  if (certificate === undefined) throw new Error(`${certFilePath} holds no certificate`);
+  if (bundleFilePath !== undefined) {
+    return { privateKey, certificate, intermediates, roots: await loadBundle(bundleFilePath) };
+  }
+  if (intermediates.length > 0) {
+    throw new Error("with no bundle_file_path configured only self-signed CAs are supported");
+  }
+  return { privateKey, certificate, intermediates, roots: [certificate] };
+}
+
+async function fromPkcs12(path: string, config: DiskUpstreamConfig): Promise<AuthorityParts> {
+  const { pkcs12PasswordFile, bundleFilePath } = config;
+  const password =
+    pkcs12PasswordFile === undefined
+      ? ""
+      : await fromFile("unable to load the password", pkcs12PasswordFile, (bytes) =>
+          bytes.toString("utf8").replace(/\r?\n$/, ""),
+        );
+  return await withBundle(
+    await fromFile("unable to load upstream CA", path, (bytes) => pkcs12Parts(bytes, password)),
+    bundleFilePath,
+  );
+}
+
+/** The bundle decides whom to trust; only without one are the roots in the PKCS#12 file taken. */
+async function withBundle(
+  parts: AuthorityParts,
+  bundleFilePath: string | undefined,
+): Promise<AuthorityParts> {
+  if (bundleFilePath === undefined) {
+    if (parts.roots.length > 0) return parts;
+    throw new Error("the PKCS#12 file holds no self-signed root; set bundle_file_path");
+  }
+  return { ...parts, roots: await loadBundle(bundleFilePath) };
+}
+
+function pkcs12Parts(bytes: Uint8Array, password: string): AuthorityParts {
+  const content = readPkcs12(bytes, password);
+  const { privateKey } = content;
+  const certificates = content.certificates.map((der) => Certificate.parse(der));
+  const certificate = certificates.find((one) => isFor(one, privateKey));
+  if (certificate === undefined) throw new Error("it holds no certificate for its private key");
+  return {
+    privateKey,
+    certificate,
+    intermediates: certificates.filter((one) => one !== certificate),
+    roots: certificates.filter(isSelfSigned),
+  };
+}
+
+function isFor(certificate: Certificate, privateKey: KeyObject): boolean {
+  const spki = createPublicKey(privateKey).export({ type: "spki", format: "der" });
+  return Buffer.compare(spki, certificate.publicKeySpki) === 0;
+}
+
+function isSelfSigned(one: Certificate): boolean {
+  return (
+    one.isSelfIssued &&
+    verifySignature(one.signatureAlgorithm, one.publicKey, one.tbs, one.signature)
+  );
+}
+
+function loadBundle(path: string): Promise<readonly Certificate[]> {
+  return fromFile("unable to load upstream CA bundle", path, pemCertificates);
+}
+
+function pemCertificates(bytes: Buffer): Certificate[] {
+  return certificatesFromPem(bytes.toString("utf8")).map((der) => Certificate.parse(der));
+}
+
+async function fromFile<T>(words: string, path: string, parse: (bytes: Buffer) => T): Promise<T> {
+  try {
+    return parse(await readFile(path));
+  } catch (error) {
+    throw new Error(`${words}: ${path}: ${errorText(error)}`);
+  }
+}
