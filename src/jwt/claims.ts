@@ -43,11 +43,18 @@ export function parseJwtSvidUnverified(token: string): JwtSvidClaims {
   if (token.length > MAX_TOKEN_BYTES)
     throw new Error(`token is longer than ${MAX_TOKEN_BYTES} bytes`);
   const parts = token.split(".");
-  const [header, payload] = parts;
+  const [header, payload, signature] = parts;
   // JWT-SVID §5.1: compact serialization only.
-  if (parts.length !== 3 || header === undefined || payload === undefined) {
-    throw new Error("unable to parse JWT token: compact JWS format must have three parts");
+  if (
+    parts.length !== 3 ||
+    header === undefined ||
+    payload === undefined ||
+    signature === undefined
+  ) {
+    throw unparsable("compact JWS format must have three parts");
   }
+  // One token, one text: what the decoder would pass over must not make another of it.
+  decodePart(signature, "signature is not base64url");
   const claims = decodeObject(payload, "payload");
   return { ...readHeader(decodeObject(header, "header")), ...readClaims(claims), claims };
 }
@@ -55,7 +62,7 @@ export function parseJwtSvidUnverified(token: string): JwtSvidClaims {
 function readHeader(header: Record<string, unknown>): { algorithm: string; keyId: string } {
   const { alg, kid, typ } = header;
   if (typeof alg !== "string" || !ALGORITHMS.includes(alg)) {
-    throw new Error(`unable to parse JWT token: unexpected signature algorithm ${quoted(alg)}`);
+    throw unparsable(`unexpected signature algorithm ${quoted(alg)}`);
   }
   // JWT-SVID §2.3.
   if (typ !== undefined && typ !== "JWT" && typ !== "JOSE") {
@@ -114,19 +121,29 @@ function numericDate(claims: Record<string, unknown>, name: string): number | un
 }
 
 function decodeObject(part: string, name: string): Record<string, unknown> {
-  const problem = `unable to parse JWT token: ${name} is not a JSON object in base64url`;
-  // The decoder would skip whatever is not in the alphabet.
-  if (!/^[A-Za-z0-9_-]+$/.test(part)) throw new Error(problem);
+  const problem = `${name} is not a JSON object in base64url`;
+  const bytes = decodePart(part, problem);
   let value: unknown;
   try {
-    value = JSON.parse(
-      new TextDecoder("utf-8", { fatal: true }).decode(Buffer.from(part, "base64url")),
-    );
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch {
-    throw new Error(problem);
+    throw unparsable(problem);
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new Error(problem);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw unparsable(problem);
+  }
   return value as Record<string, unknown>;
+}
+
+/** RFC 7515 §2: base64url, without padding, blanks or left-over bits. */
+function decodePart(part: string, problem: string): Uint8Array {
+  const bytes = Buffer.from(part, "base64url");
+  if (part === "" || bytes.toString("base64url") !== part) throw unparsable(problem);
+  return bytes;
+}
+
+function unparsable(problem: string): Error {
+  return new Error(`unable to parse JWT token: ${problem}`);
 }
 
 function quoted(value: unknown): string {

@@ -1,6 +1,6 @@
 import type { Random } from "#clock/random.ts";
 import type { CallContext } from "#grpc/bind.ts";
-import type { Log } from "#log/log.ts";
+import type { Log, LogFields } from "#log/log.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
@@ -39,29 +39,25 @@ interface Admission {
 /** Makes the guard that every call to every service passes: who is it, may it, and what is written down about it. */
 export function createGuard(parts: GuardParts): Guard {
   return async (context) => {
-    const log = parts.log.with({
-      method: context.method,
+    let log = parts.log.with({
+      ...methodFields(context.method),
       request_id: parts.random.uuid(),
     });
     try {
       const identity = await parts.identities.identify(context.caller);
+      log = log.with(callerFields(identity));
       const admission = await admit(parts, identity, rolesAllowed(context.method));
       if (admission === undefined) throw denied(context.method);
-      const callLog = log.with({
-        ...callerFields(identity),
-        authorized_as: admission.as === "any" ? "nobody" : admission.as,
-        authorized_via: admission.via,
-      });
+      log = log.with(admissionFields(admission));
       attachApiCall(context, {
         identity,
-        log: callLog,
-        audit: await auditTrail(parts, identity, callLog),
+        log,
+        audit: await auditTrail(parts, identity, log),
         downstreamEntries: admission.downstreamEntries,
       });
     } catch (thrown) {
-      const error = inWordsOfTheMethod(thrown, context.method);
-      log.error("Failed to authenticate caller", { error: reasonText(thrown) });
-      throw error;
+      log.error("Failed to authenticate caller", { error: thrown });
+      throw inWordsOfTheMethod(thrown, context.method);
     }
   };
 }
@@ -119,7 +115,17 @@ async function auditTrail(
   return new AuditTrail(log.with(await localCallerFields(identity)));
 }
 
-function callerFields(identity: CallerIdentity): Readonly<Record<string, string>> {
+/** `service` and `method` as the reference's log has them: `agent.v1.Agent` and `ListAgents`. */
+function methodFields(path: string): LogFields {
+  const [, service = "", method = ""] = path.split("/");
+  return { service: service.replace("spire.api.server.", ""), method };
+}
+
+function admissionFields({ as, via }: Admission): LogFields {
+  return { authorized_as: as === "any" ? "nobody" : as, authorized_via: via };
+}
+
+function callerFields(identity: CallerIdentity): LogFields {
   switch (identity.kind) {
     case "local":
       return {};
@@ -144,8 +150,4 @@ function denied(method: string, cause?: StatusError): StatusError {
     `authorization denied for method ${method}`,
     cause?.reason === undefined ? { cause } : { cause, reason: cause.reason },
   );
-}
-
-function reasonText(thrown: unknown): unknown {
-  return thrown instanceof StatusError && thrown.cause !== undefined ? thrown.cause : thrown;
 }
