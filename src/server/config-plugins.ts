@@ -1,6 +1,7 @@
 /** The plugins block of server.conf, as values a constructor takes. */
 import { join } from "node:path";
 import type { Block, Problems } from "#config/block.ts";
+import { exactlyOne, type Plugin, pluginsOf } from "#config/plugins.ts";
 
 export interface ServerPlugins {
   readonly dataStore: { readonly databaseType: "sqlite3"; readonly connectionString: string };
@@ -27,12 +28,6 @@ export function zeroServerPlugins(dataDir: string): ServerPlugins {
     keyManager: { name: "disk", keysPath: join(dataDir, "keys.json") },
     nodeAttestors: [{ name: "join_token" }],
   };
-}
-
-interface Plugin {
-  readonly name: string;
-  readonly block: Block;
-  readonly data: Block;
 }
 
 /** Plugin kinds of the reference that have no built-in here. */
@@ -66,61 +61,6 @@ export function readServerPlugins(
     block.finish();
   }
   return read;
-}
-
-/** The enabled plugins of a kind. Also used for the agent. */
-export function pluginsOf(
-  plugins: Block,
-  kind: string,
-  builtIn: readonly string[],
-  problems: Problems,
-): readonly Plugin[] {
-  const found: Plugin[] = [];
-  for (const { label: name, block } of plugins.labelled(kind)) {
-    if (block.boolean("enabled") === false) continue;
-    const quoted = JSON.stringify(name);
-    if (found.some((other) => other.name === name)) {
-      problems.add(`plugin "${kind}"/${quoted} declared more than once`, block.line);
-    }
-    if (block.has("plugin_cmd") || block.has("plugin_checksum") || block.has("plugin_args")) {
-      problems.add(
-        `plugin_cmd of ${kind} ${quoted}: external plugins are not supported; remove the plugin`,
-        block.line,
-      );
-      continue;
-    }
-    if (!builtIn.includes(name)) {
-      const known =
-        builtIn.length === 0 ? "there are none of this kind" : `built in: ${builtIn.join(", ")}`;
-      problems.add(
-        `failed to load plugin ${quoted}: no built-in plugin ${quoted} for type "${kind}" (${known})`,
-        block.line,
-      );
-      continue;
-    }
-    if (block.has("plugin_data_file")) {
-      problems.add(
-        `plugin_data_file of ${kind} ${quoted} is not supported; write the keys into plugin_data`,
-        block.line,
-      );
-    }
-    const data = block.block("plugin_data");
-    // A plugin without plugin_data gets an empty one: asking the block itself for keys would find `enabled`.
-    found.push({ name, block, data: data ?? plugins.none() });
-  }
-  return found;
-}
-
-/** Also used for the agent. */
-export function exactlyOne(
-  found: readonly Plugin[],
-  kind: string,
-  problems: Problems,
-): Plugin | undefined {
-  if (found.length !== 1) {
-    problems.add(`${kind}: constraint not satisfied: expected exactly 1 but got ${found.length}`);
-  }
-  return found[0];
 }
 
 function readStore(

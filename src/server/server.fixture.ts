@@ -48,9 +48,11 @@ export interface TestServer {
   stop(): Promise<void>;
 }
 
-/** Starts a server in a new temporary directory, on a free port. */
-export async function startTestServer(change: Partial<ServerConfig> = {}): Promise<TestServer> {
-  const directory = mkdtempSync(join(tmpdir(), "spire-server-"));
+/** Starts a server on a free port, in a temporary directory that goes when it stops. */
+export async function startTestServer(
+  change: Partial<ServerConfig> = {},
+  directory: string = mkdtempSync(join(tmpdir(), "spire-server-")),
+): Promise<TestServer> {
   const config = testConfig(directory, change);
   const logged: Record<string, unknown>[] = [];
   const log = createLog({ level: "debug", format: "json" }, () => systemClock.nowMs(), {

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "#clock/clock.ts";
@@ -32,14 +33,34 @@ test("the data directory is for its owner, the admin socket for owner and group"
   expect(statSync(join(config.socketPath, "..")).mode & 0o777).toBe(0o750);
 });
 
-test("a server that was stopped starts again in the same place and knows its entries", async () => {
+test("a server that was stopped starts again in the same place and knows what it knew", async () => {
   const directory = mkdtempSync(join(tmpdir(), "spire-server-"));
+  const keyManager = { name: "disk", keysPath: join(directory, "data", "keys.json") } as const;
   const config = testConfig(directory);
-  await (await runServer(config, tools)).stop();
-  const again = await runServer(config, tools);
+  const change = { plugins: { ...config.plugins, keyManager } };
+  const bundleOf = (test: TestServer): Promise<unknown> =>
+    unary((done) => test.local.bundle.getBundle({ outputMask: undefined }, done));
+  const first = await startTestServer(change, directory);
+  const before = await bundleOf(first);
+  await first.server.stop();
+  const again = await startTestServer(change, directory);
+  expect(await bundleOf(again)).toEqual(before);
   await again.stop();
-  await again.stopped;
-  rmSync(directory, { recursive: true });
+});
+
+test("once stopped, it answers nowhere", async () => {
+  const test = await startTestServer();
+  const port = Number(test.server.address.split(":").at(-1));
+  await test.stop();
+  await test.server.stopped;
+  const connections = [{ port, host: "127.0.0.1" }, { path: test.config.socketPath }].map(
+    (target) =>
+      new Promise((resolve) => {
+        const socket = connect(target, () => resolve("connected"));
+        socket.once("error", () => resolve("refused"));
+      }),
+  );
+  expect(await Promise.all(connections)).toEqual(["refused", "refused"]);
 });
 
 describe("a start that fails says why and leaves the first server at work", () => {

@@ -61,7 +61,7 @@ describe("selectors", () => {
       return selector;
     },
     (selector, { input, reads }) => {
-      expect(selector).toEqual(reads);
+      expect<unknown>(selector).toEqual(reads);
       expect(selectorKey(selector)).toBe(input);
     },
   );
@@ -73,7 +73,7 @@ describe("bundles", () => {
     bundleVectors.vectors,
     ({ input }) => parseBundleDocument(input, trustDomain),
     (bundle, { holds }) => {
-      expect({
+      expect<unknown>({
         x509: bundle.x509Authorities.length,
         jwt: bundle.jwtAuthorities.map(({ keyId }) => keyId),
         sequence: bundle.sequenceNumber,

@@ -62,7 +62,7 @@ export async function issueIntermediate(
         basicConstraintsExtension(true),
         subjectKeyIdExtension(subjectKeyIdOf(csr.publicKeySpki)),
         authorityKeyIdExtension(subjectKeyId ?? subjectKeyIdOf(authority.signer.publicKeySpki)),
-        subjectAltNameExtension(trustDomain.id, [], isEmptyName(csr.subjectDer)),
+        subjectAltNameExtension(trustDomain.id, [], false),
       ],
     },
     authority.signer,
@@ -81,6 +81,8 @@ export async function issueIntermediate(
 async function checkedCsr(bytes: Uint8Array, trustDomain: TrustDomain): Promise<Csr> {
   const csr = parsedCsr(bytes);
   if (!(await csr.verifySignature())) throw new Error("CSR signature check failed");
+  // RFC 5280 §4.1.2.6: what a CA signs names it by its subject.
+  if (isEmptyName(csr.subjectDer)) throw new Error("CSR must have a subject");
   const [uri, ...more] = csr.uriSans;
   if (uri === undefined || more.length > 0) throw new Error("CSR must have exactly one URI SAN");
   // The server's own ID, and so that of its CA, has no path (SPIFFE-ID §3.1).

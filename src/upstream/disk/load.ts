@@ -57,7 +57,8 @@ async function fromPem(
   if (bundleFilePath !== undefined) {
     return { privateKey, certificate, intermediates, roots: await loadBundle(bundleFilePath) };
   }
-  if (intermediates.length > 0) {
+  // A root that is not self-signed satisfies only some verifiers.
+  if (intermediates.length > 0 || !certificate.isSelfIssued) {
     throw new Error("with no bundle_file_path configured only self-signed CAs are supported");
   }
   return { privateKey, certificate, intermediates, roots: [certificate] };

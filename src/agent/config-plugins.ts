@@ -1,0 +1,62 @@
+/** The plugins block of agent.conf, as values a constructor takes. */
+import { join } from "node:path";
+import type { Block, Problems } from "#config/block.ts";
+import { exactlyOne, pluginsOf } from "#config/plugins.ts";
+
+export interface AgentPlugins {
+  readonly keyManager:
+    | { readonly name: "disk"; readonly keysPath: string }
+    | { readonly name: "memory" };
+  readonly nodeAttestor: { readonly name: "join_token" };
+  readonly workloadAttestors: readonly {
+    readonly name: "unix";
+    readonly discoverWorkloadPath: boolean;
+    /** Bytes: 0 for no limit, below 0 for no `sha256` selector. */
+    readonly workloadSizeLimit: number;
+  }[];
+}
+
+/** What runs when there is no file: keys in the data directory, a join token, workloads by uid, gid and path. */
+export function zeroAgentPlugins(dataDir: string): AgentPlugins {
+  return {
+    keyManager: { name: "disk", keysPath: join(dataDir, "keys.json") },
+    nodeAttestor: { name: "join_token" },
+    workloadAttestors: [{ name: "unix", discoverWorkloadPath: true, workloadSizeLimit: 0 }],
+  };
+}
+
+export function readAgentPlugins(
+  plugins: Block,
+  dataDir: string,
+  problems: Problems,
+): AgentPlugins {
+  const managers = pluginsOf(plugins, "KeyManager", ["disk", "memory"], problems);
+  const nodeAttestors = pluginsOf(plugins, "NodeAttestor", ["join_token"], problems);
+  const workloadAttestors = pluginsOf(plugins, "WorkloadAttestor", ["unix"], problems);
+  pluginsOf(plugins, "SVIDStore", [], problems);
+  plugins.finish();
+  const manager = exactlyOne(managers, "KeyManager", problems);
+  exactlyOne(nodeAttestors, "NodeAttestor", problems);
+  if (workloadAttestors.length === 0) {
+    problems.add("WorkloadAttestor: constraint not satisfied: expected at least 1 but got 0");
+  }
+  const directory = manager?.name === "disk" ? (manager.data.string("directory") ?? "") : dataDir;
+  if (directory === "") problems.add('KeyManager "disk": directory is required');
+  const read: AgentPlugins = {
+    keyManager:
+      manager?.name === "memory"
+        ? { name: "memory" }
+        : { name: "disk", keysPath: join(directory, "keys.json") },
+    nodeAttestor: { name: "join_token" },
+    workloadAttestors: workloadAttestors.map(({ data }) => ({
+      name: "unix",
+      discoverWorkloadPath: data.boolean("discover_workload_path") ?? false,
+      workloadSizeLimit: data.number("workload_size_limit") ?? 0,
+    })),
+  };
+  for (const { data, block } of [...managers, ...workloadAttestors]) {
+    data.finish();
+    block.finish();
+  }
+  return read;
+}

@@ -1,0 +1,336 @@
+/**
+ * agent.conf and the flags of `run`, as one checked value. Flags override the file, the file overrides the defaults.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Block, Problems } from "#config/block.ts";
+import { ConfigError } from "#config/config-error.ts";
+import { parseDuration } from "#config/duration.ts";
+import { expandEnv } from "#config/expand-env.ts";
+import { parseHcl } from "#config/hcl.ts";
+import { type LogFormat, type LogLevel, parseLogLevel } from "#log/log.ts";
+import { errorText } from "#spiffe/status-error.ts";
+import { TrustDomain } from "#spiffe/trust-domain.ts";
+import { parseKeyType } from "#x509/keys.ts";
+import type { KeyType } from "#x509/signer.ts";
+import { type AgentPlugins, readAgentPlugins, zeroAgentPlugins } from "./config-plugins.ts";
+
+/** The flags of `spire-agent run`; absent ones leave the file's value. */
+export interface AgentRunFlags {
+  readonly config?: string;
+  readonly dataDir?: string;
+  readonly joinToken?: string;
+  readonly joinTokenFile?: string;
+  readonly logFile?: string;
+  readonly logFormat?: string;
+  readonly logLevel?: string;
+  readonly logSourceLocation?: boolean;
+  readonly serverAddress?: string;
+  readonly serverPort?: number;
+  readonly trustDomain?: string;
+  readonly trustBundle?: string;
+  readonly trustBundleUrl?: string;
+  readonly trustBundleFormat?: string;
+  readonly insecureBootstrap?: boolean;
+  readonly rebootstrapMode?: string;
+  readonly rebootstrapDelay?: string;
+  readonly allowUnauthenticatedVerifiers?: boolean;
+  readonly disableWorkloadAPI?: boolean;
+  readonly disableSDSAPI?: boolean;
+  readonly socketPath?: string;
+  readonly expandEnv?: boolean;
+}
+
+export interface AgentConfig {
+  readonly trustDomain: TrustDomain;
+  readonly serverAddress: string;
+  readonly serverPort: number;
+  readonly dataDir: string;
+  readonly socketPath: string;
+  readonly trustBundlePath?: string;
+  readonly trustBundleUrl?: string;
+  readonly trustBundleFormat: "pem" | "spiffe";
+  readonly insecureBootstrap: boolean;
+  /** Without any of the three above, and without a file: the first server is believed, with a loud warning. */
+  readonly trustOnFirstUse: boolean;
+  readonly joinToken?: string;
+  readonly workloadX509SvidKeyType: KeyType;
+  readonly jwtSvidCacheMaxSize: number;
+  readonly allowUnauthenticatedVerifiers: boolean;
+  readonly allowedForeignJwtClaims: readonly string[];
+  readonly disableWorkloadApi: boolean;
+  readonly log: { readonly file?: string; readonly level: LogLevel; readonly format: LogFormat };
+  readonly syncIntervalSeconds: number;
+  readonly plugins: AgentPlugins;
+  /** To be logged at start. */
+  readonly warnings: readonly string[];
+}
+
+const DEFAULT_FILE = "conf/agent/agent.conf";
+const DEFAULT_DATA_DIR = "/var/lib/spire/agent";
+const DEFAULT_SOCKET = "/tmp/spire-agent/public/api.sock";
+const DEFAULT_SERVER_PORT = 8081;
+
+/**
+ * Reads the configuration. Without a file, a server address on the command line is enough to run on disk keys and a join token.
+ *
+ * @throws ConfigError with every problem found, a line each
+ */
+export async function loadAgentConfig(flags: AgentRunFlags): Promise<AgentConfig> {
+  const path = flags.config ?? DEFAULT_FILE;
+  if (flags.config === undefined && !existsSync(path) && flags.serverAddress !== undefined) {
+    const dataDir = flags.dataDir ?? process.env["STATE_DIRECTORY"] ?? DEFAULT_DATA_DIR;
+    const problems = new Problems("command line");
+    const [, host = flags.serverAddress, port] = /^(.*):(\d+)$/.exec(flags.serverAddress) ?? [];
+    const serverPort =
+      flags.serverPort ?? (port === undefined ? DEFAULT_SERVER_PORT : Number(port));
+    const empty = new Block([], "the agent block", problems);
+    const whole = { ...flags, dataDir, serverAddress: host, serverPort };
+    return finish(empty, whole, problems, true, () => zeroAgentPlugins(dataDir));
+  }
+  const problems = new Problems(path);
+  const root = new Block([parseHcl(readFile(path, flags.expandEnv), path)], "the file", problems);
+  const agent = root.block("agent");
+  if (agent === undefined) problems.add("agent section must be configured");
+  const plugins = root.block("plugins");
+  if (plugins === undefined) problems.add("plugins section must be configured");
+  const unused = ["telemetry", "health_checks"].filter((key) => root.has(key));
+  root.finish();
+  const none = new Block([], "the file", problems);
+  const config = finish(agent ?? none, flags, problems, false, (dataDir) =>
+    readAgentPlugins(plugins ?? none, dataDir, problems),
+  );
+  const ignored = unused.map((key) => `The ${key} section has no effect in this version`);
+  return { ...config, warnings: [...config.warnings, ...ignored] };
+}
+
+function readFile(path: string, expand: boolean | undefined): string {
+  try {
+    const text = readFileSync(path, "utf8");
+    return expand ? expandEnv(text, process.env) : text;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") {
+      throw new ConfigError([`could not find config file ${path}: please use the -config flag`]);
+    }
+    throw new ConfigError([`could not read config file ${path}: ${errorText(error)}`]);
+  }
+}
+
+function finish(
+  agent: Block,
+  flags: AgentRunFlags,
+  problems: Problems,
+  zero: boolean,
+  pluginsFor: (dataDir: string) => AgentPlugins,
+): AgentConfig {
+  const text = (flag: string | undefined, key: string): string => {
+    agent.has(key);
+    return flag ?? agent.string(key) ?? "";
+  };
+  const dataDir = text(flags.dataDir, "data_dir") || ".";
+  const serverAddress = text(flags.serverAddress, "server_address");
+  const serverPort = flags.serverPort ?? agent.number("server_port");
+  agent.has("server_port");
+  if (serverAddress === "") problems.add("server_address must be configured");
+  if (serverPort === undefined) problems.add("server_port must be configured");
+  const experimental = agent.block("experimental");
+  const config = {
+    trustDomain: readTrustDomain(text(flags.trustDomain, "trust_domain"), problems),
+    serverAddress,
+    serverPort: serverPort ?? 0,
+    dataDir,
+    socketPath: text(flags.socketPath, "socket_path") || DEFAULT_SOCKET,
+    ...readBootstrap(agent, flags, problems, zero),
+    ...readJoinToken(agent, flags, problems),
+    workloadX509SvidKeyType: readWorkloadKeyType(agent),
+    jwtSvidCacheMaxSize: readCacheSize(agent, "jwt_svid_cache_max_size", problems),
+    allowUnauthenticatedVerifiers:
+      flags.allowUnauthenticatedVerifiers ??
+      agent.boolean("allow_unauthenticated_verifiers") ??
+      false,
+    allowedForeignJwtClaims: agent.strings("allowed_foreign_jwt_claims"),
+    disableWorkloadApi: flags.disableWorkloadAPI ?? agent.boolean("disable_workload_api") ?? false,
+    log: readLog(agent, flags, problems),
+    syncIntervalSeconds:
+      experimental?.duration("sync_interval", "could not parse synchronization interval") ?? 5,
+  };
+  const warnings = [...unusedKeys(agent), ...bootstrapWarnings(config)];
+  for (const key of ["disable_workload_api", "allow_unauthenticated_verifiers"]) agent.has(key);
+  agent.finish();
+  const plugins = pluginsFor(dataDir);
+  problems.check();
+  return { ...config, plugins, warnings };
+}
+
+function readTrustDomain(text: string, problems: Problems): TrustDomain {
+  try {
+    if (text !== "") return TrustDomain.parse(text);
+    problems.add("trust_domain must be configured");
+  } catch (error) {
+    problems.add(`could not parse trust_domain ${JSON.stringify(text)}: ${errorText(error)}`);
+  }
+  return TrustDomain.parse("invalid");
+}
+
+type Bootstrap = Pick<
+  AgentConfig,
+  | "trustBundlePath"
+  | "trustBundleUrl"
+  | "trustBundleFormat"
+  | "insecureBootstrap"
+  | "trustOnFirstUse"
+>;
+
+function readBootstrap(
+  agent: Block,
+  flags: AgentRunFlags,
+  problems: Problems,
+  zero: boolean,
+): Bootstrap {
+  const text = (flag: string | undefined, key: string): string => {
+    agent.has(key);
+    return flag ?? agent.string(key) ?? "";
+  };
+  const path = text(flags.trustBundle, "trust_bundle_path");
+  const url = text(flags.trustBundleUrl, "trust_bundle_url");
+  const format = text(flags.trustBundleFormat, "trust_bundle_format") || "pem";
+  agent.has("insecure_bootstrap");
+  const insecure = flags.insecureBootstrap ?? agent.boolean("insecure_bootstrap") ?? false;
+  if (format !== "pem" && format !== "spiffe") {
+    problems.add(
+      'invalid value for trust_bundle_format, expected "pem" or "spiffe"',
+      agent.lineOf("trust_bundle_format"),
+    );
+  }
+  const chosen = {
+    trust_bundle_path: path !== "",
+    trust_bundle_url: url !== "",
+    insecure_bootstrap: insecure,
+  };
+  const names = Object.entries(chosen).flatMap(([name, set]) => (set ? [name] : []));
+  if (names.length === 3) {
+    problems.add(
+      "only one of insecure_bootstrap, trust_bundle_url, or trust_bundle_path can be specified, not the three options",
+    );
+  } else if (names.length === 2)
+    problems.add(`only one of ${names[0]} or ${names[1]} can be specified, not both`);
+  if (url !== "" && !url.startsWith("https://")) {
+    problems.add("trust bundle URL must start with https://", agent.lineOf("trust_bundle_url"));
+  }
+  if (names.length === 0 && !zero) {
+    problems.add(
+      "trust_bundle_path, trust_bundle_url, or trust_bundle_spiffe_workload_api must be configured unless insecure_bootstrap is set",
+    );
+  }
+  return {
+    ...(path === "" ? {} : { trustBundlePath: path }),
+    ...(url === "" ? {} : { trustBundleUrl: url }),
+    trustBundleFormat: format === "spiffe" ? "spiffe" : "pem",
+    insecureBootstrap: insecure,
+    trustOnFirstUse: zero && names.length === 0,
+  };
+}
+
+function bootstrapWarnings(config: Bootstrap): string[] {
+  if (!config.trustOnFirstUse && !config.insecureBootstrap) return [];
+  return [
+    "No trust bundle is given: unless one was stored before, the first server that answers is believed. Give -trustBundle FILE (spire-server bundle show prints it) to be sure of the server",
+  ];
+}
+
+function readJoinToken(
+  agent: Block,
+  flags: AgentRunFlags,
+  problems: Problems,
+): { readonly joinToken?: string } {
+  for (const key of ["join_token", "join_token_file"]) agent.has(key);
+  const token = flags.joinToken ?? agent.string("join_token") ?? "";
+  const file = flags.joinTokenFile ?? agent.string("join_token_file") ?? "";
+  if (token !== "" && file !== "") {
+    problems.add("only one of join_token or join_token_file can be specified, not both");
+  }
+  if (file === "") return token === "" ? {} : { joinToken: token };
+  try {
+    const read = readFileSync(file, "utf8").trim();
+    if (read !== "") return { joinToken: read };
+    problems.add(`join token file is empty: ${file}`);
+  } catch (error) {
+    problems.add(`unable to read join token file ${file}: ${errorText(error)}`);
+  }
+  return {};
+}
+
+function readWorkloadKeyType(agent: Block): KeyType {
+  const text = agent.string("workload_x509_svid_key_type") || "ec-p256";
+  return (
+    agent.convert(
+      "workload_x509_svid_key_type",
+      "error parsing workload_x509_svid_key_type",
+      () => {
+        const type = parseKeyType(text);
+        if (type !== "rsa-4096") return type;
+        throw new Error(
+          `key type "${text}" is unknown; must be one of [rsa-2048, ec-p256, ec-p384]`,
+        );
+      },
+    ) ?? "ec-p256"
+  );
+}
+
+function readCacheSize(agent: Block, key: string, problems: Problems): number {
+  const size = agent.number(key) ?? 1000;
+  if (size < 0) problems.add(`${key} should not be negative`, agent.lineOf(key));
+  return size === 0 ? 1000 : size;
+}
+
+function readLog(agent: Block, flags: AgentRunFlags, problems: Problems): AgentConfig["log"] {
+  for (const key of ["log_file", "log_level", "log_format", "log_source_location"]) agent.has(key);
+  const file = flags.logFile ?? agent.string("log_file") ?? "";
+  const levelText = flags.logLevel ?? agent.string("log_level") ?? "INFO";
+  const level = parseLogLevel(levelText);
+  if (level === undefined)
+    problems.add(`log_level ${JSON.stringify(levelText)} is not one of error, warn, info, debug`);
+  const format = (flags.logFormat ?? agent.string("log_format") ?? "text").toLowerCase();
+  if (format !== "text" && format !== "json")
+    problems.add(`unknown logger format: ${JSON.stringify(format)}; use text or json`);
+  return {
+    ...(file === "" ? {} : { file }),
+    level: level ?? "info",
+    format: format === "json" ? "json" : "text",
+  };
+}
+
+/** Keys of the reference that change nothing here: taken, so that a file can be shared, and named in the log. */
+function unusedKeys(agent: Block): string[] {
+  const keys = [
+    "admin_socket_path",
+    "authorized_delegates",
+    "availability_target",
+    "disable_sds_api",
+    "log_selectors",
+    "profiling_enabled",
+    "profiling_freq",
+    "profiling_names",
+    "profiling_port",
+    "rebootstrap_delay",
+    "rebootstrap_mode",
+    "sds",
+    "trust_bundle_spiffe_workload_api",
+    "trust_bundle_unix_socket",
+    "x509_svid_cache_max_size",
+  ];
+  // A delay that nobody could read is an error even where it has no effect.
+  const delay = agent.string("rebootstrap_delay");
+  if (delay !== undefined)
+    agent.convert("rebootstrap_delay", "could not parse rebootstrap_delay", () =>
+      parseDuration(delay),
+    );
+  return keys
+    .filter((key) => agent.has(key))
+    .map((key) => `The key ${key} has no effect in this version`);
+}
+
+/** Where the agent keeps its SVID and bundle. */
+export function storedStatePath(dataDir: string): string {
+  return join(dataDir, "agent-data.json");
+}

@@ -1,0 +1,78 @@
+/** The agent's connection to the server: it verifies the server itself, and is made anew when the agent's SVID or the bundle changes. */
+import type { Clock } from "#clock/clock.ts";
+import { type Channel, tlsChannel } from "#grpc/client.ts";
+import { AgentClient } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
+import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
+import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
+import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
+import { serverId } from "#spiffe/reserved-id.ts";
+import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { Certificate } from "#x509/certificate.ts";
+import { certificatesToPem } from "#x509/pem.ts";
+import { verifyX509Svid } from "#x509/svid.ts";
+
+export interface ServerAddress {
+  readonly trustDomain: TrustDomain;
+  readonly serverAddress: string;
+  readonly serverPort: number;
+}
+
+/** What the agent shows; absent before it is attested. */
+export interface ClientIdentity {
+  readonly privateKeyPem: string;
+  /** DER, leaf first. */
+  readonly chain: readonly Uint8Array[];
+}
+
+export interface ServerClients {
+  readonly agent: AgentClient;
+  readonly bundle: BundleClient;
+  readonly entry: EntryClient;
+  readonly svid: SVIDClient;
+  close(): void;
+}
+
+/**
+ * Prepares the clients; nothing connects before the first call.
+ *
+ * @param roots the X.509 authorities to verify the server with, DER
+ */
+export function connectServer(
+  address: ServerAddress,
+  roots: readonly Uint8Array[],
+  identity: ClientIdentity | undefined,
+  clock: Clock,
+): ServerClients {
+  const authorities = roots.map((der) => Certificate.parse(der));
+  const channel = tlsChannel({
+    host: address.serverAddress,
+    port: address.serverPort,
+    trustBundlePem: certificatesToPem(roots),
+    ...(identity === undefined
+      ? {}
+      : {
+          privateKeyPem: identity.privateKeyPem,
+          certificateChainPem: certificatesToPem(identity.chain),
+        }),
+    // The TLS stack has checked the chain by its own rules; what counts is ours, and the name it must carry.
+    verifyServer: (chain) => {
+      const expected = serverId(address.trustDomain);
+      // What follows the leaf is what the TLS stack found, the root included.
+      const { id } = verifyX509Svid(chain, () => authorities, clock.nowSeconds());
+      if (!id.equals(expected)) throw new Error(`unexpected server ID "${id}", expected "${expected}"`);
+    },
+  });
+  return clientsOf(channel);
+}
+
+function clientsOf({ address, credentials, options }: Channel): ServerClients {
+  const agent = new AgentClient(address, credentials, options);
+  const shared = { ...options, channelOverride: agent.getChannel() };
+  const clients = {
+    agent,
+    bundle: new BundleClient(address, credentials, shared),
+    entry: new EntryClient(address, credentials, shared),
+    svid: new SVIDClient(address, credentials, shared),
+  };
+  return { ...clients, close: () => agent.close() };
+}
