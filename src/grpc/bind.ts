@@ -101,9 +101,11 @@ function serve(
   const run = async (call: AnyCall): Promise<unknown> => {
     const context = contextOf(method, call, callers);
     await options.guard?.(context);
-    return handler(method.requestStream ? call : call.request, context, (response) =>
-      write(call, response),
-    );
+    // The default iterator would destroy the whole stream when the caller half-closes, before the status is sent.
+    const requests = method.requestStream
+      ? call.iterator({ destroyOnReturn: false })
+      : call.request;
+    return handler(requests, context, (response) => write(call, response));
   };
   const refuse = (error: unknown): ReturnType<typeof toServiceError> => {
     if (!(error instanceof StatusError)) {

@@ -80,6 +80,38 @@ describe("parseJwtSvidUnverified", () => {
   });
 });
 
+describe("parseJwtSvidUnverified refuses", () => {
+  const encode = (value: unknown): string =>
+    Buffer.from(JSON.stringify(value)).toString("base64url");
+  const claims = encode(CLAIMS);
+
+  test.each([
+    [
+      "four parts",
+      `${encode({ alg: "ES256", kid: "k" })}.${claims}.AA.AA`,
+      "must have three parts",
+    ],
+    ["no key ID", `${encode({ alg: "ES256" })}.${claims}.AA`, "token header missing key id"],
+    [
+      "alg none",
+      `${encode({ alg: "none", kid: "k" })}.${claims}.AA`,
+      "unexpected signature algorithm",
+    ],
+    [
+      "an empty subject",
+      `${encode({ alg: "ES256", kid: "k" })}.${encode({ sub: "" })}.AA`,
+      "token missing subject claim",
+    ],
+    [
+      "no expiry",
+      `${encode({ alg: "ES256", kid: "k" })}.${encode({ ...CLAIMS, exp: undefined })}.AA`,
+      "token missing exp claim",
+    ],
+  ])("%s", (_what, token, message) => {
+    expect(() => parseJwtSvidUnverified(token)).toThrow(message);
+  });
+});
+
 describe("verifyJwtSvid", () => {
   async function refusal(audience: readonly string[], at: number, token?: string): Promise<string> {
     const signer = signerFromPrivateKey(await generatePrivateKey("ec-p256"));

@@ -2,6 +2,8 @@
  * The agent's own SVID: joined for once, kept across restarts, renewed at half of its life. Keys alternate between two slots, so that
  * the one in use is never overwritten before its successor is certified.
  */
+
+import type { ClientIdentity, ServerClients } from "#agent/sync/server-connection.ts";
 import type { NodeAttestorAgent } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
 import { callUnary, openBidi } from "#grpc/client.ts";
@@ -15,7 +17,6 @@ import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { createCsr } from "#x509/csr.ts";
 import { parseX509SvidChain, type X509SvidChain } from "#x509/svid.ts";
-import type { ClientIdentity, ServerClients } from "#agent/sync/server-connection.ts";
 
 const KEY_SLOTS = ["agent-svid-A", "agent-svid-B"] as const;
 const RPC_TIMEOUT_MS = 30_000;
@@ -47,7 +48,9 @@ export function recoverSvid(
 ): AgentSvid | undefined {
   if (chain.length === 0) return undefined;
   const parsed = parseX509SvidChain(chain);
-  const key = keys.keys().find(({ publicKeySpki }) => Buffer.compare(publicKeySpki, parsed.leaf.publicKeySpki) === 0);
+  const key = keys
+    .keys()
+    .find(({ publicKeySpki }) => Buffer.compare(publicKeySpki, parsed.leaf.publicKeySpki) === 0);
   if (key === undefined || parsed.leaf.notAfter <= clock.nowSeconds()) return undefined;
   return { ...parsed, chain, key, reattestable };
 }
@@ -76,7 +79,8 @@ export async function attestNode(
         conversation.send({ step: { $case: "params", value: params } });
         await receive();
       },
-      receiveChallenge: async () => (answer?.step?.$case === "challenge" ? answer.step.value : undefined),
+      receiveChallenge: async () =>
+        answer?.step?.$case === "challenge" ? answer.step.value : undefined,
       sendChallengeResponse: async (response) => {
         conversation.send({ step: { $case: "challengeResponse", value: response } });
         await receive();
@@ -103,7 +107,12 @@ export async function renewSvid(
   const slot = current.key.id === KEY_SLOTS[0] ? KEY_SLOTS[1] : KEY_SLOTS[0];
   const key = await keys.generateKey(slot, "ec-p256");
   const csr = await createCsr({ signer: key });
-  const { svid } = await callUnary(clients.agent, "renewAgent", { params: { csr } }, { timeoutMs: RPC_TIMEOUT_MS });
+  const { svid } = await callUnary(
+    clients.agent,
+    "renewAgent",
+    { params: { csr } },
+    { timeoutMs: RPC_TIMEOUT_MS },
+  );
   if (svid === undefined) throw new StatusError(StatusCode.INTERNAL, "the server renewed nothing");
   return checked(svid.certChain, key, current.reattestable, trustDomain);
 }
@@ -117,7 +126,10 @@ function checked(
 ): AgentSvid {
   const parsed = parseX509SvidChain(chain);
   if (!parsed.id.memberOf(trustDomain) || !isAgentId(parsed.id)) {
-    throw new StatusError(StatusCode.INTERNAL, `the server issued "${parsed.id}", which is no agent of ${trustDomain}`);
+    throw new StatusError(
+      StatusCode.INTERNAL,
+      `the server issued "${parsed.id}", which is no agent of ${trustDomain}`,
+    );
   }
   if (Buffer.compare(parsed.leaf.publicKeySpki, key.publicKeySpki) !== 0) {
     throw new StatusError(StatusCode.INTERNAL, "the server issued an SVID for another key");

@@ -31,7 +31,9 @@ export async function loadState(path: string): Promise<AgentState> {
       reattestable: stored["reattestable"] === true,
     };
   } catch {
-    throw new Error(`${path} is corrupt; restore it, or move it away to let the agent join anew with a new token`);
+    throw new Error(
+      `${path} is corrupt; restore it, or move it away to let the agent join anew with a new token`,
+    );
   }
 }
 
@@ -52,5 +54,7 @@ function stored64(der: Uint8Array): string {
 function certificates(list: unknown): Uint8Array[] {
   if (list === null || list === undefined) return [];
   if (!Array.isArray(list)) throw new Error("not a list");
-  return list.flatMap((item) => certificatesFromPem(Buffer.from(String(item), "base64").toString("latin1")));
+  return list.flatMap((item) =>
+    certificatesFromPem(Buffer.from(String(item), "base64").toString("latin1")),
+  );
 }

@@ -1,8 +1,8 @@
 /** The trust bundle of the first contact: from the last run, a file, a URL, or, where that is allowed, from the server itself. */
 import { readFile } from "node:fs/promises";
 import type { AgentConfig } from "#agent/config.ts";
-import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import { callUnary, tlsChannel } from "#grpc/client.ts";
+import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import { parseBundleDocument } from "#jwt/bundle-document.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
@@ -36,7 +36,10 @@ async function fromFile(config: AgentConfig, path: string): Promise<readonly Uin
 
 async function fromUrl(config: AgentConfig, url: string): Promise<readonly Uint8Array[]> {
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: "error" });
+    const response = await fetch(url, {
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+      redirect: "error",
+    });
     if (!response.ok) throw new Error(`the answer was ${response.status}`);
     const text = await response.text();
     if (text.length > MAX_BUNDLE_BYTES) throw new Error("the answer is too large");
@@ -50,7 +53,9 @@ function parse(config: AgentConfig, text: string): readonly Uint8Array[] {
   const found =
     config.trustBundleFormat === "pem"
       ? certificatesFromPem(text)
-      : parseBundleDocument(text, config.trustDomain).x509Authorities.map(({ certificate }) => certificate);
+      : parseBundleDocument(text, config.trustDomain).x509Authorities.map(
+          ({ certificate }) => certificate,
+        );
   if (found.length === 0) throw new Error("no certificates found");
   for (const der of found) Certificate.parse(der);
   return found;
@@ -68,7 +73,12 @@ async function fromServer(config: AgentConfig, log: Log): Promise<readonly Uint8
   });
   const client = new BundleClient(channel.address, channel.credentials, channel.options);
   try {
-    const bundle = await callUnary(client, "getBundle", { outputMask: undefined }, { timeoutMs: TIMEOUT_MS });
+    const bundle = await callUnary(
+      client,
+      "getBundle",
+      { outputMask: undefined },
+      { timeoutMs: TIMEOUT_MS },
+    );
     const found = bundle.x509Authorities.flatMap(({ asn1 }) => splitCertificates(asn1));
     if (found.length === 0) throw new Error("the server sent an empty trust bundle");
     log.warn("Trust bundle taken from the first server that answered", {

@@ -3,6 +3,7 @@ import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
 import { type Flag, intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { pickGiven } from "#cli/given.ts";
 import { openLogFile } from "#cli/log-file.ts";
+import { VERSION } from "#cli/version.ts";
 import { errorText } from "#spiffe/status-error.ts";
 
 export interface RunFlags extends Record<string, Flag<unknown>> {
@@ -120,7 +121,8 @@ async function serve(config: AgentConfig, say: (text: string) => void): Promise<
   return runDaemon({
     name: "Agent",
     log,
-    start: () => runAgent(config, { log, clock: systemClock, random: systemRandom }),
+    start: () =>
+      runAgent(config, { log, clock: systemClock, random: systemRandom, version: VERSION }),
     statusLine: `Agent of trust domain ${config.trustDomain.name}, server ${config.serverAddress}:${config.serverPort}`,
     reopenLog: () => logFile?.reopen(),
     say,

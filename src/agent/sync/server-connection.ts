@@ -59,7 +59,8 @@ export function connectServer(
       const expected = serverId(address.trustDomain);
       // What follows the leaf is what the TLS stack found, the root included.
       const { id } = verifyX509Svid(chain, () => authorities, clock.nowSeconds());
-      if (!id.equals(expected)) throw new Error(`unexpected server ID "${id}", expected "${expected}"`);
+      if (!id.equals(expected))
+        throw new Error(`unexpected server ID "${id}", expected "${expected}"`);
     },
   });
   return clientsOf(channel);

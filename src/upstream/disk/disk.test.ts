@@ -238,8 +238,8 @@ describe("an authority that does not fit is refused at start", () => {
     [
       "not a CA",
       () => {
-        files.ca("leaf", { extensions: ["basicConstraints=critical,CA:FALSE"] });
-        return pem("leaf");
+        files.ca("leaf", { issuer: "root", extensions: ["basicConstraints=critical,CA:FALSE"] });
+        return { ...pem("leaf"), bundleFilePath: files.path("root.pem") };
       },
       /is not a certificate authority/,
     ],
@@ -247,9 +247,10 @@ describe("an authority that does not fit is refused at start", () => {
       "a CA that may not sign certificates",
       () => {
         files.ca("crl", {
+          issuer: "root",
           extensions: ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,cRLSign"],
         });
-        return pem("crl");
+        return { ...pem("crl"), bundleFilePath: files.path("root.pem") };
       },
       /may not sign certificates/,
     ],

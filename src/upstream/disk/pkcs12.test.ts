@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import forge from "node-forge";
 import { systemClock } from "#clock/clock.ts";
 import { systemRandom } from "#clock/random.ts";
 import { createLog } from "#log/log.ts";
@@ -86,6 +88,25 @@ describe("PKCS#12 files", () => {
       files.read("issuing.pem") + files.read("policy.pem"),
     );
     expect(upstreamRoots).toHaveLength(1);
+  });
+
+  test("the authority's own certificate is found by its key, wherever it stands", async () => {
+    files.ca("rsa-root", { kind: "rsa-2048" });
+    files.ca("rsa-below", { kind: "rsa-2048", issuer: "rsa-root" });
+    const key = forge.pki.privateKeyFromPem(files.read("rsa-below.key"));
+    const certificates = ["rsa-root", "rsa-below"].map((one) =>
+      forge.pki.certificateFromPem(files.read(`${one}.pem`)),
+    );
+    // openssl always puts it first.
+    const pfx = forge.pkcs12.toPkcs12Asn1(key, certificates, "x", { algorithm: "aes256" });
+    const path = files.path("reordered.p12");
+    writeFileSync(path, forge.asn1.toDer(pfx).getBytes(), "binary");
+    const upstream = await open({
+      pkcs12FilePath: path,
+      pkcs12PasswordFile: files.write("pw", "x"),
+    });
+    const { caChain } = await upstream.mintX509Ca(csr, 600);
+    expect(certificatesToPem(caChain.slice(1))).toBe(files.read("rsa-below.pem"));
   });
 
   test("a bundle file decides whom to trust, not the roots in the file", async () => {

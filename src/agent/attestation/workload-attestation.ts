@@ -1,0 +1,44 @@
+/** Names the process behind a connection: what all workload attestors say of it together. Nothing the process says itself counts. */
+import type { PeerProcess, WorkloadAttestor } from "#attestors/attestor.ts";
+import type { Log } from "#log/log.ts";
+import { type Selector, selectorKey } from "#spiffe/selector.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+
+const TIMEOUT_MS = 30_000;
+
+/**
+ * @returns `type:value` of every selector
+ * @throws StatusError UNAVAILABLE when no attestor could say anything
+ */
+export async function attestWorkload(
+  attestors: readonly WorkloadAttestor[],
+  peer: PeerProcess,
+  log: Log,
+): Promise<ReadonlySet<string>> {
+  const answers = await Promise.all(
+    attestors.map(async (attestor): Promise<readonly Selector[] | undefined> => {
+      try {
+        return await withTimeout(attestor.attest(peer));
+      } catch (error) {
+        log.error("Failed to collect all selectors for PID", {
+          attestor: attestor.type,
+          pid: peer.pid,
+          error,
+        });
+        return undefined;
+      }
+    }),
+  );
+  const given = answers.filter((selectors) => selectors !== undefined);
+  if (given.length === 0 || !peer.isAlive()) {
+    throw new StatusError(StatusCode.UNAVAILABLE, "workload attestation failed");
+  }
+  return new Set(given.flat().map(selectorKey));
+}
+
+function withTimeout<T>(work: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = AbortSignal.timeout(TIMEOUT_MS);
+  timer.addEventListener("abort", () => reject(new Error("it took too long")), { once: true });
+  return Promise.race([work, promise]);
+}

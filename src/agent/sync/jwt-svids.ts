@@ -1,0 +1,97 @@
+/** JWT-SVIDs, fetched when a workload asks and kept for as long as they are fresh. A token is a secret: it is never logged. */
+import type { Clock } from "#clock/clock.ts";
+import { callUnary } from "#grpc/client.ts";
+import type { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
+import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
+import type { WorkloadEntry } from "./workload-entry.ts";
+
+const TIMEOUT_MS = 30_000;
+
+interface CachedToken {
+  readonly token: string;
+  /** Unix seconds. */
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+}
+
+export class JwtSvids {
+  readonly #clock: Clock;
+  readonly #maxSize: number;
+  /** In the order of use, so that the first is the one to forget. */
+  readonly #cache: Map<string, CachedToken> = new Map();
+  readonly #fetching: Map<string, Promise<CachedToken>> = new Map();
+
+  constructor(clock: Clock, maxSize: number) {
+    this.#clock = clock;
+    this.#maxSize = maxSize;
+  }
+
+  /**
+   * A token for the entry and the audiences: from the cache until half of its life is over, then a new one; while the server is away the
+   * old one until it expires.
+   *
+   * @throws StatusError UNAVAILABLE
+   */
+  async token(
+    client: SVIDClient,
+    entry: WorkloadEntry,
+    audience: readonly string[],
+  ): Promise<string> {
+    const key = JSON.stringify([entry.id, entry.svidKey, [...audience].sort()]);
+    const now = this.#clock.nowSeconds();
+    const cached = this.#cache.get(key);
+    if (cached !== undefined && now < cached.issuedAt + (cached.expiresAt - cached.issuedAt) / 2) {
+      this.#remember(key, cached);
+      return cached.token;
+    }
+    try {
+      return (await this.#fetchOnce(key, client, entry, audience)).token;
+    } catch (error) {
+      if (cached !== undefined && now < cached.expiresAt) return cached.token;
+      throw new StatusError(
+        StatusCode.UNAVAILABLE,
+        `could not fetch JWT-SVID: ${errorText(error)}`,
+        { cause: error },
+      );
+    }
+  }
+
+  /** Callers who want the same token at the same time wait for one call. */
+  #fetchOnce(
+    key: string,
+    client: SVIDClient,
+    entry: WorkloadEntry,
+    audience: readonly string[],
+  ): Promise<CachedToken> {
+    const under = this.#fetching.get(key);
+    if (under !== undefined) return under;
+    const fetching = this.#fetch(client, entry, audience)
+      .then((token) => {
+        this.#remember(key, token);
+        return token;
+      })
+      .finally(() => this.#fetching.delete(key));
+    this.#fetching.set(key, fetching);
+    return fetching;
+  }
+
+  async #fetch(
+    client: SVIDClient,
+    entry: WorkloadEntry,
+    audience: readonly string[],
+  ): Promise<CachedToken> {
+    const request = { entryId: entry.id, audience: [...audience] };
+    const { svid } = await callUnary(client, "newJwtsvid", request, { timeoutMs: TIMEOUT_MS });
+    if (svid === undefined)
+      throw new StatusError(StatusCode.INTERNAL, "the server sent no JWT-SVID");
+    const { token, issuedAt, expiresAt } = svid;
+    return { token, issuedAt, expiresAt };
+  }
+
+  #remember(key: string, token: CachedToken): void {
+    this.#cache.delete(key);
+    this.#cache.set(key, token);
+    const [oldest] = this.#cache.keys();
+    if (this.#cache.size > this.#maxSize && oldest !== undefined) this.#cache.delete(oldest);
+  }
+}

@@ -1,0 +1,39 @@
+import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import { compareSelectors, selectorKey } from "#spiffe/selector.ts";
+import { SpiffeId } from "#spiffe/spiffe-id.ts";
+import { TrustDomain } from "#spiffe/trust-domain.ts";
+
+/** What the agent keeps of a registration entry. */
+export interface WorkloadEntry {
+  readonly id: string;
+  readonly spiffeId: SpiffeId;
+  /** `type:value`, sorted. */
+  readonly selectors: readonly string[];
+  readonly dnsNames: readonly string[];
+  /** Names of trust domains. */
+  readonly federatesWith: readonly string[];
+  readonly hint: string;
+  /** Unix seconds. */
+  readonly createdAt: number;
+  readonly revisionNumber: number;
+  /** Equal for two revisions whose SVIDs would be the same. */
+  readonly svidKey: string;
+}
+
+/** @throws SpiffeIdError when the server sent an entry that is none */
+export function workloadEntry(entry: Entry): WorkloadEntry {
+  const { spiffeId, dnsNames, x509SvidTtl } = entry;
+  const trustDomain = TrustDomain.parse(spiffeId?.trustDomain ?? "");
+  const id = SpiffeId.of(trustDomain, spiffeId?.path ?? "");
+  return {
+    id: entry.id,
+    spiffeId: id,
+    selectors: [...entry.selectors].sort(compareSelectors).map(selectorKey),
+    dnsNames,
+    federatesWith: entry.federatesWith,
+    hint: entry.hint,
+    createdAt: entry.createdAt,
+    revisionNumber: entry.revisionNumber,
+    svidKey: JSON.stringify([id, dnsNames, x509SvidTtl]),
+  };
+}
