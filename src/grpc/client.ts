@@ -8,7 +8,6 @@ import {
   Metadata,
   type ServiceError,
 } from "@grpc/grpc-js";
-import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { statusErrorFrom } from "./status.ts";
 
 /** Answers may be large: ten thousand entries in one message. */
@@ -204,9 +203,4 @@ export function openBidi<Q, R>(
     finish: () => void call.end(),
     cancel: () => call.cancel(),
   };
-}
-
-/** Whether a failure says that nobody answered, rather than what somebody answered. */
-export function isUnavailable(error: unknown): boolean {
-  return error instanceof StatusError && error.code === StatusCode.UNAVAILABLE;
 }

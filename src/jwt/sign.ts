@@ -15,7 +15,7 @@ export interface JwtFields {
 }
 
 /** The algorithm that keys of the type sign with (RFC 7518 §3.1). */
-export function jwtAlgorithmOf(keyType: KeyType): JwtAlgorithm {
+function jwtAlgorithmOf(keyType: KeyType): JwtAlgorithm {
   switch (keyType) {
     case "ec-p256":
       return "ES256";

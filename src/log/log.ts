@@ -4,7 +4,7 @@
  */
 import { writeSync } from "node:fs";
 
-export const LOG_LEVELS = ["panic", "fatal", "error", "warning", "info", "debug", "trace"] as const;
+const LOG_LEVELS = ["panic", "fatal", "error", "warning", "info", "debug", "trace"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 export type LogFormat = "text" | "json";
 export type LogFields = Readonly<Record<string, unknown>>;

@@ -107,7 +107,7 @@ export async function loadServerConfig(flags: ServerRunFlags): Promise<ServerCon
 }
 
 /** @throws ConfigError when the file cannot be read */
-export function readConfigFile(path: string, expand: boolean | undefined): string {
+function readConfigFile(path: string, expand: boolean | undefined): string {
   try {
     const text = readFileSync(path, "utf8");
     return expand ? expandEnv(text, process.env) : text;
@@ -172,8 +172,7 @@ function finishServer(
   return { ...config, plugins };
 }
 
-/** Also used for the agent, whose keys are the same. */
-export function readTrustDomain(
+function readTrustDomain(
   block: Block,
   flag: string | undefined,
   problems: Problems,
@@ -193,8 +192,7 @@ export function readTrustDomain(
   }
 }
 
-/** Also used for the agent, whose keys are the same. */
-export function readLog(
+function readLog(
   block: Block,
   flags: { readonly logFile?: string; readonly logLevel?: string; readonly logFormat?: string },
   problems: Problems,

@@ -152,7 +152,7 @@ function readDerContent(value: Uint8Array, tag: number): Uint8Array {
 }
 
 /** One Extension: OID, criticality, value. */
-export function derExtension(oid: string, critical: boolean, value: Uint8Array): Uint8Array {
+function derExtension(oid: string, critical: boolean, value: Uint8Array): Uint8Array {
   const flag = critical ? [der(Tag.BOOLEAN, Uint8Array.of(0xff))] : [];
   return der(Tag.SEQUENCE, derOid(oid), ...flag, der(Tag.OCTET_STRING, value));
 }

@@ -49,7 +49,7 @@ export function generatePrivateKey(type: KeyType): Promise<KeyObject> {
 }
 
 /** The type of a key, or undefined when it is none of ours. */
-export function keyTypeOf(key: KeyObject): KeyType | undefined {
+function keyTypeOf(key: KeyObject): KeyType | undefined {
   const details = key.asymmetricKeyDetails;
   if (key.asymmetricKeyType === "rsa") {
     if (details?.modulusLength === 2048) return "rsa-2048";

@@ -19,7 +19,10 @@ async function load(): Promise<Peculiar> {
  * @param issuer the certificate that signed it; itself for a self-signed one
  * @throws Error when the other implementation disagrees
  */
-export async function confirmCertificate(certificate: Uint8Array, issuer: Uint8Array): Promise<void> {
+export async function confirmCertificate(
+  certificate: Uint8Array,
+  issuer: Uint8Array,
+): Promise<void> {
   loading ??= load();
   const { X509Certificate } = await loading;
   const read = new X509Certificate(Buffer.from(certificate));

@@ -136,7 +136,7 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
 ];
 
 /** Replaces what no two runs share: known values by their names, the rest by its kind. */
-export function normalize(text: string, variables: ReadonlyMap<string, string>): string {
+function normalize(text: string, variables: ReadonlyMap<string, string>): string {
   let shown = text;
   for (const [name, value] of [...variables].sort((a, b) => b[1].length - a[1].length)) {
     shown = shown.replaceAll(value, `$${name}`);

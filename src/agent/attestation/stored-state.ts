@@ -12,7 +12,7 @@ export interface AgentState {
   readonly reattestable: boolean;
 }
 
-export const EMPTY_STATE: AgentState = { svid: [], bundle: [], reattestable: false };
+const EMPTY_STATE: AgentState = { svid: [], bundle: [], reattestable: false };
 
 /** @throws Error naming the file when it is there and cannot be used; it is then left as it is */
 export async function loadState(path: string): Promise<AgentState> {

@@ -69,11 +69,11 @@ function lifetime({ issuedAt, notAfter }: Authority): number {
 }
 
 /** Unix seconds from which on the next authority is wanted. */
-export function prepareAt(authority: Authority): number {
+function prepareAt(authority: Authority): number {
   return authority.notAfter - Math.min(lifetime(authority) / 2, MAX_PREPARE_AHEAD_SECONDS);
 }
 
 /** Unix seconds from which on the next authority signs. */
-export function activateAt(authority: Authority): number {
+function activateAt(authority: Authority): number {
   return authority.notAfter - Math.min(lifetime(authority) / 6, MAX_ACTIVATE_AHEAD_SECONDS);
 }
