@@ -33,7 +33,7 @@ export async function listenUnix(options: UnixListenerOptions): Promise<GrpcList
       `socket path is longer than ${MAX_PATH_BYTES} bytes, the system's limit: ${path}`,
     );
   }
-  await mkdir(dirname(path), { recursive: true, mode: options.directoryMode });
+  await makeDirectory(dirname(path), options.directoryMode);
   await makeRoom(path);
   const injector = createInjector(options.services);
   const server = createServer((socket) => accept(socket, options.log, injector.inject));
@@ -61,6 +61,13 @@ function accept(
     log.warn("Connection refused", { error: errorText(error) });
     socket.destroy();
   }
+}
+
+/** Makes what is missing of the directory, with exactly that mode: the process's umask would lock workloads out. */
+async function makeDirectory(path: string, mode: number): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode });
+  if (first === undefined) return;
+  for (let made = path; made.startsWith(first); made = dirname(made)) await chmod(made, mode);
 }
 
 /** Removes a leftover socket, and nothing else. */
