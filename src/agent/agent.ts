@@ -50,7 +50,7 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   prepareDataDirectory(config.dataDir);
   const lock = lockFile(join(config.dataDir, "agent.lock"));
   parts.defer(() => lock.release());
-  const keys = await openKeyManager(config);
+  const keys = await openKeyManager(config, tools.log);
   const { svid, roots } = await attest(config, tools, keys);
   const cache = new WorkloadCache();
   const synchronizer = createSynchronizer(config, tools, keys, cache, svid, roots);

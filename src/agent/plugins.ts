@@ -6,10 +6,14 @@ import { createUnixWorkloadAttestor } from "#attestors/unix/workload.ts";
 import { DiskKeyManager } from "#keymanager/disk.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import { MemoryKeyManager } from "#keymanager/memory.ts";
+import type { Log } from "#log/log.ts";
 
-export function openKeyManager({ plugins: { keyManager } }: AgentConfig): Promise<KeyManager> {
+export function openKeyManager(
+  { plugins: { keyManager } }: AgentConfig,
+  log: Log,
+): Promise<KeyManager> {
   return keyManager.name === "disk"
-    ? DiskKeyManager.open(keyManager.keysPath)
+    ? DiskKeyManager.open(keyManager.keysPath, log)
     : Promise.resolve(new MemoryKeyManager());
 }
 

@@ -31,8 +31,9 @@ export class Scanner {
     return { line: this.#line, column: this.#at - this.#lineStart + 1 };
   }
 
-  failure(what: string): ConfigError {
-    const { line, column } = this.position();
+  /** @param at where it is; the next token when left out */
+  failure(what: string, at: Position = this.position()): ConfigError {
+    const { line, column } = at;
     return new ConfigError([`${this.#file}:${line}:${column}: ${what}`]);
   }
 
@@ -80,14 +81,14 @@ export class Scanner {
   }
 
   quoted(): string {
+    const start = this.position();
     this.take('"');
     let value = "";
     for (;;) {
       const character = this.#text[this.#at++];
       if (character === '"') return value;
       if (character === undefined || character === "\n") {
-        this.#at--;
-        throw this.failure("the string does not end on its line");
+        throw this.failure("the string does not end on its line", start);
       }
       value += character === "\\" ? this.#escape() : character;
     }

@@ -42,7 +42,7 @@ type Constructors<Config extends { readonly name: string }, Parts, Made> = {
 };
 
 const KEY_MANAGERS: Constructors<Configured["keyManager"], PluginParts, KeyManager> = {
-  disk: ({ keysPath }) => DiskKeyManager.open(keysPath),
+  disk: ({ keysPath }, { log }) => DiskKeyManager.open(keysPath, log),
   memory: async () => new MemoryKeyManager(),
 };
 

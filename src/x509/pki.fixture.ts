@@ -1,0 +1,71 @@
+/** Certificates for tests: real keys, real signatures, any defect one asks for. */
+import { Certificate } from "./certificate.ts";
+import {
+  authorityKeyIdExtension,
+  basicConstraintsExtension,
+  extKeyUsageExtension,
+  KeyUsage,
+  keyUsageExtension,
+  subjectAltNameExtension,
+  subjectKeyIdExtension,
+} from "./extensions.ts";
+import { issueCertificate, subjectKeyIdOf } from "./issue.ts";
+import { generatePrivateKey, signerFromPrivateKey } from "./keys.ts";
+import { encodeName } from "./name.ts";
+import { Oid } from "./oid.ts";
+import type { KeyType, Signer } from "./signer.ts";
+
+export const NOW = 1_800_000_000;
+
+export interface Made {
+  readonly certificate: Certificate;
+  readonly signer: Signer;
+}
+
+export interface Wish {
+  readonly name: string;
+  readonly issuer?: Made;
+  readonly isCa?: boolean;
+  readonly uri?: string;
+  readonly dns?: readonly string[];
+  readonly keyType?: KeyType;
+  readonly notBefore?: number;
+  readonly notAfter?: number;
+  readonly usage?: number;
+  readonly more?: readonly Uint8Array[];
+}
+
+const SERIAL = 16;
+
+export async function make(wish: Wish): Promise<Made> {
+  const signer = signerFromPrivateKey(await generatePrivateKey(wish.keyType ?? "ec-p256"));
+  const subjectDer = encodeName({ commonName: wish.name });
+  const usage =
+    wish.usage ?? (wish.isCa ? KeyUsage.keyCertSign | KeyUsage.cRLSign : KeyUsage.digitalSignature);
+  const issuer = wish.issuer;
+  const der = await issueCertificate(
+    {
+      serialNumber: crypto.getRandomValues(new Uint8Array(SERIAL)),
+      issuerDer: issuer?.certificate.subjectDer ?? subjectDer,
+      subjectDer,
+      notBefore: wish.notBefore ?? NOW - 60,
+      notAfter: wish.notAfter ?? NOW + 3600,
+      publicKeySpki: signer.publicKeySpki,
+      extensions: [
+        keyUsageExtension(usage),
+        ...(wish.isCa ? [] : [extKeyUsageExtension(Oid.serverAuth, Oid.clientAuth)]),
+        basicConstraintsExtension(wish.isCa ?? false),
+        subjectKeyIdExtension(subjectKeyIdOf(signer.publicKeySpki)),
+        ...(issuer === undefined
+          ? []
+          : [authorityKeyIdExtension(subjectKeyIdOf(issuer.signer.publicKeySpki))]),
+        ...(wish.uri === undefined && wish.dns === undefined
+          ? []
+          : [subjectAltNameExtension(wish.uri, wish.dns ?? [], false)]),
+        ...(wish.more ?? []),
+      ],
+    },
+    issuer?.signer ?? signer,
+  );
+  return { certificate: Certificate.parse(der), signer };
+}
