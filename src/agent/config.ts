@@ -9,6 +9,7 @@ import { parseDuration } from "#config/duration.ts";
 import { expandEnv } from "#config/expand-env.ts";
 import { parseHcl } from "#config/hcl.ts";
 import { type LogFormat, type LogLevel, parseLogLevel } from "#log/log.ts";
+import { problemText } from "#spiffe/spiffe-id-error.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { parseKeyType } from "#x509/keys.ts";
@@ -167,7 +168,7 @@ function readTrustDomain(text: string, problems: Problems): TrustDomain {
     if (text !== "") return TrustDomain.parse(text);
     problems.add("trust_domain must be configured");
   } catch (error) {
-    problems.add(`could not parse trust_domain ${JSON.stringify(text)}: ${errorText(error)}`);
+    problems.add(`could not parse trust_domain ${JSON.stringify(text)}: ${problemText(error)}`);
   }
   return TrustDomain.parse("invalid");
 }

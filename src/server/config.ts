@@ -10,6 +10,7 @@ import { expandEnv } from "#config/expand-env.ts";
 import { parseHcl } from "#config/hcl.ts";
 import { type LogFormat, type LogLevel, parseLogLevel } from "#log/log.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
+import { problemText } from "#spiffe/spiffe-id-error.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { parseKeyType } from "#x509/keys.ts";
@@ -187,7 +188,10 @@ function readTrustDomain(
     return TrustDomain.parse(text.slice(0, MAX_TRUST_DOMAIN_LENGTH * 2));
   } catch (error) {
     const line = flag === undefined ? block.lineOf("trust_domain") : undefined;
-    problems.add(`could not parse trust_domain ${JSON.stringify(text)}: ${errorText(error)}`, line);
+    problems.add(
+      `could not parse trust_domain ${JSON.stringify(text)}: ${problemText(error)}`,
+      line,
+    );
     return undefined;
   }
 }
@@ -241,7 +245,7 @@ function readAdminIds(server: Block, problems: Problems): readonly SpiffeId[] {
       return [SpiffeId.parse(text)];
     } catch (error) {
       problems.add(
-        `could not parse admin ID ${JSON.stringify(text)}: ${errorText(error)}`,
+        `could not parse admin ID ${JSON.stringify(text)}: ${problemText(error)}`,
         server.lineOf("admin_ids"),
       );
       return [];

@@ -9,3 +9,9 @@ export class SpiffeIdError extends Error {
     this.problem = problem;
   }
 }
+
+/** What is wrong with an ID, without the value, for messages that show the value themselves. */
+export function problemText(error: unknown): string {
+  if (error instanceof SpiffeIdError) return error.problem;
+  return error instanceof Error ? error.message : String(error);
+}

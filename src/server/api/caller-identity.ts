@@ -8,11 +8,11 @@ import type { Caller } from "#grpc/caller.ts";
 import type { UnixPeer } from "#grpc/peer.ts";
 import { isAgentId } from "#spiffe/reserved-id.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
+import { problemText } from "#spiffe/spiffe-id-error.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { verifyX509Svid } from "#x509/svid.ts";
-import { problemText } from "./failure.ts";
 import type { TrustRoots } from "./trust-roots.ts";
 
 export type CallerIdentity =

@@ -6,10 +6,10 @@ import {
   type X509Certificate,
 } from "#grpc/gen/spire/api/types/bundle.ts";
 import type { Bundle, JwtAuthority, X509Authority } from "#spiffe/bundle.ts";
+import { problemText } from "#spiffe/spiffe-id-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { splitCertificates } from "#x509/der.ts";
-import { problemText } from "./failure.ts";
 import { maskedMessage } from "./output-mask.ts";
 
 /** The bundle as a message, holding what the mask asks for; without a mask, everything. */

@@ -2,11 +2,11 @@ import { Entry, type EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
 import type { EntryChange } from "#server/datastore/datastore.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
+import { problemText } from "#spiffe/spiffe-id-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { idMessage, memberIdFrom, workloadIdFrom } from "./convert-id.ts";
 import { normalizedSelectors, selectorMessages, selectorsFrom } from "./convert-selector.ts";
 import { dnsNameProblem } from "./dns-name.ts";
-import { problemText } from "./failure.ts";
 import { maskedMessage } from "./output-mask.ts";
 
 const MAX_HINT_BYTES = 1024;

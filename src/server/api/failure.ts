@@ -1,6 +1,6 @@
 import type { Status } from "#grpc/gen/spire/api/types/status.ts";
-import { SpiffeIdError } from "#spiffe/spiffe-id-error.ts";
-import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { problemText } from "#spiffe/spiffe-id-error.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 /**
  * The error an RPC answers: `message: inner`, as clients of the reference match it.
@@ -25,11 +25,6 @@ export function invalidArgument(message: string, cause?: unknown): StatusError {
 /** The code of a StatusError, INTERNAL for whatever else was thrown. */
 export function codeOf(error: unknown): StatusCode {
   return error instanceof StatusError ? error.code : StatusCode.INTERNAL;
-}
-
-/** The text of an error without the value it complains about, when it keeps the two apart. */
-export function problemText(error: unknown): string {
-  return error instanceof SpiffeIdError ? error.problem : errorText(error);
 }
 
 /** The status of a batch item that succeeded. */

@@ -1,0 +1,54 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import { SpiffeId } from "#spiffe/spiffe-id.ts";
+import { SelectorIndex } from "./selector-index.ts";
+import type { WorkloadEntry } from "./workload-entry.ts";
+
+const entry = (id: string, selectors: string[], hint = "", createdAt = 0): WorkloadEntry => ({
+  id,
+  spiffeId: SpiffeId.parse(`spiffe://example.org/${id}`),
+  selectors,
+  dnsNames: [],
+  federatesWith: [],
+  hint,
+  createdAt,
+  revisionNumber: 0,
+  svidKey: id,
+});
+const ids = (entries: readonly WorkloadEntry[]): string[] => entries.map(({ id }) => id);
+
+test("finds the same entries as looking at each of them", () => {
+  const selector = fc.constantFrom(
+    "unix:uid:1",
+    "unix:uid:2",
+    "unix:gid:1",
+    "unix:path:/a",
+    "unix:path:/b",
+  );
+  const set = fc.uniqueArray(selector, { maxLength: 4 });
+  fc.assert(
+    fc.property(fc.array(set, { maxLength: 20 }), set, (lists, workload) => {
+      const entries = lists.map((selectors, index) => entry(`e${index}`.padEnd(4, "-"), selectors));
+      const held = new Set<string>(workload);
+      const expected = entries
+        .filter(({ selectors }) => selectors.length > 0 && selectors.every((one) => held.has(one)))
+        .map(({ id }) => id)
+        .sort();
+      expect(ids(new SelectorIndex(entries).match(held))).toEqual(expected);
+    }),
+  );
+});
+
+test("an entry without selectors matches nobody", () => {
+  expect(new SelectorIndex([entry("a", [])]).match(new Set(["unix:uid:0"]))).toEqual([]);
+});
+
+test("Workload API §5.2.1: of two entries with one hint the older stays; without hints all do", () => {
+  const all = [
+    entry("a", ["s"], "h", 20),
+    entry("b", ["s"], "h", 10),
+    entry("c", ["s"]),
+    entry("d", ["s"]),
+  ];
+  expect(ids(new SelectorIndex(all).match(new Set(["s"])))).toEqual(["b", "c", "d"]);
+});

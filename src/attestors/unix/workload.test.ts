@@ -1,0 +1,86 @@
+import { expect, test } from "bun:test";
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { readFileSync, realpathSync } from "node:fs";
+import type { PeerProcess } from "#attestors/attestor.ts";
+import { createUnixWorkloadAttestor } from "./workload.ts";
+
+const self: PeerProcess = {
+  pid: process.pid,
+  uid: process.getuid?.() ?? 0,
+  gid: process.getgid?.() ?? 0,
+  isAlive: () => true,
+};
+const values = async (
+  peer: PeerProcess,
+  discoverWorkloadPath: boolean,
+  workloadSizeLimit = 0,
+): Promise<string[]> => {
+  const selectors = await createUnixWorkloadAttestor({
+    discoverWorkloadPath,
+    workloadSizeLimit,
+  }).attest(peer);
+  expect(new Set(selectors.map(({ type }) => type))).toEqual(new Set(["unix"]));
+  return selectors.map(({ value }) => value);
+};
+
+test("names uid, gid and their names; path and digest only when asked for", async () => {
+  const found = await values(self, false);
+  expect(found).toContain(`uid:${self.uid}`);
+  expect(found).toContain(`gid:${self.gid}`);
+  if (self.uid === 0) expect(found).toContain("user:root");
+  expect(found.some((value) => value.startsWith("path:") || value.startsWith("sha256:"))).toBe(
+    false,
+  );
+});
+
+test("path and sha256 are those of the executable", async () => {
+  const found = await values(self, true);
+  const path = realpathSync(process.execPath);
+  expect(found).toContain(`path:${path}`);
+  expect(found).toContain(
+    `sha256:${createHash("sha256").update(readFileSync(path)).digest("hex")}`,
+  );
+});
+
+test("workload_size_limit: below 0 no digest, a larger executable nothing at all", async () => {
+  expect((await values(self, true, -1)).some((value) => value.startsWith("sha256:"))).toBe(false);
+  const refused = await values(self, true, 10).catch((error: Error) => error.message);
+  expect(refused).toContain("larger than workload_size_limit");
+});
+
+test("a process that is gone, or is no longer the one that connected, gets nothing", async () => {
+  const child = spawn("sleep", ["60"]);
+  const pid = child.pid ?? 0;
+  expect(await values({ ...self, pid }, false)).toContain(`uid:${self.uid}`);
+  const replaced = await values({ ...self, pid, isAlive: () => false }, false).catch(
+    (error: Error) => error.message,
+  );
+  expect(replaced).toContain("ended or changed");
+  const ended = Promise.withResolvers<void>();
+  child.on("exit", () => ended.resolve());
+  child.kill("SIGKILL");
+  await ended.promise;
+  const gone = await values({ ...self, pid }, false).catch((error: Error) => error.message);
+  expect(gone).toContain(`/proc/${pid}`);
+});
+
+test("a process that becomes another program meanwhile gets nothing", async () => {
+  const child = spawn("sh", ["-c", "sleep 0.3; exec sleep 60"]);
+  let asked = 0;
+  const peer: PeerProcess = { ...self, pid: child.pid ?? 0, isAlive: () => true };
+  const attestor = createUnixWorkloadAttestor({ discoverWorkloadPath: true, workloadSizeLimit: 0 });
+  const outcomes = new Set<string>();
+  // The change lies between two looks for one of these; each must see the old program, the new one, or refuse.
+  while (asked++ < 40) {
+    await attestor.attest(peer).then(
+      (selectors) =>
+        outcomes.add(selectors.find(({ value }) => value.startsWith("path:"))?.value ?? ""),
+      () => outcomes.add("refused"),
+    );
+    await Bun.sleep(15);
+  }
+  child.kill("SIGKILL");
+  const programs = [...outcomes].filter((outcome) => outcome !== "refused");
+  expect(programs).toHaveLength(2);
+});

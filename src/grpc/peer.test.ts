@@ -1,0 +1,29 @@
+import { expect, test } from "bun:test";
+import { spawn } from "node:child_process";
+import { createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspectPeer } from "./peer.ts";
+
+test("the peer of a connection is who connected, and is known to be gone when it is", async () => {
+  const path = join(tmpdir(), `peer-${process.pid}.sock`);
+  const accepted = Promise.withResolvers<Socket>();
+  const server = createServer((socket) => accepted.resolve(socket));
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  const script =
+    "import socket,sys,time\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\ntime.sleep(60)";
+  const child = spawn("python3", ["-c", script, path]);
+  const peer = inspectPeer(await accepted.promise);
+  expect([peer.pid, peer.uid, peer.isAlive()]).toEqual([
+    child.pid ?? 0,
+    process.getuid?.() ?? -1,
+    true,
+  ]);
+  const ended = Promise.withResolvers<void>();
+  child.on("exit", () => ended.resolve());
+  child.kill("SIGKILL");
+  await ended.promise;
+  expect(peer.isAlive()).toBe(false);
+  peer.close();
+  server.close();
+});
