@@ -176,15 +176,22 @@ describe.each(pairs)("server $server, agent $agent", (pair) => {
         uid: BACKEND_UID,
       },
     );
+    const watchingToo = new Daemon(
+      [PYTHON, PYTHON_CLIENT, "watch", agent.socket],
+      `${agent.directory}/watch-python.log`,
+      { uid: BACKEND_UID },
+    );
     try {
       await watching.line((line) => line.includes(BACKEND));
+      await watchingToo.line((line) => line.includes(BACKEND));
       const deleted = await server.cli("entry", "delete", "-entryID", backendEntry);
       expect(deleted.code).toBe(0);
       await watching.line((line) => line.includes("PermissionDenied"));
+      await watchingToo.line((line) => line.includes("error"));
       const fetched = await agent.cliOf(pair.agent, ["api", "fetch"], { uid: BACKEND_UID });
       expect(fetched.stderr).toContain("no identity issued");
     } finally {
-      await watching.stop();
+      await Promise.all([watching.stop(), watchingToo.stop()]);
     }
   }, 60_000);
 });

@@ -2,6 +2,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
+import { credentials, type ServiceError } from "@grpc/grpc-js";
+import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
+import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
+import { StatusCode } from "#spiffe/status-error.ts";
+import { createCsr } from "#x509/csr.ts";
+import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
 import { run } from "../support/process.ts";
 import { executable, Stage, TestAgent, TestServer } from "../support/spire.ts";
 
@@ -186,6 +192,68 @@ describe("on the wire", () => {
     expect((await server.cli("healthcheck")).code).toBe(0);
     expect((await agent.cli(["healthcheck"])).code).toBe(0);
     expect(server.daemon.running && agent.daemon.running).toBe(true);
+  });
+
+  /** What the server answers a certificate request over its admin socket. */
+  function minting(csr: Uint8Array): Promise<ServiceError | null> {
+    const { promise, resolve } = Promise.withResolvers<ServiceError | null>();
+    const client = new SVIDClient(`unix:${server.socket}`, credentials.createInsecure());
+    client.mintX509Svid({ csr, ttl: 60 }, (error) => {
+      client.close();
+      resolve(error);
+    });
+    return promise;
+  }
+
+  test("a message beyond the limit is refused, and the next one is served", async () => {
+    const client = new BundleClient(`unix:${server.socket}`, credentials.createInsecure());
+    const { promise, resolve } = Promise.withResolvers<ServiceError | null>();
+    const x509Authorities = [{ asn1: new Uint8Array(5 * 1024 * 1024), tainted: false }];
+    client.appendBundle(
+      { x509Authorities, jwtAuthorities: [], witAuthorities: [], outputMask: undefined },
+      (error) => resolve(error),
+    );
+    expect((await promise)?.code).toBe(StatusCode.RESOURCE_EXHAUSTED);
+    client.close();
+    expect((await server.cli("bundle", "count")).stdout).toBe("1 bundle\n");
+  });
+
+  test("a certificate request that somebody else signed", async () => {
+    const victim = signerFromPrivateKey(await generatePrivateKey("ec-p256"));
+    const thief = signerFromPrivateKey(await generatePrivateKey("ec-p256"));
+    const signer = { ...thief, publicKeySpki: victim.publicKeySpki };
+    const error = await minting(await createCsr({ signer, uriSan: "spiffe://example.org/a" }));
+    expect([error?.code, error?.details]).toEqual([
+      StatusCode.INVALID_ARGUMENT,
+      "failed to verify CSR signature",
+    ]);
+  });
+
+  test("a certificate request for a key too weak", async () => {
+    const made = await run([
+      "openssl",
+      "req",
+      "-new",
+      "-newkey",
+      "rsa:1024",
+      "-nodes",
+      "-keyout",
+      "/dev/null",
+      "-subj",
+      "/",
+      "-addext",
+      "subjectAltName=URI:spiffe://example.org/a",
+    ]);
+    const csr = Buffer.from(made.stdout.replace(/-----.*-----|\s/g, ""), "base64");
+    const error = await minting(csr);
+    expect(error?.code).toBe(StatusCode.INVALID_ARGUMENT);
+    expect(error?.details).toContain("RSA key of 1024 bits");
+  });
+
+  test("a certificate request that is none", async () => {
+    const error = await minting(Buffer.from("not DER at all"));
+    expect(error?.code).toBe(StatusCode.INVALID_ARGUMENT);
+    expect(error?.details).toContain("malformed CSR");
   });
 
   test.each([
