@@ -8,7 +8,7 @@ export function expandEnv(
   return text.replace(
     /\$(?:\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*|[*#$@!?\-0-9]))/g,
     (_whole, braced: string | undefined, bare: string | undefined) =>
-      // Go's os.Expand knows no way to write a dollar sign; `$$` asks for the variable named `$`, and setting none gives nothing.
+      // As in the reference, two dollar signs stand for one.
       bare === "$" ? "$" : (environment[braced ?? bare ?? ""] ?? ""),
   );
 }

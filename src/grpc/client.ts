@@ -8,7 +8,10 @@ import {
   Metadata,
   type ServiceError,
 } from "@grpc/grpc-js";
+import { systemClock } from "#clock/clock.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { statusErrorFrom } from "./status.ts";
+import { type TlsCredentials, VerifyingCredentials } from "./verifying-credentials.ts";
 
 /** Answers may be large: ten thousand entries in one message. */
 const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
@@ -40,63 +43,23 @@ export function unixChannel(path: string): Channel {
   };
 }
 
-export interface TlsChannelOptions {
+export interface TlsChannelOptions extends TlsCredentials {
   readonly host: string;
   readonly port: number;
-  /** PEM; undefined leaves the chain to `verifyServer` alone. */
-  readonly trustBundlePem?: string;
-  readonly privateKeyPem?: string;
-  /** Leaf first. */
-  readonly certificateChainPem?: string;
-  /** Called with the server's chain, DER, leaf first; throws to refuse the server. */
-  readonly verifyServer: (chain: readonly Uint8Array[]) => void;
 }
 
-/** Whatever Bun's TLS stack thinks of the server, `verifyServer` has the last word, and is called in every case. */
-export function tlsChannel(options: TlsChannelOptions): Channel {
-  const optional = (text: string | undefined): Buffer | null =>
-    text === undefined ? null : Buffer.from(text);
+/** Whatever the TLS stack thinks of the server, `verifyServer` has the last word, and is called in every case. */
+export function tlsChannel({ host, port, ...identity }: TlsChannelOptions): Channel {
   return {
-    address: `dns:${options.host.includes(":") ? `[${options.host}]` : options.host}:${options.port}`,
-    credentials: credentials.createSsl(
-      optional(options.trustBundlePem),
-      optional(options.privateKeyPem),
-      optional(options.certificateChainPem),
-      {
-        rejectUnauthorized: options.trustBundlePem !== undefined,
-        checkServerIdentity: (_host, certificate) => {
-          try {
-            options.verifyServer(chainOf(certificate as unknown as PeerCertificate));
-            return undefined;
-          } catch (error) {
-            return error instanceof Error ? error : new Error(String(error));
-          }
-        },
-      },
-    ),
-    // SPIFFE names servers by their ID, not their host; Bun refuses an IP address in this place.
+    address: `dns:${host.includes(":") ? `[${host}]` : host}:${port}`,
+    credentials: new VerifyingCredentials(identity),
+    // Bun refuses an IP address as the name of a TLS server.
     options: {
       ...OPTIONS,
       "grpc.ssl_target_name_override": "spire-server",
       "grpc.default_authority": "spire-server",
     },
   };
-}
-
-interface PeerCertificate {
-  readonly raw?: Buffer;
-  readonly issuerCertificate?: PeerCertificate;
-}
-
-function chainOf(leaf: PeerCertificate): Uint8Array[] {
-  const chain: Uint8Array[] = [];
-  let certificate: PeerCertificate | undefined = leaf;
-  while (certificate?.raw !== undefined && chain.length < 10) {
-    chain.push(certificate.raw);
-    if (certificate.issuerCertificate === certificate) break;
-    certificate = certificate.issuerCertificate;
-  }
-  return chain;
 }
 
 export interface CallSettings {
@@ -125,6 +88,7 @@ export function callUnary<C extends Client, M extends keyof C & string>(
   request: UnaryRequest<C[M]>,
   settings: CallSettings = {},
 ): Promise<UnaryResponse<C[M]>> {
+  if (settings.signal?.aborted) return Promise.reject(cancelled());
   const { promise, resolve, reject } = Promise.withResolvers<UnaryResponse<C[M]>>();
   const invoke = client[method] as unknown as UnaryMethod<unknown, UnaryResponse<C[M]>>;
   const metadata = settings.metadata ?? new Metadata();
@@ -138,10 +102,13 @@ export function callUnary<C extends Client, M extends keyof C & string>(
   return promise;
 }
 
-function deadline({ timeoutMs }: CallSettings): Partial<CallOptions> {
-  return timeoutMs === undefined
-    ? {}
-    : { deadline: new Date(performance.timeOrigin + performance.now() + timeoutMs) };
+function cancelled(): StatusError {
+  return new StatusError(StatusCode.CANCELLED, "the call was cancelled");
+}
+
+/** The call option that ends a call after so many milliseconds; undefined sets no end. */
+function deadline({ timeoutMs }: Pick<CallSettings, "timeoutMs">): Partial<CallOptions> {
+  return timeoutMs === undefined ? {} : { deadline: new Date(systemClock.nowMs() + timeoutMs) };
 }
 
 /** A readable call of grpc-js, as far as we use it. */

@@ -3,15 +3,16 @@
  * more than a connection is worth.
  */
 
-import type { Duplex } from "node:stream";
+import type { Socket } from "node:net";
 import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
+import { systemClock } from "#clock/clock.ts";
 import type { BoundService } from "./bind.ts";
 import { type Caller, Callers } from "./caller.ts";
 
 /** The largest message taken, in bytes; the reference's gRPC has the same limit. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
-const MAX_HEADER_BYTES = 16 * 1024;
-const MAX_STREAMS_PER_CONNECTION = 1000;
+/** RFC 9113 §3.4: what a client says first, whatever else it wants. */
+const PREFACE_BYTES = 24;
 
 export interface GrpcListener {
   /** `host:port`, or the path of the socket. */
@@ -20,45 +21,81 @@ export interface GrpcListener {
   close(graceMs: number): Promise<void>;
 }
 
+/** The headers of a call are held to 64 KiB by the HTTP/2 stack itself. */
+export interface ConnectionLimits {
+  /** Calls at the same time on one connection; a client that opens more loses the connection. */
+  readonly streams: number;
+  /** Within that many milliseconds a connection must speak HTTP/2, or it is closed. */
+  readonly prefaceMs: number;
+  /** A connection without calls is closed after that many milliseconds. */
+  readonly idleMs: number;
+  /** A connection takes no new calls after about that many milliseconds; undefined for ever. */
+  readonly ageMs?: number;
+  /** A client that does not answer a ping within as long again is dropped; undefined sends none. */
+  readonly pingMs?: number;
+}
+
 export interface Injector {
   /** Hands an accepted connection over. */
-  inject(socket: Duplex, caller: Caller): void;
+  inject(socket: Socket, caller: Caller): void;
   close(graceMs: number): Promise<void>;
 }
 
 /** Makes the gRPC server behind a listener. */
 export function createInjector(
   services: readonly BoundService[],
-  options: ServerOptions = {},
+  limits: ConnectionLimits,
 ): Injector {
-  const server = new Server({
-    "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
-    "grpc.max_send_message_length": -1,
-    "grpc.max_metadata_size": MAX_HEADER_BYTES,
-    "grpc.max_concurrent_streams": MAX_STREAMS_PER_CONNECTION,
-    "grpc.enable_channelz": 0,
-    ...options,
-  });
+  const server = new Server(optionsOf(limits));
   const callers = new Callers();
   for (const service of services) server.addService(service.definition, service.implement(callers));
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const silent = new Set<Socket>();
   return {
     inject: (socket, caller) => {
       // Without a listener a connection that breaks would end the process.
       socket.on("error", () => {});
+      silent.add(socket);
+      const deadline = systemClock.after(limits.prefaceMs, () => {
+        silent.delete(socket);
+        if (socket.bytesRead < PREFACE_BYTES) socket.destroy();
+      });
+      socket.once("close", () => {
+        silent.delete(socket);
+        deadline.cancel();
+      });
       callers.attach(socket, caller);
       injector.injectConnection(socket);
     },
-    close: (graceMs) => closeServer(server, graceMs),
+    close: async (graceMs) => {
+      for (const socket of silent) if (socket.bytesRead < PREFACE_BYTES) socket.destroy();
+      await closeServer(server, graceMs);
+    },
+  };
+}
+
+function optionsOf({ streams, idleMs, ageMs, pingMs }: ConnectionLimits): ServerOptions {
+  return {
+    "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
+    "grpc.max_send_message_length": -1,
+    "grpc.max_concurrent_streams": streams,
+    "grpc.max_connection_idle_ms": idleMs,
+    "grpc.enable_channelz": 0,
+    ...(ageMs === undefined ? {} : { "grpc.max_connection_age_ms": ageMs }),
+    ...(pingMs === undefined
+      ? {}
+      : { "grpc.keepalive_time_ms": pingMs, "grpc.keepalive_timeout_ms": pingMs }),
   };
 }
 
 function closeServer(server: Server, graceMs: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
-  server.tryShutdown(() => resolve());
-  const timer = AbortSignal.timeout(Math.max(1, graceMs));
-  timer.addEventListener("abort", () => {
+  const force = systemClock.after(graceMs, () => {
     server.forceShutdown();
+    resolve();
+  });
+  server.tryShutdown(() => {
+    force.cancel();
     resolve();
   });
   return promise;

@@ -2,17 +2,25 @@
  * gRPC over TLS, where agents connect. A client certificate is asked for and passed on unverified: which chains count is for
  * server/api/caller-identity.ts to say.
  */
-import { createServer, type Server, type TLSSocket } from "node:tls";
+import { constants } from "node:crypto";
+import { isIPv6 } from "node:net";
+import { createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { BoundService } from "./bind.ts";
-import { createInjector, type GrpcListener } from "./listener.ts";
+import { type ConnectionLimits, createInjector, type GrpcListener } from "./listener.ts";
+import { presentedChain } from "./presented-chain.ts";
 
 const MAX_CONNECTIONS = 50_000;
-const HANDSHAKE_TIMEOUT_MS = 10_000;
-/** As the reference: an agent reconnects now and then, and so finds a new server certificate. */
-const MAX_CONNECTION_AGE_MS = 180_000;
-const MAX_CHAIN_LENGTH = 10;
+
+/** The age as in the reference: an agent reconnects now and then, and so finds a new server certificate. */
+const LIMITS: ConnectionLimits = {
+  streams: 1000,
+  prefaceMs: 10_000,
+  idleMs: 300_000,
+  ageMs: 180_000,
+  pingMs: 60_000,
+};
 
 /** What the server shows. */
 export interface TlsIdentity {
@@ -28,44 +36,40 @@ export interface TlsListenerOptions {
   readonly identity: TlsIdentity;
   readonly services: readonly BoundService[];
   readonly log: Log;
+  readonly limits?: Partial<ConnectionLimits>;
 }
 
 export interface TlsListener extends GrpcListener {
-  /** Shows another certificate to connections from now on. */
+  /** Shows another certificate to connections from now on. @throws Error when key and certificate do not match; the old one stays */
   setIdentity(identity: TlsIdentity): void;
 }
 
 /** @throws Error with a message for the operator when the address is taken or not ours */
 export async function listenTls(options: TlsListenerOptions): Promise<TlsListener> {
-  const injector = createInjector(options.services, {
-    "grpc.max_connection_age_ms": MAX_CONNECTION_AGE_MS,
+  const { log } = options;
+  const limits = { ...LIMITS, ...options.limits };
+  const injector = createInjector(options.services, limits);
+  const server = createServer(tlsOptions(options.identity, limits), (socket) => {
+    const remoteAddress = socket.remoteAddress ?? "";
+    const refusal = refusalOf(socket);
+    if (refusal !== undefined) {
+      log.debug("Connection refused", { address: remoteAddress, error: refusal });
+      socket.on("error", () => {});
+      socket.destroy();
+      return;
+    }
+    injector.inject(socket, { kind: "tls", remoteAddress, certificates: presentedChain(socket) });
   });
-  const server = createServer(
-    {
-      ...secureContext(options.identity),
-      minVersion: "TLSv1.2",
-      requestCert: true,
-      rejectUnauthorized: false,
-      ALPNProtocols: ["h2"],
-      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-    },
-    (socket) => {
-      injector.inject(socket, {
-        kind: "tls",
-        remoteAddress: socket.remoteAddress ?? "",
-        certificates: clientCertificates(socket),
-      });
-    },
-  );
   server.maxConnections = MAX_CONNECTIONS;
   server.on("tlsClientError", (error, socket) => {
-    options.log.debug("TLS handshake failed", { error: errorText(error) });
+    log.debug("TLS handshake failed", { error: errorText(error) });
     socket.destroy();
   });
   const address = await listen(server, options);
+  server.on("error", (error) => log.error("Listener failed", { address, error: errorText(error) }));
   return {
     address,
-    setIdentity: (identity) => server.setSecureContext(secureContext(identity)),
+    setIdentity: (identity) => server.setSecureContext(tlsOptions(identity, limits)),
     close: async (graceMs) => {
       const { promise, resolve } = Promise.withResolvers<void>();
       server.close(() => resolve());
@@ -75,39 +79,38 @@ export async function listenTls(options: TlsListenerOptions): Promise<TlsListene
   };
 }
 
-function secureContext(identity: TlsIdentity): { key: string; cert: string } {
-  return { key: identity.privateKeyPem, cert: identity.certificateChainPem };
+function tlsOptions(identity: TlsIdentity, limits: ConnectionLimits): TlsOptions {
+  return {
+    key: identity.privateKeyPem,
+    cert: identity.certificateChainPem,
+    minVersion: "TLSv1.2",
+    requestCert: true,
+    rejectUnauthorized: false,
+    ALPNProtocols: ["h2"],
+    // A resumed session would carry the client certificate of an earlier connection.
+    secureOptions: constants.SSL_OP_NO_TICKET,
+    handshakeTimeout: limits.prefaceMs,
+  };
 }
 
-/** The chain the client sent, leaf first. A self-signed end points to itself. */
-function clientCertificates(socket: TLSSocket): Uint8Array[] {
-  const chain: Uint8Array[] = [];
-  let certificate = socket.getPeerCertificate(true) as PeerCertificate | undefined;
-  while (certificate?.raw !== undefined && chain.length < MAX_CHAIN_LENGTH) {
-    chain.push(certificate.raw);
-    const issuer = certificate.issuerCertificate;
-    if (issuer === undefined || issuer === certificate) break;
-    certificate = issuer;
-  }
-  return chain;
-}
-
-/** What Bun really gives: an empty object when there is no certificate. */
-interface PeerCertificate {
-  readonly raw?: Buffer;
-  readonly issuerCertificate?: PeerCertificate;
+/** The TLS stack turns away a client that offers other protocols, but lets one pass that offers none (RFC 9113 §3.3 wants h2). */
+function refusalOf(socket: TLSSocket): string | undefined {
+  return socket.alpnProtocol === "h2" ? undefined : "the client does not offer HTTP/2 by ALPN";
 }
 
 function listen(server: Server, { host, port }: TlsListenerOptions): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  server.once("error", (error: NodeJS.ErrnoException) => {
+  const shown = isIPv6(host) ? `[${host}]` : host;
+  const failed = (error: NodeJS.ErrnoException): void => {
     const why =
       error.code === "EADDRINUSE" ? "another process is using the address" : errorText(error);
-    reject(new Error(`cannot listen on ${host}:${port}: ${why}`));
-  });
+    reject(new Error(`cannot listen on ${shown}:${port}: ${why}`));
+  };
+  server.once("error", failed);
   server.listen({ host, port }, () => {
+    server.off("error", failed);
     const address = server.address();
-    resolve(typeof address === "object" && address !== null ? `${host}:${address.port}` : host);
+    resolve(typeof address === "object" && address !== null ? `${shown}:${address.port}` : shown);
   });
   return promise;
 }

@@ -4,16 +4,28 @@
  */
 import { chmod, lstat, mkdir, rm } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { dirname } from "node:path";
+import { dirname, resolve as resolvePath } from "node:path";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { BoundService } from "./bind.ts";
-import { createInjector, type GrpcListener } from "./listener.ts";
-import { inspectPeer } from "./peer.ts";
+import { type ConnectionLimits, createInjector, type GrpcListener } from "./listener.ts";
+import { inspectPeer, type UnixPeer } from "./peer.ts";
 
 /** sun_path has 108 bytes, one of them for the end. */
 const MAX_PATH_BYTES = 107;
 const MAX_CONNECTIONS = 10_000;
+
+export interface UnixConnectionLimits extends ConnectionLimits {
+  /** Connections of one user at a time, so that none can keep the others out. */
+  readonly connectionsPerUid: number;
+}
+
+const LIMITS: UnixConnectionLimits = {
+  streams: 1000,
+  prefaceMs: 10_000,
+  idleMs: 600_000,
+  connectionsPerUid: MAX_CONNECTIONS / 4,
+};
 
 export interface UnixListenerOptions {
   readonly path: string;
@@ -23,6 +35,7 @@ export interface UnixListenerOptions {
   readonly directoryMode: number;
   readonly services: readonly BoundService[];
   readonly log: Log;
+  readonly limits?: Partial<UnixConnectionLimits>;
 }
 
 /** @throws Error with a message for the operator: path too long, held by a live process, not a socket, no permission */
@@ -33,12 +46,27 @@ export async function listenUnix(options: UnixListenerOptions): Promise<GrpcList
       `socket path is longer than ${MAX_PATH_BYTES} bytes, the system's limit: ${path}`,
     );
   }
-  await makeDirectory(dirname(path), options.directoryMode);
+  await makeDirectory(resolvePath(dirname(path)), options.directoryMode);
   await makeRoom(path);
-  const injector = createInjector(options.services);
-  const server = createServer((socket) => accept(socket, options.log, injector.inject));
+  const limits = { ...LIMITS, ...options.limits };
+  const injector = createInjector(options.services, limits);
+  const users = new ConnectionCounts(limits.connectionsPerUid);
+  const server = createServer((socket) => {
+    try {
+      const peer = inspectPeer(socket);
+      users.add(peer, socket);
+      injector.inject(socket, { kind: "unix", peer });
+    } catch (error) {
+      options.log.warn("Connection refused", { error: errorText(error) });
+      socket.on("error", () => {});
+      socket.destroy();
+    }
+  });
   server.maxConnections = MAX_CONNECTIONS;
   await listen(server, path);
+  server.on("error", (error) =>
+    options.log.error("Listener failed", { path, error: errorText(error) }),
+  );
   await chmod(path, options.socketMode);
   return {
     address: path,
@@ -50,16 +78,28 @@ export async function listenUnix(options: UnixListenerOptions): Promise<GrpcList
   };
 }
 
-function accept(
-  socket: Socket,
-  log: Log,
-  inject: ReturnType<typeof createInjector>["inject"],
-): void {
-  try {
-    inject(socket, { kind: "unix", peer: inspectPeer(socket) });
-  } catch (error) {
-    log.warn("Connection refused", { error: errorText(error) });
-    socket.destroy();
+/** How many connections each user has. */
+class ConnectionCounts {
+  readonly #byUid = new Map<number, number>();
+  readonly #limit: number;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Counts the connection until it closes. @throws Error when its user has enough */
+  add(peer: UnixPeer, socket: Socket): void {
+    const count = this.#byUid.get(peer.uid) ?? 0;
+    if (count >= this.#limit) {
+      peer.close();
+      throw new Error(`user ${peer.uid} has ${count} connections already`);
+    }
+    this.#byUid.set(peer.uid, count + 1);
+    socket.once("close", () => {
+      const left = (this.#byUid.get(peer.uid) ?? 1) - 1;
+      if (left === 0) this.#byUid.delete(peer.uid);
+      else this.#byUid.set(peer.uid, left);
+    });
   }
 }
 
@@ -100,10 +140,13 @@ function isAnswered(path: string): Promise<boolean> {
 
 function listen(server: Server, path: string): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once("error", (error) =>
-    reject(new Error(`cannot listen on ${path}: ${errorText(error)}`)),
-  );
-  server.listen({ path }, resolve);
+  const failed = (error: Error): void =>
+    reject(new Error(`cannot listen on ${path}: ${errorText(error)}`));
+  server.once("error", failed);
+  server.listen({ path }, () => {
+    server.off("error", failed);
+    resolve();
+  });
   return promise;
 }
 

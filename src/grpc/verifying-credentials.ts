@@ -1,0 +1,78 @@
+/**
+ * TLS to a server that the caller of this room judges. grpc-js asks its own hook only about chains that its trust bundle verifies, so
+ * without a bundle it would ask nobody; here the question comes after every handshake, before anything else is sent.
+ */
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import { type CallCredentials, ChannelCredentials, type ChannelOptions } from "@grpc/grpc-js";
+import { presentedChain } from "./presented-chain.ts";
+
+/** Called with the server's chain, DER, leaf first; throws to refuse the server. */
+export type VerifyServer = (chain: readonly Uint8Array[]) => void;
+
+export interface TlsCredentials {
+  /** PEM; undefined leaves the chain to `verifyServer` alone. */
+  readonly trustBundlePem?: string;
+  readonly privateKeyPem?: string;
+  /** Leaf first. */
+  readonly certificateChainPem?: string;
+  readonly verifyServer: VerifyServer;
+}
+
+type SecureConnector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
+type Target = Parameters<ChannelCredentials["_createSecureConnector"]>[0];
+
+export class VerifyingCredentials extends ChannelCredentials {
+  readonly #tls: ChannelCredentials;
+  readonly #verifyServer: VerifyServer;
+
+  constructor(options: TlsCredentials) {
+    super();
+    this.#verifyServer = options.verifyServer;
+    this.#tls = ChannelCredentials.createSsl(
+      bytes(options.trustBundlePem),
+      bytes(options.privateKeyPem),
+      bytes(options.certificateChainPem),
+      {
+        rejectUnauthorized: options.trustBundlePem !== undefined,
+        // SPIFFE names servers by their ID, not their host.
+        checkServerIdentity: () => undefined,
+      },
+    );
+  }
+
+  override _isSecure(): boolean {
+    return true;
+  }
+
+  override _equals(other: ChannelCredentials): boolean {
+    return this === other;
+  }
+
+  override _createSecureConnector(
+    target: Target,
+    options: ChannelOptions,
+    callCredentials?: CallCredentials,
+  ): SecureConnector {
+    const connector = this.#tls._createSecureConnector(target, options, callCredentials);
+    return {
+      connect: async (socket: Socket) => {
+        const connected = await connector.connect(socket);
+        try {
+          this.#verifyServer(presentedChain(connected.socket as TLSSocket));
+        } catch (error) {
+          connected.socket.destroy();
+          throw error;
+        }
+        return connected;
+      },
+      waitForReady: () => connector.waitForReady(),
+      getCallCredentials: () => connector.getCallCredentials(),
+      destroy: () => connector.destroy(),
+    };
+  }
+}
+
+function bytes(text: string | undefined): Buffer | null {
+  return text === undefined ? null : Buffer.from(text);
+}
