@@ -4,14 +4,16 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Block, Problems } from "#config/block.ts";
-import { ConfigError } from "#config/config-error.ts";
 import { parseDuration } from "#config/duration.ts";
-import { expandEnv } from "#config/expand-env.ts";
-import { parseHcl } from "#config/hcl.ts";
-import { type LogFormat, type LogLevel, parseLogLevel } from "#log/log.ts";
-import { problemText } from "#spiffe/spiffe-id-error.ts";
+import {
+  flagOrKey,
+  type LogConfig,
+  readConfigFile,
+  readLogConfig,
+  readTrustDomain,
+} from "#config/settings.ts";
 import { errorText } from "#spiffe/status-error.ts";
-import { TrustDomain } from "#spiffe/trust-domain.ts";
+import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { parseKeyType } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { type AgentPlugins, readAgentPlugins, zeroAgentPlugins } from "./config-plugins.ts";
@@ -60,7 +62,7 @@ export interface AgentConfig {
   readonly allowUnauthenticatedVerifiers: boolean;
   readonly allowedForeignJwtClaims: readonly string[];
   readonly disableWorkloadApi: boolean;
-  readonly log: { readonly file?: string; readonly level: LogLevel; readonly format: LogFormat };
+  readonly log: LogConfig;
   readonly syncIntervalSeconds: number;
   readonly plugins: AgentPlugins;
   /** To be logged at start. */
@@ -90,7 +92,7 @@ export async function loadAgentConfig(flags: AgentRunFlags): Promise<AgentConfig
     return finish(empty, whole, problems, true, () => zeroAgentPlugins(dataDir));
   }
   const problems = new Problems(path);
-  const root = new Block([parseHcl(readFile(path, flags.expandEnv), path)], "the file", problems);
+  const root = new Block([readConfigFile(path, flags.expandEnv)], "the file", problems);
   const agent = root.block("agent");
   if (agent === undefined) problems.add("agent section must be configured");
   const plugins = root.block("plugins");
@@ -105,18 +107,6 @@ export async function loadAgentConfig(flags: AgentRunFlags): Promise<AgentConfig
   return { ...config, warnings: [...config.warnings, ...ignored] };
 }
 
-function readFile(path: string, expand: boolean | undefined): string {
-  try {
-    const text = readFileSync(path, "utf8");
-    return expand ? expandEnv(text, process.env) : text;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") {
-      throw new ConfigError([`could not find config file ${path}: please use the -config flag`]);
-    }
-    throw new ConfigError([`could not read config file ${path}: ${errorText(error)}`]);
-  }
-}
-
 function finish(
   agent: Block,
   flags: AgentRunFlags,
@@ -124,10 +114,7 @@ function finish(
   zero: boolean,
   pluginsFor: (dataDir: string) => AgentPlugins,
 ): AgentConfig {
-  const text = (flag: string | undefined, key: string): string => {
-    agent.has(key);
-    return flag ?? agent.string(key) ?? "";
-  };
+  const text = (flag: string | undefined, key: string): string => flagOrKey(agent, flag, key);
   const dataDir = text(flags.dataDir, "data_dir") || ".";
   const serverAddress = text(flags.serverAddress, "server_address");
   const serverPort = flags.serverPort ?? agent.number("server_port");
@@ -136,7 +123,7 @@ function finish(
   if (serverPort === undefined) problems.add("server_port must be configured");
   const experimental = agent.block("experimental");
   const config = {
-    trustDomain: readTrustDomain(text(flags.trustDomain, "trust_domain"), problems),
+    trustDomain: readTrustDomain(agent, flags.trustDomain, problems),
     serverAddress,
     serverPort: serverPort ?? 0,
     dataDir,
@@ -151,7 +138,7 @@ function finish(
       false,
     allowedForeignJwtClaims: agent.strings("allowed_foreign_jwt_claims"),
     disableWorkloadApi: flags.disableWorkloadAPI ?? agent.boolean("disable_workload_api") ?? false,
-    log: readLog(agent, flags, problems),
+    log: readLogConfig(agent, flags, problems),
     syncIntervalSeconds:
       experimental?.duration("sync_interval", "could not parse synchronization interval") ?? 5,
   };
@@ -161,16 +148,6 @@ function finish(
   const plugins = pluginsFor(dataDir);
   problems.check();
   return { ...config, plugins, warnings };
-}
-
-function readTrustDomain(text: string, problems: Problems): TrustDomain {
-  try {
-    if (text !== "") return TrustDomain.parse(text);
-    problems.add("trust_domain must be configured");
-  } catch (error) {
-    problems.add(`could not parse trust_domain ${JSON.stringify(text)}: ${problemText(error)}`);
-  }
-  return TrustDomain.parse("invalid");
 }
 
 type Bootstrap = Pick<
@@ -188,10 +165,7 @@ function readBootstrap(
   problems: Problems,
   zero: boolean,
 ): Bootstrap {
-  const text = (flag: string | undefined, key: string): string => {
-    agent.has(key);
-    return flag ?? agent.string(key) ?? "";
-  };
+  const text = (flag: string | undefined, key: string): string => flagOrKey(agent, flag, key);
   const path = text(flags.trustBundle, "trust_bundle_path");
   const url = text(flags.trustBundleUrl, "trust_bundle_url");
   const format = text(flags.trustBundleFormat, "trust_bundle_format") || "pem";
@@ -282,23 +256,6 @@ function readCacheSize(agent: Block, key: string, problems: Problems): number {
   const size = agent.number(key) ?? 1000;
   if (size < 0) problems.add(`${key} should not be negative`, agent.lineOf(key));
   return size === 0 ? 1000 : size;
-}
-
-function readLog(agent: Block, flags: AgentRunFlags, problems: Problems): AgentConfig["log"] {
-  for (const key of ["log_file", "log_level", "log_format", "log_source_location"]) agent.has(key);
-  const file = flags.logFile ?? agent.string("log_file") ?? "";
-  const levelText = flags.logLevel ?? agent.string("log_level") ?? "INFO";
-  const level = parseLogLevel(levelText);
-  if (level === undefined)
-    problems.add(`log_level ${JSON.stringify(levelText)} is not one of error, warn, info, debug`);
-  const format = (flags.logFormat ?? agent.string("log_format") ?? "text").toLowerCase();
-  if (format !== "text" && format !== "json")
-    problems.add(`unknown logger format: ${JSON.stringify(format)}; use text or json`);
-  return {
-    ...(file === "" ? {} : { file }),
-    level: level ?? "info",
-    format: format === "json" ? "json" : "text",
-  };
 }
 
 /** Keys of the reference that change nothing here: taken, so that a file can be shared, and named in the log. */

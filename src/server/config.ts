@@ -2,17 +2,17 @@
  * server.conf and the flags of `run`, as one checked value. Flags override the file, the file overrides the defaults. Whoever holds a
  * ServerConfig need not check anything again.
  */
-import { existsSync, readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { existsSync } from "node:fs";
 import { Block, Problems } from "#config/block.ts";
-import { ConfigError } from "#config/config-error.ts";
-import { expandEnv } from "#config/expand-env.ts";
-import { parseHcl } from "#config/hcl.ts";
-import { type LogFormat, type LogLevel, parseLogLevel } from "#log/log.ts";
+import {
+  type LogConfig,
+  readConfigFile,
+  readLogConfig,
+  readTrustDomain,
+} from "#config/settings.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";
-import { errorText } from "#spiffe/status-error.ts";
-import { TrustDomain } from "#spiffe/trust-domain.ts";
+import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { parseKeyType } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { readServerPlugins, type ServerPlugins, zeroServerPlugins } from "./config-plugins.ts";
@@ -54,7 +54,7 @@ export interface ServerConfig {
   readonly defaultJwtSvidTtlSeconds: number;
   readonly disableJwtSvids: boolean;
   readonly jwtIssuer: string;
-  readonly log: { readonly file?: string; readonly level: LogLevel; readonly format: LogFormat };
+  readonly log: LogConfig;
   readonly pruneAttestedNodesExpiredForSeconds?: number;
   readonly rateLimit: { readonly attestation: boolean; readonly signing: boolean };
   readonly experimental?: { readonly agentSpiffeIdAsSelector: boolean };
@@ -66,7 +66,6 @@ export interface ServerConfig {
 const DEFAULT_FILE = "conf/server/server.conf";
 const DEFAULT_DATA_DIR = "/var/lib/spire/server";
 const DEFAULT_SOCKET = "/tmp/spire-server/private/api.sock";
-const MAX_TRUST_DOMAIN_LENGTH = 255;
 const HOUR_SECONDS = 3600;
 
 /**
@@ -84,11 +83,7 @@ export async function loadServerConfig(flags: ServerRunFlags): Promise<ServerCon
     return finishServer(empty, { ...flags, dataDir }, problems, () => zeroServerPlugins(dataDir));
   }
   const problems = new Problems(path);
-  const root = new Block(
-    [parseHcl(readConfigFile(path, flags.expandEnv), path)],
-    "the file",
-    problems,
-  );
+  const root = new Block([readConfigFile(path, flags.expandEnv)], "the file", problems);
   const server = root.block("server");
   if (server === undefined) problems.add("server section must be configured");
   const plugins = root.block("plugins");
@@ -105,21 +100,6 @@ export async function loadServerConfig(flags: ServerRunFlags): Promise<ServerCon
   );
   const ignored = unused.map((key) => `The ${key} section has no effect in this version`);
   return { ...config, warnings: [...config.warnings, ...ignored] };
-}
-
-/** @throws ConfigError when the file cannot be read */
-function readConfigFile(path: string, expand: boolean | undefined): string {
-  try {
-    const text = readFileSync(path, "utf8");
-    return expand ? expandEnv(text, process.env) : text;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") {
-      throw new ConfigError([
-        `could not find config file ${resolve(path)}: please use the -config flag`,
-      ]);
-    }
-    throw new ConfigError([`could not read config file ${resolve(path)}: ${errorText(error)}`]);
-  }
 }
 
 function finishServer(
@@ -145,7 +125,7 @@ function finishServer(
     "could not parse prune_attested_nodes_expired_for",
   );
   const config: Omit<ServerConfig, "plugins"> = {
-    trustDomain: trustDomain ?? TrustDomain.parse("invalid"),
+    trustDomain,
     dataDir,
     bindAddress: flags.bindAddress ?? server.string("bind_address") ?? "0.0.0.0",
     bindPort: readPort(server, flags.serverPort, problems),
@@ -161,7 +141,7 @@ function finishServer(
     defaultJwtSvidTtlSeconds: jwtTtl,
     disableJwtSvids: server.boolean("disable_jwt_svids") ?? false,
     jwtIssuer: server.string("jwt_issuer") ?? "",
-    log: readLog(server, flags, problems),
+    log: readLogConfig(server, flags, problems),
     ...(pruneAfter === undefined ? {} : { pruneAttestedNodesExpiredForSeconds: pruneAfter }),
     rateLimit: readRateLimit(server),
     experimental: readExperimental(server),
@@ -171,58 +151,6 @@ function finishServer(
   const plugins = pluginsFor(dataDir);
   problems.check();
   return { ...config, plugins };
-}
-
-function readTrustDomain(
-  block: Block,
-  flag: string | undefined,
-  problems: Problems,
-): TrustDomain | undefined {
-  const text = flag ?? block.string("trust_domain") ?? "";
-  block.has("trust_domain");
-  if (text === "") {
-    problems.add("trust_domain must be configured");
-    return undefined;
-  }
-  try {
-    return TrustDomain.parse(text.slice(0, MAX_TRUST_DOMAIN_LENGTH * 2));
-  } catch (error) {
-    const line = flag === undefined ? block.lineOf("trust_domain") : undefined;
-    problems.add(
-      `could not parse trust_domain ${JSON.stringify(text)}: ${problemText(error)}`,
-      line,
-    );
-    return undefined;
-  }
-}
-
-function readLog(
-  block: Block,
-  flags: { readonly logFile?: string; readonly logLevel?: string; readonly logFormat?: string },
-  problems: Problems,
-): ServerConfig["log"] {
-  const file = flags.logFile ?? block.string("log_file") ?? "";
-  const levelText = flags.logLevel ?? block.string("log_level") ?? "INFO";
-  const format = (flags.logFormat ?? block.string("log_format") ?? "text").toLowerCase();
-  for (const key of ["log_file", "log_level", "log_format", "log_source_location"]) block.has(key);
-  const level = parseLogLevel(levelText);
-  if (level === undefined) {
-    problems.add(
-      `log_level ${JSON.stringify(levelText)} is not one of error, warn, info, debug`,
-      block.lineOf("log_level"),
-    );
-  }
-  if (format !== "text" && format !== "json") {
-    problems.add(
-      `unknown logger format: ${JSON.stringify(format)}; use text or json`,
-      block.lineOf("log_format"),
-    );
-  }
-  return {
-    ...(file === "" ? {} : { file }),
-    level: level ?? "info",
-    format: format === "json" ? "json" : "text",
-  };
 }
 
 function readPort(server: Block, flag: number | undefined, problems: Problems): number {

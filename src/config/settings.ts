@@ -1,0 +1,97 @@
+/** What both configuration files have in common: how they are read, the trust domain, the log. */
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { type LogFormat, type LogLevel, parseLogLevel } from "#log/log.ts";
+import { problemText } from "#spiffe/spiffe-id-error.ts";
+import { errorText } from "#spiffe/status-error.ts";
+import { TrustDomain } from "#spiffe/trust-domain.ts";
+import type { Block, Problems } from "./block.ts";
+import { ConfigError } from "./config-error.ts";
+import { expandEnv } from "./expand-env.ts";
+import { parseHcl } from "./hcl.ts";
+import type { ObjectValue } from "./tree.ts";
+
+/**
+ * Reads and parses a file.
+ *
+ * @param expand whether `$NAME` stands for the environment's value
+ * @throws ConfigError
+ */
+export function readConfigFile(path: string, expand: boolean | undefined): ObjectValue {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    throw new ConfigError([
+      missing
+        ? `could not find config file ${resolve(path)}: please use the -config flag`
+        : `could not read config file ${resolve(path)}: ${errorText(error)}`,
+    ]);
+  }
+  return parseHcl(expand ? expandEnv(text, process.env) : text, path);
+}
+
+/** The value of a flag if it was given, or of the key; empty when neither was. */
+export function flagOrKey(block: Block, flag: string | undefined, key: string): string {
+  const value = block.string(key);
+  return flag ?? value ?? "";
+}
+
+/** Reports a trust domain that is missing or wrong; what it then returns is never used. */
+export function readTrustDomain(
+  block: Block,
+  flag: string | undefined,
+  problems: Problems,
+): TrustDomain {
+  const text = flagOrKey(block, flag, "trust_domain");
+  try {
+    if (text !== "") return TrustDomain.parse(text);
+    problems.add("trust_domain must be configured");
+  } catch (error) {
+    const line = flag === undefined ? block.lineOf("trust_domain") : undefined;
+    problems.add(
+      `could not parse trust_domain ${JSON.stringify(text)}: ${problemText(error)}`,
+      line,
+    );
+  }
+  return TrustDomain.parse("invalid");
+}
+
+export interface LogConfig {
+  /** Absent for standard output. */
+  readonly file?: string;
+  readonly level: LogLevel;
+  readonly format: LogFormat;
+}
+
+/** Reads where and how to log. */
+export function readLogConfig(
+  block: Block,
+  flags: { readonly logFile?: string; readonly logLevel?: string; readonly logFormat?: string },
+  problems: Problems,
+): LogConfig {
+  const file = flagOrKey(block, flags.logFile, "log_file");
+  const levelText = flagOrKey(block, flags.logLevel, "log_level") || "INFO";
+  const format = (flagOrKey(block, flags.logFormat, "log_format") || "text").toLowerCase();
+  // Log lines carry no source location; a file that asks for it is as good.
+  block.has("log_source_location");
+  const level = parseLogLevel(levelText);
+  if (level === undefined) {
+    problems.add(
+      `log_level ${JSON.stringify(levelText)} is not one of error, warn, info, debug`,
+      block.lineOf("log_level"),
+    );
+  }
+  if (format !== "text" && format !== "json") {
+    problems.add(
+      `unknown logger format: ${JSON.stringify(format)}; use text or json`,
+      block.lineOf("log_format"),
+    );
+  }
+  return {
+    ...(file === "" ? {} : { file }),
+    level: level ?? "info",
+    format: format === "json" ? "json" : "text",
+  };
+}
