@@ -15,6 +15,8 @@ export interface LogSink {
 }
 
 export interface Log {
+  /** Shared with all logs derived from the same one; a level set here counts from the next line on. */
+  readonly settings: LogSettings;
   error(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
@@ -51,6 +53,7 @@ export function createLog(settings: LogSettings, now: () => number, sink: LogSin
     );
   };
   const make = (base: LogFields): Log => ({
+    settings,
     error: (message, fields) => emit("error", message, { ...base, ...fields }),
     warn: (message, fields) => emit("warning", message, { ...base, ...fields }),
     info: (message, fields) => emit("info", message, { ...base, ...fields }),

@@ -63,7 +63,7 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
     log: subsystem(tools, "svid_rotator"),
   });
   const authorized = await EntryRegistry.open(store, config.trustDomain);
-  const services = await createServices(config, tools, store, ca, authorized);
+  const services = await createServices(config, tools, store, ca, svid, authorized);
   const address = await startListeners(config, tools, services, svid, parts);
   startPruningTasks(config, tools, store, parts);
   return running(address, parts.move(), tools.log);
@@ -105,6 +105,7 @@ async function createServices(
   tools: ServerTools,
   store: DataStore,
   ca: CaManager,
+  svid: ServerSvid,
   authorized: EntryRegistry,
 ): Promise<readonly BoundService[]> {
   const { trustDomain, adminIds, auditLogEnabled, rateLimit, plugins } = config;
@@ -124,6 +125,7 @@ async function createServices(
     authorized,
     attestors,
     ca,
+    serverChain: () => svid.chain,
     clock: tools.clock,
     random: tools.random,
     log: subsystem(tools, "api"),

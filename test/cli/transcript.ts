@@ -132,7 +132,8 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
   [/(?<="spiffe_sequence": )\d+/g, "<number>"],
   [/(?<=Serial number {5}: |"x509svid_serial_number":")\d+/g, "<serial>"],
   [/(?<=Agent version {5}: |"agent_version":")[\w.-]+/g, "<version>"],
-  [/(?<= after )[\d.]+(?:µs|ms|s)/g, "<duration>"],
+  [/(?<= after |Uptime: +)[\d.]+(?:µs|ms|s)/g, "<duration>"],
+  [/(?<="uptime":|SERIALNUMBER=)\d+/g, "<number>"],
 ];
 
 /** Replaces what no two runs share: known values by their names, the rest by its kind. */

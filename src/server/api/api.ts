@@ -7,6 +7,7 @@ import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { BoundService } from "#grpc/bind.ts";
 import { createHealthService } from "#grpc/health.ts";
+import { LevelSwitch } from "#grpc/log-level.ts";
 import type { Log } from "#log/log.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
@@ -16,10 +17,12 @@ import { createAgentService } from "./agent.ts";
 import { checkAgentStanding } from "./agent-standing.ts";
 import { createBundleService } from "./bundle.ts";
 import { CallerIdentities } from "./caller-identity.ts";
+import { createDebugService } from "./debug.ts";
 import { createEntryService } from "./entry.ts";
 import type { AuthorizedEntriesSource } from "./entry-sync.ts";
 import { Exclusive } from "./exclusive.ts";
 import { createGuard, type Guard } from "./guard.ts";
+import { createLoggerService } from "./logger.ts";
 import { createRateLimits } from "./rate-limit.ts";
 import { createSvidService } from "./svid.ts";
 import { TrustRoots } from "./trust-roots.ts";
@@ -35,6 +38,8 @@ export interface ApiParts {
   readonly authorized: AuthorizedEntriesSource;
   readonly attestors: ReadonlyMap<string, NodeAttestorServer>;
   readonly ca: CaManager;
+  /** The chain the server shows to agents, DER, leaf first. */
+  readonly serverChain: () => readonly Uint8Array[];
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -59,6 +64,8 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
     createBundleService(shared, options),
     createEntryService(shared, options),
     createSvidService(shared, options),
+    createLoggerService(new LevelSwitch(parts.log.settings), options),
+    createDebugService(parts, options),
     createHealthService({ check: () => hasBundle(parts) }, options),
   ];
 }

@@ -4,14 +4,18 @@ import { openServices, type Service } from "#cli/api-service.ts";
 import { HealthClient } from "#grpc/gen/grpc/health/v1/health.ts";
 import { AgentClient } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
 import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
+import { DebugClient } from "#grpc/gen/spire/api/server/debug/v1/debug.ts";
 import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
+import { LoggerClient } from "#grpc/gen/spire/api/server/logger/v1/logger.ts";
 import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 
 export interface ServerConnection {
   readonly agent: Service<AgentClient>;
   readonly bundle: Service<BundleClient>;
+  readonly debug: Service<DebugClient>;
   readonly entry: Service<EntryClient>;
   readonly health: Service<HealthClient>;
+  readonly logger: Service<LoggerClient>;
   readonly svid: Service<SVIDClient>;
   close(): void;
 }
@@ -23,8 +27,10 @@ export function connectServer(path: string): ServerConnection {
   return {
     agent: services.of(AgentClient).call,
     bundle: services.of(BundleClient).call,
+    debug: services.of(DebugClient).call,
     entry: services.of(EntryClient).call,
     health: services.of(HealthClient).call,
+    logger: services.of(LoggerClient).call,
     svid: services.of(SVIDClient).call,
     close: () => services.close(),
   };

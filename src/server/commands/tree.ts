@@ -5,6 +5,7 @@ import { agentBan, agentEvict, agentShow } from "./agent/one-agent.ts";
 import { agentPurge } from "./agent/purge.ts";
 import { bundleDelete, bundleSet } from "./bundle/change.ts";
 import { bundleCount, bundleList, bundleShow } from "./bundle/show.ts";
+import { debugGetInfo } from "./debug.ts";
 import { entryCount } from "./entry/count.ts";
 import { entryCreate } from "./entry/create.ts";
 import { entryDelete } from "./entry/delete.ts";
@@ -12,6 +13,7 @@ import { entryShow } from "./entry/show.ts";
 import { entryUpdate } from "./entry/update.ts";
 import { healthcheck } from "./healthcheck.ts";
 import { jwtMint } from "./jwt.ts";
+import { loggerGet, loggerReset, loggerSet } from "./logger.ts";
 import { run, validate } from "./run.ts";
 import { tokenGenerate } from "./token.ts";
 import { x509Mint } from "./x509.ts";
@@ -33,6 +35,7 @@ export const serverCommands: Group = defineGroup({
     set: bundleSet,
     show: bundleShow,
   }),
+  debug: defineGroup({ getinfo: debugGetInfo }),
   entry: defineGroup({
     count: entryCount,
     create: entryCreate,
@@ -42,6 +45,7 @@ export const serverCommands: Group = defineGroup({
   }),
   healthcheck,
   jwt: defineGroup({ mint: jwtMint }),
+  logger: defineGroup({ get: loggerGet, reset: loggerReset, set: loggerSet }),
   run,
   token: defineGroup({ generate: tokenGenerate }),
   validate,
