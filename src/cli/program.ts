@@ -42,9 +42,7 @@ export async function runProgram(
     return 127;
   }
   if (wantsHelp || target.node === undefined) {
-    io.err(
-      target.node === undefined ? groupHelp(target) : usageText(target.name, target.node.flags),
-    );
+    io.err(helpText(target));
     return wantsHelp ? 0 : 1;
   }
   if (leading.some((word) => word.startsWith("-") && !HELP_FLAGS.includes(word))) {
@@ -74,7 +72,8 @@ async function runLeaf(
 
 interface Target {
   readonly name: string;
-  readonly group: Group;
+  /** What the words lead to when further words may follow. */
+  readonly group: Group | undefined;
   /** Undefined when the words name a group that does nothing by itself. */
   readonly node: Command | undefined;
   readonly rest: readonly string[];
@@ -90,7 +89,7 @@ function route(root: Group, words: readonly string[]): Target | undefined {
     depth++;
     if (!isGroup(next)) {
       const name = words.slice(0, depth).join(" ");
-      return { name, group, node: next, rest: words.slice(depth) };
+      return { name, group: undefined, node: next, rest: words.slice(depth) };
     }
     group = next;
   }
@@ -114,15 +113,16 @@ function programHelp(program: Program): string {
   ].join("\n");
 }
 
-/** The usage of every command below, then their list: so the word alone answers what can be done with it. */
-function groupHelp(target: Target): string {
-  const commands = commandsOf(target.group);
+/** How a command is used; for a word that has commands behind it, also how each of those is used, then their list. */
+function helpText({ name, group, node }: Target): string {
+  const own = node === undefined ? "" : usageText(name, node.flags);
+  if (group === undefined) return own;
+  const commands = commandsOf(group);
   const width = Math.max(...commands.map(([words]) => words.length));
-  const usages = commands.map(([words, command]) =>
-    usageText(`${target.name} ${words}`, command.flags),
-  );
+  const usages = commands.map(([words, command]) => usageText(`${name} ${words}`, command.flags));
   const list = commands.map(([words, { synopsis }]) => `    ${words.padEnd(width)}    ${synopsis}`);
-  return `${usages.join("")}"${target.name}" needs one of these behind it.\n\nSubcommands:\n${list.join("\n")}\n`;
+  const need = node === undefined ? `"${name}" needs one of these behind it.\n` : "";
+  return `${own}${usages.join("")}${need}\nSubcommands:\n${list.join("\n")}\n`;
 }
 
 /** sysexits.h EX_SOFTWARE: a mistake in the program itself. */
