@@ -17,15 +17,15 @@ export type Caller =
  * gets a name of its own in that place.
  */
 export class Callers {
-  readonly #byName = new Map<string, Caller>();
+  readonly #byName = new Map<string, { readonly caller: Caller; readonly onCall: () => void }>();
   #count = 0;
 
-  /** Names the socket and remembers its caller until the socket closes. */
-  attach(socket: NodeJS.EventEmitter, caller: Caller): void {
+  /** Names the socket and remembers its caller until the socket closes. @param onCall is told of each of its calls */
+  attach(socket: NodeJS.EventEmitter, caller: Caller, onCall: () => void): void {
     const name = `caller-${++this.#count}`;
     Object.defineProperty(socket, "remoteAddress", { value: name, configurable: true });
     Object.defineProperty(socket, "remotePort", { value: undefined, configurable: true });
-    this.#byName.set(name, caller);
+    this.#byName.set(name, { caller, onCall });
     socket.once("close", () => {
       this.#byName.delete(name);
       if (caller.kind === "unix") caller.peer.close();
@@ -34,8 +34,9 @@ export class Callers {
 
   /** @throws StatusError UNAVAILABLE when the connection closed meanwhile */
   of(call: Pick<ServerSurfaceCall, "getPeer">): Caller {
-    const caller = this.#byName.get(call.getPeer());
-    if (caller === undefined) throw new StatusError(StatusCode.UNAVAILABLE, "connection is closed");
-    return caller;
+    const found = this.#byName.get(call.getPeer());
+    if (found === undefined) throw new StatusError(StatusCode.UNAVAILABLE, "connection is closed");
+    found.onCall();
+    return found.caller;
   }
 }

@@ -11,8 +11,6 @@ import { type Caller, Callers } from "./caller.ts";
 
 /** The largest message taken, in bytes; the reference's gRPC has the same limit. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
-/** RFC 9113 §3.4: what a client says first, whatever else it wants. */
-const PREFACE_BYTES = 24;
 
 export interface GrpcListener {
   /** `host:port`, or the path of the socket. */
@@ -25,9 +23,9 @@ export interface GrpcListener {
 export interface ConnectionLimits {
   /** Calls at the same time on one connection; a client that opens more loses the connection. */
   readonly streams: number;
-  /** Within that many milliseconds a connection must speak HTTP/2, or it is closed. */
-  readonly prefaceMs: number;
-  /** A connection without calls is closed after that many milliseconds. */
+  /** Within that many milliseconds a connection must make its first call, or it is closed. */
+  readonly firstCallMs: number;
+  /** A connection whose calls have all ended is closed after that many milliseconds. */
   readonly idleMs: number;
   /** A connection takes no new calls after about that many milliseconds; undefined for ever. */
   readonly ageMs?: number;
@@ -55,20 +53,20 @@ export function createInjector(
     inject: (socket, caller) => {
       // Without a listener a connection that breaks would end the process.
       socket.on("error", () => {});
+      // The socket itself cannot be asked: Bun reads for HTTP/2 past it, so its count of bytes stays 0.
       silent.add(socket);
-      const deadline = systemClock.after(limits.prefaceMs, () => {
-        silent.delete(socket);
-        if (socket.bytesRead < PREFACE_BYTES) socket.destroy();
+      const deadline = systemClock.after(limits.firstCallMs, () => {
+        if (silent.delete(socket)) socket.destroy();
       });
       socket.once("close", () => {
         silent.delete(socket);
         deadline.cancel();
       });
-      callers.attach(socket, caller);
+      callers.attach(socket, caller, () => silent.delete(socket));
       injector.injectConnection(socket);
     },
     close: async (graceMs) => {
-      for (const socket of silent) if (socket.bytesRead < PREFACE_BYTES) socket.destroy();
+      for (const socket of silent) socket.destroy();
       await closeServer(server, graceMs);
     },
   };

@@ -16,7 +16,7 @@ const MAX_CONNECTIONS = 50_000;
 /** The age as in the reference: an agent reconnects now and then, and so finds a new server certificate. */
 const LIMITS: ConnectionLimits = {
   streams: 1000,
-  prefaceMs: 10_000,
+  firstCallMs: 10_000,
   idleMs: 300_000,
   ageMs: 180_000,
   pingMs: 60_000,
@@ -89,7 +89,7 @@ function tlsOptions(identity: TlsIdentity, limits: ConnectionLimits): TlsOptions
     ALPNProtocols: ["h2"],
     // A resumed session would carry the client certificate of an earlier connection.
     secureOptions: constants.SSL_OP_NO_TICKET,
-    handshakeTimeout: limits.prefaceMs,
+    handshakeTimeout: limits.firstCallMs,
   };
 }
 

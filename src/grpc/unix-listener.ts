@@ -22,7 +22,7 @@ export interface UnixConnectionLimits extends ConnectionLimits {
 
 const LIMITS: UnixConnectionLimits = {
   streams: 1000,
-  prefaceMs: 10_000,
+  firstCallMs: 10_000,
   idleMs: 600_000,
   connectionsPerUid: MAX_CONNECTIONS / 4,
 };
