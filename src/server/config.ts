@@ -16,6 +16,7 @@ import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { parseKeyType } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { readServerPlugins, type ServerPlugins, zeroServerPlugins } from "./config-plugins.ts";
+import { ttlWarnings } from "./ttl-warnings.ts";
 
 /** The flags of `spire-server run`; absent ones leave the file's value. */
 export interface ServerRunFlags {
@@ -145,7 +146,14 @@ function finishServer(
     ...(pruneAfter === undefined ? {} : { pruneAttestedNodesExpiredForSeconds: pruneAfter }),
     rateLimit: readRateLimit(server),
     experimental: readExperimental(server),
-    warnings: [...ttlWarnings({ caTtlSeconds, x509Ttl, jwtTtl, agentTtl }), ...unusedKeys(server)],
+    warnings: [
+      ...ttlWarnings(caTtlSeconds, {
+        default_x509_svid_ttl: x509Ttl,
+        default_jwt_svid_ttl: jwtTtl,
+        agent_ttl: agentTtl,
+      }),
+      ...unusedKeys(server),
+    ],
   };
   server.finish();
   const plugins = pluginsFor(dataDir);
@@ -225,24 +233,4 @@ function unusedKeys(server: Block): string[] {
   return keys
     .filter((key) => server.has(key))
     .map((key) => `The key ${key} has no effect in this version`);
-}
-
-function ttlWarnings(ttl: {
-  readonly caTtlSeconds: number;
-  readonly x509Ttl: number;
-  readonly jwtTtl: number;
-  readonly agentTtl: number;
-}): string[] {
-  const guaranteed = Math.min(ttl.caTtlSeconds / 6, 7 * 24 * HOUR_SECONDS);
-  const named = {
-    default_x509_svid_ttl: ttl.x509Ttl,
-    default_jwt_svid_ttl: ttl.jwtTtl,
-    agent_ttl: ttl.agentTtl,
-  };
-  return Object.entries(named)
-    .filter(([, seconds]) => seconds > guaranteed)
-    .map(
-      ([key, seconds]) =>
-        `${key} of ${seconds} s is more than a sixth of ca_ttl (${guaranteed} s): SVIDs may be cut shorter than asked for`,
-    );
 }

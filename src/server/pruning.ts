@@ -1,14 +1,19 @@
 import type { Clock } from "#clock/clock.ts";
 import type { Log } from "#log/log.ts";
+import { pruneBundle } from "#server/ca/prune-bundle.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
+import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { type PeriodicTask, periodically } from "./periodic.ts";
 
 const ENTRIES_INTERVAL_MS = 5 * 60_000;
 const JOIN_TOKENS_INTERVAL_MS = 5 * 60_000;
+/** As the reference. */
+const BUNDLE_INTERVAL_MS = 6 * 60 * 60_000;
 const NODES_INTERVAL_MS = 60 * 60_000;
 
 export interface PruningParts {
   readonly store: DataStore;
+  readonly trustDomain: TrustDomain;
   /** Undefined keeps expired nodes for ever. */
   readonly nodesExpiredForSeconds: number | undefined;
   readonly nodesBatchSize: number;
@@ -18,10 +23,16 @@ export interface PruningParts {
   readonly log: Log;
 }
 
-/** Starts removing what has expired: entries, join tokens, and, when configured, attested nodes. */
+/** Starts removing what has expired: authorities, entries, join tokens, and, when configured, attested nodes. */
 export function startPruning(parts: PruningParts): readonly PeriodicTask[] {
   const { store, clock, log, nodesExpiredForSeconds } = parts;
   const tasks = [
+    periodically(
+      "prune the trust bundle",
+      BUNDLE_INTERVAL_MS,
+      () => pruneBundle({ ...parts, bundles: store.bundles }, clock.nowSeconds()),
+      parts,
+    ),
     periodically("prune entries", ENTRIES_INTERVAL_MS, () => pruneEntries(parts), parts),
     periodically(
       "prune join tokens",

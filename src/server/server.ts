@@ -82,6 +82,7 @@ async function startCa(
     caSubject: config.caSubject,
     caKeyType: config.caKeyType,
     jwtKeyType: config.jwtKeyType,
+    jwtSvidsDisabled: config.disableJwtSvids,
     caTtlSeconds: config.caTtlSeconds,
     defaultX509SvidTtlSeconds: config.defaultX509SvidTtlSeconds,
     defaultJwtSvidTtlSeconds: config.defaultJwtSvidTtlSeconds,
@@ -172,6 +173,7 @@ function startPruningTasks(
 ): void {
   const tasks = startPruning({
     store,
+    trustDomain: config.trustDomain,
     nodesExpiredForSeconds: config.pruneAttestedNodesExpiredForSeconds,
     nodesBatchSize: 1000,
     includeTofuNodes: false,

@@ -9,10 +9,17 @@ export interface MintX509CaResult {
   readonly caChain: readonly Uint8Array[];
   /** The roots to trust; DER. */
   readonly upstreamRoots: readonly X509Authority[];
+  /** The version that signed, as `currentVersion` would have named it. */
+  readonly version: string;
 }
 
 export interface UpstreamAuthority {
   readonly name: string;
+  /**
+   * Names the certificates of the authority as they are now: another name means that another authority has taken over, or that
+   * it has new certificates. Asked every few seconds. An authority that cannot be looked at keeps its last name.
+   */
+  currentVersion(): Promise<string>;
   /**
    * @param csr the server's certificate request, DER, with the trust domain's SPIFFE ID as its URI SAN
    * @param preferredTtlSeconds what the server would like; the authority may give less

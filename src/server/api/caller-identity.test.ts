@@ -50,6 +50,7 @@ const openCa = (trustDomain: TrustDomain): Promise<CaManager> =>
     jwtIssuer: "",
     caKeyType: "ec-p256",
     jwtKeyType: "ec-p256",
+    jwtSvidsDisabled: false,
     keyManager: new MemoryKeyManager(),
     bundles: store.bundles,
     journals: { load: async () => undefined, save: async () => undefined },

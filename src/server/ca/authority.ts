@@ -1,16 +1,19 @@
 /** The two kinds of authority: an X.509 CA with its chain, and a key for JWT-SVIDs. Both live in one of two slots. */
 import type { ManagedKey } from "#keymanager/key-manager.ts";
+import type { LogFields } from "#log/log.ts";
 import type { Certificate } from "#x509/certificate.ts";
 import { authorityKeyIdExtension } from "#x509/extensions.ts";
 import { subjectKeyIdOf } from "#x509/issue.ts";
 
 export type Slot = "A" | "B";
 
-/** What rotation needs to know of an authority. */
+/** What rotation and operators need to know of an authority. */
 export interface Authority {
   readonly slot: Slot;
   /** How operators name it: the subject key ID in hex, or the key ID. */
   readonly authorityId: string;
+  /** The subject key ID, in hex, of what signed it; empty for a root and for a JWT key. */
+  readonly upstreamAuthorityId: string;
   /** Unix seconds. */
   readonly issuedAt: number;
   readonly notAfter: number;
@@ -21,6 +24,8 @@ export interface X509Ca extends Authority {
   readonly certificate: Certificate;
   /** What SVIDs carry besides the leaf: empty below a self-signed CA, the CA and what lies above it below an upstream. DER. */
   readonly chain: readonly Uint8Array[];
+  /** What signed it, as the UpstreamAuthority names it; empty when it is a root. */
+  readonly upstreamVersion: string;
   /** The AKI extension of whatever it signs, encoded once. */
   readonly authorityKeyId: Uint8Array;
 }
@@ -29,23 +34,56 @@ export interface JwtKey extends Authority {
   readonly key: ManagedKey;
 }
 
-/** @param chain the CA's own certificate first when an upstream signed it; empty when it is a root itself */
-export function x509Ca(
-  slot: Slot,
-  key: ManagedKey,
+export interface X509CaParts {
+  readonly slot: Slot;
+  readonly key: ManagedKey;
+  readonly certificate: Certificate;
+  /** The CA's own certificate first when an upstream signed it; empty when it is a root itself. */
+  readonly chain: readonly Uint8Array[];
+  readonly issuedAt: number;
+  readonly upstreamVersion: string;
+}
+
+export function x509Ca(parts: X509CaParts): X509Ca {
+  const { certificate } = parts;
+  return {
+    ...parts,
+    ...x509AuthorityIds(certificate),
+    notAfter: certificate.notAfter,
+    authorityKeyId: authorityKeyIdExtension(subjectKeyId(certificate)),
+  };
+}
+
+/** How operators name a CA and what signed it. */
+export function x509AuthorityIds(
   certificate: Certificate,
-  chain: readonly Uint8Array[],
-  issuedAt: number,
-): X509Ca {
-  const keyId = certificate.extensions.subjectKeyId ?? subjectKeyIdOf(certificate.publicKeySpki);
+): Pick<Authority, "authorityId" | "upstreamAuthorityId"> {
+  return {
+    authorityId: hex(subjectKeyId(certificate)),
+    upstreamAuthorityId: hex(certificate.extensions.authorityKeyId ?? new Uint8Array()),
+  };
+}
+
+/** What the log says about an authority, in the reference's field names. */
+export function authorityFields(authority: Authority): LogFields {
+  const { slot, authorityId, upstreamAuthorityId, issuedAt, notAfter } = authority;
   return {
     slot,
-    key,
-    certificate,
-    chain,
-    issuedAt,
-    authorityId: Buffer.from(keyId).toString("hex"),
-    notAfter: certificate.notAfter,
-    authorityKeyId: authorityKeyIdExtension(keyId),
+    issued_at: isoTime(issuedAt),
+    expiration: isoTime(notAfter),
+    local_authority_id: authorityId,
+    ...(upstreamAuthorityId === "" ? {} : { upstream_authority_id: upstreamAuthorityId }),
   };
+}
+
+function isoTime(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
+}
+
+function subjectKeyId({ extensions, publicKeySpki }: Certificate): Uint8Array {
+  return extensions.subjectKeyId ?? subjectKeyIdOf(publicKeySpki);
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
 }

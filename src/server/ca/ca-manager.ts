@@ -5,8 +5,9 @@
 import type { KeyObject } from "node:crypto";
 import { serverId } from "#spiffe/reserved-id.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
-import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
-import type { JwtKey, X509Ca } from "./authority.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { Authorities } from "./authorities.ts";
+import type { X509Ca } from "./authority.ts";
 import {
   issueDownstreamCa,
   issueJwtSvid,
@@ -14,19 +15,11 @@ import {
   type JwtSvid,
   type X509Svid,
 } from "./issue.ts";
-import { encodeJournal, type JournalJwtKey, type JournalX509Ca } from "./journal.ts";
 import { checkSvid } from "./lint.ts";
 import type { CaManagerParts } from "./parts.ts";
-import { prepareJwtKey } from "./prepare-jwt.ts";
-import { prepareX509Ca } from "./prepare-x509.ts";
 import { caSubjectDer, NOT_BEFORE_CUSHION_SECONDS, svidSubjectDer } from "./profile.ts";
-import { type Recovered, recover } from "./recover.ts";
-import { Rotation } from "./rotation.ts";
 
 export type { JwtSvid, X509Svid };
-
-/** As the reference. */
-const ROTATION_INTERVAL_MS = 10_000;
 
 export interface X509SvidFields {
   readonly id: SpiffeId;
@@ -41,79 +34,28 @@ export interface X509SvidFields {
 }
 
 export class CaManager {
+  /** The authorities themselves, for those who rotate them by hand. */
+  readonly authorities: Authorities;
   readonly #parts: CaManagerParts;
-  readonly #x509: Rotation<X509Ca>;
-  readonly #jwt: Rotation<JwtKey>;
-  readonly #stopping: AbortController = new AbortController();
 
-  private constructor(parts: CaManagerParts, recovered: Recovered) {
+  private constructor(parts: CaManagerParts, authorities: Authorities) {
     this.#parts = parts;
-    this.#x509 = new Rotation(
-      {
-        prepare: (slot) => prepareX509Ca(parts, slot),
-        record: (active, next) =>
-          this.#record({ active, next }, { active: this.#jwt.active, next: this.#jwt.next }),
-      },
-      recovered.x509.active,
-      recovered.x509.next,
-    );
-    this.#jwt = new Rotation(
-      {
-        prepare: (slot) => prepareJwtKey(parts, slot),
-        record: (active, next) =>
-          this.#record({ active: this.#x509.active, next: this.#x509.next }, { active, next }),
-      },
-      recovered.jwt.active,
-      recovered.jwt.next,
-    );
+    this.authorities = authorities;
   }
 
   /** Recovers the authorities of the last run, or makes new ones. @throws Error or StatusError when it cannot */
   static async open(parts: CaManagerParts): Promise<CaManager> {
-    const manager = new CaManager(parts, await recover(parts));
-    await manager.#advance();
-    return manager;
+    return new CaManager(parts, await Authorities.open(parts));
   }
 
   /** From now on rotates by itself. */
   start(): void {
-    void this.#rotate();
+    this.authorities.start();
   }
 
-  stop(): void {
-    this.#stopping.abort();
-  }
-
-  async #rotate(): Promise<void> {
-    const { clock, log } = this.#parts;
-    const { signal } = this.#stopping;
-    for (;;) {
-      await clock.sleep(ROTATION_INTERVAL_MS, signal);
-      if (signal.aborted) return;
-      try {
-        await this.#advance();
-      } catch (error) {
-        log.error("Could not rotate CA", { error: errorText(error) });
-      }
-    }
-  }
-
-  async #advance(): Promise<void> {
-    const now = this.#parts.clock.nowSeconds();
-    await this.#x509.advance(now);
-    await this.#jwt.advance(now);
-  }
-
-  async #record(
-    x509: { active: X509Ca | undefined; next: X509Ca | undefined },
-    jwt: { active: JwtKey | undefined; next: JwtKey | undefined },
-  ): Promise<void> {
-    const journal = {
-      version: 1 as const,
-      x509: [...journalX509(x509.active, true), ...journalX509(x509.next, false)],
-      jwt: [...journalJwt(jwt.active, true), ...journalJwt(jwt.next, false)],
-    };
-    await this.#parts.journals.save(encodeJournal(journal));
+  /** Resolves when no rotation is under way any more. */
+  stop(): Promise<void> {
+    return this.authorities.stop();
   }
 
   /** Issues a workload's X509-SVID; its life is cut to the CA's. @throws StatusError UNAVAILABLE without a CA */
@@ -180,7 +122,7 @@ export class CaManager {
     readonly includeJti?: boolean;
   }): Promise<JwtSvid> {
     const { clock, random, jwtIssuer, defaultJwtSvidTtlSeconds } = this.#parts;
-    const key = this.#jwt.active;
+    const key = this.authorities.jwt.state.active;
     const now = clock.nowSeconds();
     if (key === undefined || key.notAfter <= now) {
       throw new StatusError(StatusCode.UNAVAILABLE, "JWT key is not available yet");
@@ -202,26 +144,10 @@ export class CaManager {
   }
 
   #activeX509(): X509Ca {
-    const ca = this.#x509.active;
+    const ca = this.authorities.x509.state.active;
     if (ca === undefined || ca.notAfter <= this.#parts.clock.nowSeconds()) {
       throw new StatusError(StatusCode.UNAVAILABLE, "X509 CA is not available for signing");
     }
     return ca;
   }
-}
-
-function journalX509(ca: X509Ca | undefined, active: boolean): JournalX509Ca[] {
-  if (ca === undefined) return [];
-  const base64 = (der: Uint8Array): string => Buffer.from(der).toString("base64");
-  const { slot, issuedAt, certificate, chain } = ca;
-  return [
-    { slot, active, issuedAt, certificate: base64(certificate.der), chain: chain.map(base64) },
-  ];
-}
-
-function journalJwt(jwt: JwtKey | undefined, active: boolean): JournalJwtKey[] {
-  if (jwt === undefined) return [];
-  const { slot, issuedAt, notAfter, authorityId, key } = jwt;
-  const publicKey = Buffer.from(key.publicKeySpki).toString("base64");
-  return [{ slot, active, issuedAt, notAfter, keyId: authorityId, publicKey }];
 }

@@ -1,48 +1,125 @@
-/** The CA journal: which authority is in which slot, so that a restart goes on with the same ones. JSON, stored by the datastore. */
+/**
+ * The CA journal: which authority is in which slot, and which ones signed before, so that a restart goes on with the same ones.
+ * JSON, stored by the datastore. Taint marks are not here: they are in the trust bundle.
+ */
+import type { CaJournals } from "#server/datastore/datastore.ts";
 import type { Slot } from "./authority.ts";
 
-export interface JournalX509Ca {
+const VERSION = 2;
+/** As the reference, for each kind. */
+const MAX_RECORDS = 10;
+/** As the reference: what expired longer ago is of no use to anybody. */
+const KEPT_AFTER_EXPIRY_SECONDS = 14 * 24 * 3600;
+
+interface JournalRecord {
   readonly slot: Slot;
-  readonly active: boolean;
+  readonly status: "prepared" | "active" | "old";
+  readonly authorityId: string;
+  /** Unix seconds. */
   readonly issuedAt: number;
+  readonly notAfter: number;
+}
+
+export interface JournalX509Ca extends JournalRecord {
   /** DER in base64: the CA's certificate, then what SVIDs carry above it. */
   readonly certificate: string;
   readonly chain: readonly string[];
+  /** What signed it, as the UpstreamAuthority names it; empty when it is a root. */
+  readonly upstreamVersion: string;
 }
 
-export interface JournalJwtKey {
-  readonly slot: Slot;
-  readonly active: boolean;
-  readonly issuedAt: number;
-  readonly notAfter: number;
-  readonly keyId: string;
+export interface JournalJwtKey extends JournalRecord {
   /** SubjectPublicKeyInfo, DER in base64: tells whether the KeyManager still has the same key. */
   readonly publicKey: string;
 }
 
-export interface Journal {
-  readonly version: 1;
+interface Journal {
+  readonly version: typeof VERSION;
+  /** Oldest first, both. */
   readonly x509: readonly JournalX509Ca[];
   readonly jwt: readonly JournalJwtKey[];
 }
 
-export const EMPTY_JOURNAL: Journal = { version: 1, x509: [], jwt: [] };
+export class CaJournal {
+  readonly #store: CaJournals;
+  #journal: Journal;
 
-export function encodeJournal(journal: Journal): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify(journal));
+  private constructor(store: CaJournals, journal: Journal) {
+    this.#store = store;
+    this.#journal = journal;
+  }
+
+  /** @throws Error when the stored journal cannot be read; it is then left as it is */
+  static async load(store: CaJournals): Promise<CaJournal> {
+    const stored = await store.load();
+    const empty: Journal = { version: VERSION, x509: [], jwt: [] };
+    return new CaJournal(store, stored === undefined ? empty : decodeJournal(stored));
+  }
+
+  get x509(): readonly JournalX509Ca[] {
+    return this.#journal.x509;
+  }
+
+  get jwt(): readonly JournalJwtKey[] {
+    return this.#journal.jwt;
+  }
+
+  /** Changes are made one after the other, never two at once; each is stored when it resolves. */
+  changeX509(
+    change: (records: readonly JournalX509Ca[]) => readonly JournalX509Ca[],
+  ): Promise<void> {
+    return this.#save({ ...this.#journal, x509: change(this.#journal.x509) });
+  }
+
+  changeJwt(
+    change: (records: readonly JournalJwtKey[]) => readonly JournalJwtKey[],
+  ): Promise<void> {
+    return this.#save({ ...this.#journal, jwt: change(this.#journal.jwt) });
+  }
+
+  async #save(journal: Journal): Promise<void> {
+    await this.#store.save(new TextEncoder().encode(JSON.stringify(journal)));
+    this.#journal = journal;
+  }
 }
 
-/** @throws Error when the record is not a journal of this version */
-export function decodeJournal(bytes: Uint8Array): Journal {
+/**
+ * The records with a prepared one at their end, in place of one that was prepared before and never signed.
+ *
+ * @param now Unix seconds
+ */
+export function withPrepared<R extends JournalRecord>(
+  records: readonly R[],
+  prepared: R,
+  now: number,
+): readonly R[] {
+  const kept = records.filter(
+    ({ status, notAfter }) => status !== "prepared" && notAfter > now - KEPT_AFTER_EXPIRY_SECONDS,
+  );
+  return [...kept, prepared].slice(-MAX_RECORDS);
+}
+
+/** The records after an authority took over from the active one. */
+export function withActivated<R extends JournalRecord>(
+  records: readonly R[],
+  authorityId: string,
+): readonly R[] {
+  return records.map((record) => {
+    if (record.authorityId === authorityId) return { ...record, status: "active" };
+    return record.status === "active" ? { ...record, status: "old" } : record;
+  });
+}
+
+function decodeJournal(bytes: Uint8Array): Journal {
   const record: unknown = JSON.parse(new TextDecoder().decode(bytes));
   if (
     typeof record !== "object" ||
     record === null ||
     !("version" in record) ||
-    record.version !== 1
+    record.version !== VERSION
   ) {
     throw new Error(
-      "the CA journal in the datastore was written by a newer version; upgrade the server",
+      "the CA journal in the datastore was written by another version of the server; run that version, or start with a new datastore",
     );
   }
   return record as Journal;

@@ -11,6 +11,8 @@ import type { CaProfile } from "./profile.ts";
 export interface CaManagerParts extends CaProfile {
   readonly caKeyType: KeyType;
   readonly jwtKeyType: KeyType;
+  /** No key for JWT-SVIDs is made then. */
+  readonly jwtSvidsDisabled: boolean;
   readonly keyManager: KeyManager;
   readonly upstream?: UpstreamAuthority | undefined;
   readonly bundles: Bundles;

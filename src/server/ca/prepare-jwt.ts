@@ -1,6 +1,6 @@
 /** A new key for JWT-SVIDs, published in the trust bundle before it signs. */
 import { emptyBundle } from "#spiffe/bundle.ts";
-import type { JwtKey, Slot } from "./authority.ts";
+import { authorityFields, type JwtKey, type Slot } from "./authority.ts";
 import type { CaManagerParts } from "./parts.ts";
 
 const KEY_ID_LENGTH = 32;
@@ -22,8 +22,9 @@ export async function prepareJwtKey(parts: CaManagerParts, slot: Slot): Promise<
       { keyId: authorityId, publicKey: key.publicKeySpki, expiresAt: notAfter, tainted: false },
     ],
   });
-  parts.log.info("JWT key prepared", { slot, local_authority_id: authorityId });
-  return { slot, key, authorityId, issuedAt: now, notAfter };
+  const jwtKey = { slot, key, authorityId, upstreamAuthorityId: "", issuedAt: now, notAfter };
+  parts.log.info("JWT key prepared", authorityFields(jwtKey));
+  return jwtKey;
 }
 
 /** Letters without bias: bytes beyond a multiple of their number are thrown away. */

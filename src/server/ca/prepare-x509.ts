@@ -9,7 +9,7 @@ import { createCsr } from "#x509/csr.ts";
 import { subjectAltNameExtension, subjectKeyIdExtension } from "#x509/extensions.ts";
 import { issueCertificate, subjectKeyIdOf } from "#x509/issue.ts";
 import { confirmCertificate } from "#x509/peculiar.ts";
-import { type Slot, type X509Ca, x509Ca } from "./authority.ts";
+import { authorityFields, type Slot, type X509Ca, x509Ca } from "./authority.ts";
 import type { CaManagerParts } from "./parts.ts";
 import { CA_EXTENSIONS, caSubjectDer, NOT_BEFORE_CUSHION_SECONDS } from "./profile.ts";
 import { newSerial, serialText } from "./serial.ts";
@@ -23,17 +23,12 @@ export async function prepareX509Ca(parts: CaManagerParts, slot: Slot): Promise<
   const key = await parts.keyManager.generateKey(x509KeyId(slot), parts.caKeyType);
   const { ca, roots } =
     parts.upstream === undefined
-      ? await selfSigned(parts, slot, key)
+      ? await signedByItself(parts, slot, key)
       : await signedByUpstream(parts, slot, key, parts.upstream);
   await confirmCertificate(ca.certificate.der, issuerOf(ca, roots));
   await parts.bundles.append({ ...emptyBundle(parts.trustDomain), x509Authorities: roots });
-  parts.log.info("X509 CA prepared", {
-    slot,
-    issued_at: isoTime(ca.issuedAt),
-    expiration: isoTime(ca.notAfter),
-    local_authority_id: ca.authorityId,
-    self_signed: parts.upstream === undefined,
-  });
+  const selfSigned = parts.upstream === undefined;
+  parts.log.info("X509 CA prepared", { ...authorityFields(ca), self_signed: selfSigned });
   return ca;
 }
 
@@ -42,7 +37,11 @@ interface Prepared {
   readonly roots: readonly X509Authority[];
 }
 
-async function selfSigned(parts: CaManagerParts, slot: Slot, key: ManagedKey): Promise<Prepared> {
+async function signedByItself(
+  parts: CaManagerParts,
+  slot: Slot,
+  key: ManagedKey,
+): Promise<Prepared> {
   const now = parts.clock.nowSeconds();
   const serial = newSerial(parts.random);
   const subjectDer = caSubjectDer(parts.caSubject, { serialNumber: serialText(serial) });
@@ -64,7 +63,7 @@ async function selfSigned(parts: CaManagerParts, slot: Slot, key: ManagedKey): P
   );
   const certificate = Certificate.parse(der);
   return {
-    ca: x509Ca(slot, key, certificate, [], now),
+    ca: x509Ca({ slot, key, certificate, chain: [], issuedAt: now, upstreamVersion: "" }),
     roots: [{ certificate: der, tainted: false }],
   };
 }
@@ -81,42 +80,62 @@ async function signedByUpstream(
     subjectDer: caSubjectDer(parts.caSubject, {}),
     uriSan: parts.trustDomain.id,
   });
-  const { caChain, upstreamRoots } = await upstream.mintX509Ca(csr, parts.caTtlSeconds);
+  const minted = await upstream.mintX509Ca(csr, parts.caTtlSeconds);
+  const { caChain, upstreamRoots, version } = minted;
   const [certificate, ...above] = caChain.map((der) => Certificate.parse(der));
   if (certificate === undefined)
     throw new Error(`upstream authority "${upstream.name}" returned no certificate`);
-  checkUpstreamCa(parts, upstream, key, certificate, above, upstreamRoots);
+  const roots = await untainted(parts, upstreamRoots);
+  checkUpstreamCa(parts, { name: upstream.name, key, certificate, above, roots });
   const chain = [certificate, ...above].filter(
     ({ der }) => !upstreamRoots.some((root) => Buffer.compare(root.certificate, der) === 0),
   );
   return {
-    ca: x509Ca(
+    ca: x509Ca({
       slot,
       key,
       certificate,
-      chain.map(({ der }) => der),
-      now,
-    ),
+      chain: chain.map(({ der }) => der),
+      issuedAt: now,
+      upstreamVersion: version,
+    }),
     roots: upstreamRoots,
   };
 }
 
-/** An upstream's answer is checked like anybody's: our key, our trust domain, a chain to the roots it names. */
-function checkUpstreamCa(
-  parts: CaManagerParts,
-  upstream: UpstreamAuthority,
-  key: ManagedKey,
-  certificate: Certificate,
-  above: readonly Certificate[],
+/** A tainted root still verifies, but nothing new is to be signed below it. */
+async function untainted(
+  { bundles, trustDomain }: CaManagerParts,
   roots: readonly X509Authority[],
-): void {
+): Promise<readonly X509Authority[]> {
+  const stored = (await bundles.find(trustDomain.name))?.x509Authorities ?? [];
+  const tainted = [...stored, ...roots].filter((authority) => authority.tainted);
+  return roots.filter(
+    (root) =>
+      !tainted.some(({ certificate }) => Buffer.compare(certificate, root.certificate) === 0),
+  );
+}
+
+interface UpstreamAnswer {
+  readonly name: string;
+  readonly key: ManagedKey;
+  readonly certificate: Certificate;
+  readonly above: readonly Certificate[];
+  readonly roots: readonly X509Authority[];
+}
+
+/** An upstream's answer is checked like anybody's: our key, our trust domain, a chain to the roots it names. */
+function checkUpstreamCa(parts: CaManagerParts, answer: UpstreamAnswer): void {
+  const { name, key, certificate, above, roots } = answer;
   const refuse = (why: string): Error =>
-    new Error(`upstream authority "${upstream.name}" returned an unusable CA: ${why}`);
+    new Error(`upstream authority "${name}" returned an unusable CA: ${why}`);
   if (Buffer.compare(certificate.publicKeySpki, key.publicKeySpki) !== 0)
     throw refuse("it is for another key");
   if (!certificate.isCa) throw refuse("it is not a CA certificate");
   if (!certificate.uriSans.includes(parts.trustDomain.id))
     throw refuse(`it does not name ${parts.trustDomain.id}`);
+  if (roots.length === 0)
+    throw refuse("every root above it is tainted; give the upstream authority a new one");
   try {
     verifyChain({
       leaf: certificate,
@@ -137,8 +156,4 @@ function issuerOf(ca: X509Ca, roots: readonly X509Authority[]): Uint8Array {
   );
   if (issuer === undefined) throw new Error("the issuer of the CA certificate is not in its chain");
   return issuer;
-}
-
-function isoTime(seconds: number): string {
-  return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
 }

@@ -1,93 +1,123 @@
 /** Finds the authorities of the last run: what the journal says, as far as the KeyManager still has those very keys. */
-import { emptyBundle } from "#spiffe/bundle.ts";
+import { type Bundle, emptyBundle } from "#spiffe/bundle.ts";
 import { Certificate } from "#x509/certificate.ts";
-import { type JwtKey, type X509Ca, x509Ca } from "./authority.ts";
-import {
-  decodeJournal,
-  EMPTY_JOURNAL,
-  type Journal,
-  type JournalJwtKey,
-  type JournalX509Ca,
-} from "./journal.ts";
+import { type Authority, type JwtKey, type X509Ca, x509AuthorityIds, x509Ca } from "./authority.ts";
+import type { CaJournal, JournalJwtKey, JournalX509Ca } from "./journal.ts";
 import type { CaManagerParts } from "./parts.ts";
 import { jwtKeyId } from "./prepare-jwt.ts";
 import { x509KeyId } from "./prepare-x509.ts";
-
-interface Pair<T> {
-  readonly active: T | undefined;
-  readonly next: T | undefined;
-}
+import type { RotationState } from "./rotation.ts";
 
 export interface Recovered {
-  readonly x509: Pair<X509Ca>;
-  readonly jwt: Pair<JwtKey>;
+  readonly x509: RotationState<X509Ca>;
+  readonly jwt: RotationState<JwtKey>;
 }
 
-/** @throws Error when the journal cannot be read; it is then left as it is */
-export async function recover(parts: CaManagerParts): Promise<Recovered> {
-  const stored = await parts.journals.load();
-  const journal: Journal = stored === undefined ? EMPTY_JOURNAL : decodeJournal(stored);
-  const x509 = pair(journal.x509, (record) => recoverX509(parts, record));
-  const jwt = pair(journal.jwt, (record) => recoverJwt(parts, record));
+/** Goes on with what the journal holds. An authority whose key is gone counts as old: it signs no more, and can be tainted. */
+export async function recover(parts: CaManagerParts, journal: CaJournal): Promise<Recovered> {
+  const now = parts.clock.nowSeconds();
+  const valid = <R extends { readonly notAfter: number }>(records: readonly R[]): readonly R[] =>
+    records.filter(({ notAfter }) => notAfter > now);
+  const bundle = await parts.bundles.find(parts.trustDomain.name);
+  const x509 = stateOf(valid(journal.x509), {
+    recoverOne: (record) => recoverX509(parts, record),
+    oldOne: (record) => oldX509(record, bundle),
+  });
+  const jwt = stateOf(valid(journal.jwt), {
+    recoverOne: (record) => recoverJwt(parts, record),
+    oldOne: (record) => oldJwt(record, bundle),
+  });
   await republish(parts, x509, jwt);
   return { x509, jwt };
 }
 
-function pair<R extends { readonly active: boolean }, T>(
+function stateOf<R extends { readonly status: string }, T extends Authority>(
   records: readonly R[],
-  recoverOne: (record: R) => T | undefined,
-): Pair<T> {
-  const find = (active: boolean): T | undefined => {
-    const record = records.find((one) => one.active === active);
-    return record === undefined ? undefined : recoverOne(record);
+  steps: {
+    readonly recoverOne: (record: R) => T | undefined;
+    readonly oldOne: (record: R) => Authority | undefined;
+  },
+): RotationState<T> {
+  const newest = records.toReversed();
+  const find = (status: string): T | undefined => {
+    const record = newest.find((one) => one.status === status);
+    return record === undefined ? undefined : steps.recoverOne(record);
   };
-  return { active: find(true), next: find(false) };
+  const active = find("active");
+  const prepared = find("prepared");
+  const retired = newest.find(
+    ({ status }) => status === "old" || (status === "active" && active === undefined),
+  );
+  const old = retired === undefined ? undefined : steps.oldOne(retired);
+  // A prepared authority has the slot, and in it the key, that was the old one's.
+  return { active, prepared, old: old?.slot === prepared?.slot ? undefined : old };
 }
 
 function recoverX509(parts: CaManagerParts, record: JournalX509Ca): X509Ca | undefined {
-  const key = parts.keyManager.key(x509KeyId(record.slot));
+  const { slot, issuedAt, upstreamVersion } = record;
+  const key = parts.keyManager.key(x509KeyId(slot));
   const certificate = Certificate.parse(Buffer.from(record.certificate, "base64"));
   const chain = record.chain.map((der) => Buffer.from(der, "base64"));
   // A CA of the other kind is not carried on with when an upstream was configured, or taken out, meanwhile.
-  const sameKind = chain.length > 0 === (parts.upstream !== undefined);
+  const sameKind = isRoot(record) === (parts.upstream === undefined);
   const sameKey =
     key !== undefined && Buffer.compare(key.publicKeySpki, certificate.publicKeySpki) === 0;
-  if (
-    key === undefined ||
-    !sameKey ||
-    !sameKind ||
-    certificate.notAfter <= parts.clock.nowSeconds()
-  ) {
-    parts.log.warn("X509 CA of the last run cannot be used again", { slot: record.slot });
+  if (key === undefined || !sameKey || !sameKind) {
+    parts.log.warn("X509 CA of the last run cannot be used again", { slot });
     return undefined;
   }
-  return x509Ca(record.slot, key, certificate, chain, record.issuedAt);
+  return x509Ca({ slot, key, certificate, chain, issuedAt, upstreamVersion });
 }
 
 function recoverJwt(parts: CaManagerParts, record: JournalJwtKey): JwtKey | undefined {
-  const key = parts.keyManager.key(jwtKeyId(record.slot));
+  const { slot, issuedAt, notAfter, authorityId } = record;
+  const key = parts.keyManager.key(jwtKeyId(slot));
   const sameKey =
     key !== undefined && Buffer.from(key.publicKeySpki).toString("base64") === record.publicKey;
-  if (key === undefined || !sameKey || record.notAfter <= parts.clock.nowSeconds()) {
-    parts.log.warn("JWT key of the last run cannot be used again", { slot: record.slot });
+  if (key === undefined || !sameKey) {
+    parts.log.warn("JWT key of the last run cannot be used again", { slot });
     return undefined;
   }
-  const { slot, issuedAt, notAfter, keyId } = record;
-  return { slot, key, authorityId: keyId, issuedAt, notAfter };
+  return { slot, key, authorityId, upstreamAuthorityId: "", issuedAt, notAfter };
+}
+
+/** Undefined for a root that the bundle holds no more: it was revoked. */
+function oldX509(record: JournalX509Ca, bundle: Bundle | undefined): Authority | undefined {
+  const der = Buffer.from(record.certificate, "base64");
+  const known = bundle?.x509Authorities.some(
+    ({ certificate }) => Buffer.compare(certificate, der) === 0,
+  );
+  if (isRoot(record) && known !== true) return undefined;
+  const { slot, issuedAt, notAfter } = record;
+  return { slot, issuedAt, notAfter, ...x509AuthorityIds(Certificate.parse(der)) };
+}
+
+function oldJwt(
+  { slot, authorityId, issuedAt, notAfter }: JournalJwtKey,
+  bundle: Bundle | undefined,
+): Authority | undefined {
+  const known = bundle?.jwtAuthorities.some(({ keyId }) => keyId === authorityId);
+  return known === true
+    ? { slot, authorityId, upstreamAuthorityId: "", issuedAt, notAfter }
+    : undefined;
+}
+
+function isRoot({ chain }: JournalX509Ca): boolean {
+  return chain.length === 0;
 }
 
 /** A bundle that was lost or set by hand gets what we sign with back; usually nothing changes. */
 async function republish(
   parts: CaManagerParts,
-  x509: Pair<X509Ca>,
-  jwt: Pair<JwtKey>,
+  x509: RotationState<X509Ca>,
+  jwt: RotationState<JwtKey>,
 ): Promise<void> {
-  const present = <T>(found: Pair<T>): T[] =>
-    [found.active, found.next].filter((one) => one !== undefined);
-  const x509Authorities = present(x509)
+  const signing = <T extends Authority>({ active, prepared }: RotationState<T>): T[] =>
+    [active, prepared].filter((one) => one !== undefined);
+  const x509Authorities = signing(x509)
     .filter(({ chain }) => chain.length === 0)
     .map(({ certificate }) => ({ certificate: certificate.der, tainted: false }));
-  const jwtAuthorities = present(jwt).map(({ authorityId, key, notAfter }) => ({
+  const jwtAuthorities = signing(jwt).map(({ authorityId, key, notAfter }) => ({
     keyId: authorityId,
     publicKey: key.publicKeySpki,
     expiresAt: notAfter,

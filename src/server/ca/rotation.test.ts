@@ -1,23 +1,33 @@
 import { expect, test } from "bun:test";
 import type { Authority, Slot } from "./authority.ts";
-import { Rotation } from "./rotation.ts";
+import { Rotation, type RotationState } from "./rotation.ts";
+import { Turns } from "./turns.ts";
 
 const LIFETIME = 3600;
+const NOTHING: RotationState<Authority> = {
+  active: undefined,
+  prepared: undefined,
+  old: undefined,
+};
 
-/** A rotation whose clock is the argument of advance; what it did is written down. */
-function rotationFrom(active: Authority | undefined, next: Authority | undefined) {
+function authority(slot: Slot, authorityId: string, issuedAt: number, notAfter: number): Authority {
+  return { slot, authorityId, upstreamAuthorityId: "", issuedAt, notAfter };
+}
+
+/** A rotation whose clock is the argument of `advance`; what it did is written down. */
+function rotationFrom(recovered: Partial<RotationState<Authority>>) {
   const done: string[] = [];
   let now = 0;
   const rotation = new Rotation<Authority>(
     {
       prepare: async (slot: Slot) => {
         done.push(`prepare ${slot}`);
-        return { slot, authorityId: `${slot}${now}`, issuedAt: now, notAfter: now + LIFETIME };
+        return authority(slot, `${slot}${now}`, now, now + LIFETIME);
       },
-      record: async (one, two) => void done.push(`record ${one?.authorityId} ${two?.authorityId}`),
+      activate: async ({ authorityId }) => void done.push(`activate ${authorityId}`),
     },
-    active,
-    next,
+    new Turns(),
+    { ...NOTHING, ...recovered },
   );
   const advance = async (to: number): Promise<string[]> => {
     now = to;
@@ -25,47 +35,79 @@ function rotationFrom(active: Authority | undefined, next: Authority | undefined
     await rotation.advance(to);
     return [...done];
   };
-  return { rotation, advance };
+  return { rotation, advance, done };
 }
 
-test("prepares at half of the lifetime, activates at a sixth before its end, and writes down first", async () => {
-  const { rotation, advance } = rotationFrom(undefined, undefined);
-  expect(await advance(0)).toEqual(["prepare A", "record A0 undefined"]);
+function ids({ active, prepared, old }: RotationState<Authority>) {
+  return [active?.authorityId, prepared?.authorityId, old?.authorityId];
+}
+
+test("prepares at half of the lifetime and activates at a sixth before its end", async () => {
+  const { rotation, advance } = rotationFrom({});
+  expect(rotation.dueAt).toBe(0);
+  expect(await advance(0)).toEqual(["prepare A", "activate A0"]);
+  expect(rotation.dueAt).toBe(LIFETIME / 2);
   expect(await advance(LIFETIME / 2 - 1)).toEqual([]);
-  expect(await advance(LIFETIME / 2)).toEqual(["prepare B", "record A0 B1800"]);
+  expect(await advance(LIFETIME / 2)).toEqual(["prepare B"]);
+  expect(rotation.dueAt).toBe((LIFETIME * 5) / 6);
   expect(await advance((LIFETIME * 5) / 6 - 1)).toEqual([]);
-  expect(rotation.active?.slot).toBe("A");
-  expect(await advance((LIFETIME * 5) / 6)).toEqual(["record B1800 undefined"]);
-  expect(rotation.active?.slot).toBe("B");
-  expect(rotation.next).toBeUndefined();
+  expect(ids(rotation.state)).toEqual(["A0", "B1800", undefined]);
+  expect(await advance((LIFETIME * 5) / 6)).toEqual(["activate B1800"]);
+  expect(ids(rotation.state)).toEqual(["B1800", undefined, "A0"]);
+});
+
+test("the old authority is known until its slot is prepared again", async () => {
+  const { rotation } = rotationFrom({
+    active: authority("B", "new", 0, LIFETIME),
+    old: authority("A", "old", -LIFETIME, LIFETIME / 2),
+  });
+  const prepared = await rotation.prepare();
+  expect(ids(rotation.state)).toEqual(["new", "A0", undefined]);
+  await rotation.activate(prepared);
+  expect(ids(rotation.state)).toEqual(["A0", undefined, "new"]);
 });
 
 test("long lifetimes: 30 days ahead and 7 days ahead", async () => {
   const day = 86_400;
-  const active: Authority = { slot: "A", authorityId: "A", issuedAt: 0, notAfter: 365 * day };
-  const { advance } = rotationFrom(active, undefined);
+  const { rotation, advance } = rotationFrom({ active: authority("A", "A", 0, 365 * day) });
   expect(await advance(335 * day - 1)).toEqual([]);
-  expect(await advance(335 * day)).toHaveLength(2);
+  expect(await advance(335 * day)).toEqual(["prepare B"]);
+  expect(rotation.dueAt).toBe(358 * day);
 });
 
 test("an authority that expired while the server was down gives way to the prepared one, or to a new one", async () => {
-  const old: Authority = { slot: "A", authorityId: "old", issuedAt: 0, notAfter: 10 };
-  const prepared: Authority = { slot: "B", authorityId: "prepared", issuedAt: 5, notAfter: 100 };
-  const first = rotationFrom(old, prepared);
-  expect(await first.advance(50)).toEqual(["record prepared undefined"]);
-  const second = rotationFrom(old, { ...prepared, notAfter: 20 });
-  expect(await second.advance(50)).toEqual(["prepare B", "record B50 undefined"]);
+  const old = authority("A", "old", 0, 10);
+  const first = rotationFrom({ active: old, prepared: authority("B", "prepared", 5, 100) });
+  expect(await first.advance(50)).toEqual(["activate prepared"]);
+  const second = rotationFrom({ active: old, prepared: authority("B", "prepared", 5, 20) });
+  expect(await second.advance(50)).toEqual(["prepare B", "activate B50"]);
+});
+
+test("an authority whose key was lost does not lose its slot to the next one", async () => {
+  const { rotation, advance } = rotationFrom({ old: authority("A", "lost", 0, LIFETIME) });
+  expect(await advance(50)).toEqual(["prepare B", "activate B50"]);
+  expect(ids(rotation.state)).toEqual(["B50", undefined, "lost"]);
+});
+
+test("an operator's orders and the rotation's own follow one another", async () => {
+  const { rotation, done } = rotationFrom({ active: authority("A", "A", -LIFETIME, 60) });
+  const [first, second] = await Promise.all([rotation.prepare(), rotation.prepare()]);
+  const refused = rotation.activate(first).catch(({ message }: Error) => message);
+  await Promise.all([rotation.advance(0), refused]);
+  expect(await refused).toBe("unexpected authority ID");
+  expect(done).toEqual(["prepare B", "prepare B", "activate B0"]);
+  expect(rotation.state.active).toBe(second);
 });
 
 test("an authority that cannot be written down does not sign", async () => {
   const rotation = new Rotation<Authority>(
     {
-      prepare: async (slot) => ({ slot, authorityId: "x", issuedAt: 0, notAfter: 10 }),
-      record: () => Promise.reject(new Error("disk full")),
+      prepare: async (slot) => authority(slot, "x", 0, 10),
+      activate: () => Promise.reject(new Error("disk full")),
     },
-    undefined,
-    undefined,
+    new Turns(),
+    NOTHING,
   );
   expect(await rotation.advance(0).catch((error: Error) => error.message)).toBe("disk full");
-  expect(rotation.active).toBeUndefined();
+  expect(rotation.state.active).toBeUndefined();
 });

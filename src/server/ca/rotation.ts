@@ -1,8 +1,10 @@
 /**
  * When authorities change: the next one is prepared (and so reaches every bundle) long before it signs, and takes over while the
- * old one still has time left for what it signed.
+ * old one still has time left for what it signed. An operator can do either by hand.
  */
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { Authority, Slot } from "./authority.ts";
+import type { Turns } from "./turns.ts";
 
 const DAY_SECONDS = 24 * 3600;
 /** As the reference: at half of the lifetime, at most 30 days ahead; and at a sixth, at most 7 days ahead. */
@@ -12,56 +14,93 @@ const MAX_ACTIVATE_AHEAD_SECONDS = 7 * DAY_SECONDS;
 export interface RotationSteps<T extends Authority> {
   /** Makes an authority for the slot and has it in bundle and journal before it resolves. */
   prepare(slot: Slot): Promise<T>;
-  /** Called after each change, to be written down before the change counts. */
-  record(active: T | undefined, next: T | undefined): Promise<void>;
+  /** Writes down that the authority signs from now on, before it does. */
+  activate(authority: T): Promise<void>;
 }
 
-/** The active and the prepared authority of one kind. */
+/** The authorities of one kind. There are two slots for keys, so an old authority is forgotten when its slot is prepared again. */
+export interface RotationState<T extends Authority> {
+  /** What signs. */
+  readonly active: T | undefined;
+  /** What signs next. */
+  readonly prepared: T | undefined;
+  /** What signed before; its key may be gone. */
+  readonly old: Authority | undefined;
+}
+
 export class Rotation<T extends Authority> {
   readonly #steps: RotationSteps<T>;
-  #active: T | undefined;
-  #next: T | undefined;
+  readonly #turns: Turns;
+  #state: RotationState<T>;
 
-  constructor(steps: RotationSteps<T>, active: T | undefined, next: T | undefined) {
+  /** @param turns shared by all that write to the same journal */
+  constructor(steps: RotationSteps<T>, turns: Turns, recovered: RotationState<T>) {
     this.#steps = steps;
-    this.#active = active;
-    this.#next = next;
+    this.#turns = turns;
+    this.#state = recovered;
   }
 
-  get active(): T | undefined {
-    return this.#active;
+  get state(): RotationState<T> {
+    return this.#state;
   }
 
-  get next(): T | undefined {
-    return this.#next;
+  /** Unix seconds, perhaps with a fraction: when `advance` has something to do again. */
+  get dueAt(): number {
+    const { active, prepared } = this.#state;
+    if (active === undefined) return 0;
+    return prepared === undefined ? prepareAt(active) : activateAt(active);
   }
 
   /** Does what is due. @param now Unix seconds */
-  async advance(now: number): Promise<void> {
-    if (this.#active === undefined || this.#active.notAfter <= now) {
-      // A prepared authority is known to the fleet already, so it goes first.
-      const usable = this.#next !== undefined && this.#next.notAfter > now ? this.#next : undefined;
-      const replacement = usable ?? (await this.#steps.prepare(this.#freeSlot()));
-      await this.#steps.record(replacement, undefined);
-      this.#active = replacement;
-      this.#next = undefined;
-      return;
-    }
-    if (this.#next === undefined && now >= prepareAt(this.#active)) {
-      const next = await this.#steps.prepare(this.#freeSlot());
-      await this.#steps.record(this.#active, next);
-      this.#next = next;
-    }
-    if (this.#next !== undefined && now >= activateAt(this.#active)) {
-      await this.#steps.record(this.#next, undefined);
-      this.#active = this.#next;
-      this.#next = undefined;
-    }
+  advance(now: number): Promise<void> {
+    return this.#turns.take(async () => {
+      const active = stillValid(this.#state.active, now);
+      const prepared = stillValid(this.#state.prepared, now);
+      // A prepared authority is known to the fleet already, so it goes before a new one.
+      if (prepared === undefined && (active === undefined || now >= prepareAt(active))) {
+        await this.#prepare();
+      }
+      if (active === undefined || now >= activateAt(active)) await this.#activate();
+    });
   }
 
-  #freeSlot(): Slot {
-    return this.#active?.slot === "A" ? "B" : "A";
+  /** Prepares an authority now; it takes the place of one that was prepared before. */
+  prepare(): Promise<T> {
+    return this.#turns.take(() => this.#prepare());
   }
+
+  /**
+   * Activates a prepared authority now.
+   *
+   * @throws StatusError INVALID_ARGUMENT when it is not the prepared one any more
+   */
+  activate(authority: T): Promise<void> {
+    return this.#turns.take(async () => {
+      if (this.#state.prepared !== authority) {
+        throw new StatusError(StatusCode.INVALID_ARGUMENT, "unexpected authority ID");
+      }
+      await this.#activate();
+    });
+  }
+
+  async #prepare(): Promise<T> {
+    const { active, old } = this.#state;
+    const slot = (active ?? old)?.slot === "A" ? "B" : "A";
+    const prepared = await this.#steps.prepare(slot);
+    this.#state = { active, prepared, old: old?.slot === slot ? undefined : old };
+    return prepared;
+  }
+
+  async #activate(): Promise<void> {
+    const { active, prepared, old } = this.#state;
+    if (prepared === undefined) return;
+    await this.#steps.activate(prepared);
+    this.#state = { active: prepared, prepared: undefined, old: active ?? old };
+  }
+}
+
+function stillValid<T extends Authority>(authority: T | undefined, now: number): T | undefined {
+  return authority !== undefined && authority.notAfter > now ? authority : undefined;
 }
 
 function lifetime({ issuedAt, notAfter }: Authority): number {

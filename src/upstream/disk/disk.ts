@@ -1,7 +1,8 @@
 /**
- * The UpstreamAuthority `disk`: a CA whose key and certificates lie in files. The files are read again for every certificate, so
- * that a CA can be replaced under a running server. Opened by server/plugins.ts, called by the CA Manager.
+ * The UpstreamAuthority `disk`: a CA whose key and certificates lie in files. The files are looked at again and again, so that a
+ * CA can be replaced under a running server. Opened by server/plugins.ts, called by the CA Manager.
  */
+import { createHash } from "node:crypto";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { Log } from "#log/log.ts";
@@ -10,7 +11,7 @@ import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { MintX509CaResult, UpstreamAuthority } from "#upstream/upstream-authority.ts";
 import { type Authority, checkAuthority } from "./authority.ts";
 import { issueIntermediate } from "./issue-intermediate.ts";
-import { type DiskUpstreamConfig, loadAuthority } from "./load.ts";
+import { contentDigest, type DiskUpstreamConfig, loadAuthority } from "./load.ts";
 
 export interface DiskUpstreamParts {
   readonly trustDomain: TrustDomain;
@@ -40,11 +41,20 @@ class DiskUpstreamAuthority implements UpstreamAuthority {
   readonly #config: DiskUpstreamConfig;
   readonly #parts: DiskUpstreamParts;
   #authority: Authority;
+  /** What the files held when the authority was read from them. */
+  #readFrom: string | undefined;
+  /** The last problem that was logged: files that stay as they are make one line, not one every few seconds. */
+  #problem: string | undefined;
 
   constructor(config: DiskUpstreamConfig, parts: DiskUpstreamParts, authority: Authority) {
     this.#config = config;
     this.#parts = parts;
     this.#authority = authority;
+  }
+
+  async currentVersion(): Promise<string> {
+    await this.#reload();
+    return versionOf(this.#authority);
   }
 
   async mintX509Ca(csr: Uint8Array, preferredTtlSeconds: number): Promise<MintX509CaResult> {
@@ -59,6 +69,7 @@ class DiskUpstreamAuthority implements UpstreamAuthority {
       return {
         caChain: [certificate, ...authority.chain.map(({ der }) => der)],
         upstreamRoots: authority.roots.map(({ der }) => ({ certificate: der, tainted: false })),
+        version: versionOf(authority),
       };
     } catch (error) {
       throw new StatusError(StatusCode.INTERNAL, `unable to sign CSR: ${errorText(error)}`, {
@@ -70,10 +81,19 @@ class DiskUpstreamAuthority implements UpstreamAuthority {
   /** Files that do not fit, perhaps because they are being replaced just now, leave the last authority in place. */
   async #reload(): Promise<void> {
     try {
-      this.#authority = await load(this.#config, this.#parts.clock);
+      const content = await contentDigest(this.#config);
+      if (content !== this.#readFrom) {
+        this.#authority = await load(this.#config, this.#parts.clock);
+        // Files that changed while they were read are read again next time.
+        if ((await contentDigest(this.#config)) === content) this.#readFrom = content;
+      }
+      this.#problem = undefined;
     } catch (error) {
+      const problem = errorText(error);
+      if (problem === this.#problem) return;
+      this.#problem = problem;
       this.#parts.log.warn("Upstream CA could not be read again; the one read before is used", {
-        error: errorText(error),
+        error: problem,
       });
     }
   }
@@ -81,4 +101,10 @@ class DiskUpstreamAuthority implements UpstreamAuthority {
 
 async function load(config: DiskUpstreamConfig, clock: Clock): Promise<Authority> {
   return checkAuthority(await loadAuthority(config), clock.nowSeconds());
+}
+
+function versionOf({ certificate, chain, roots }: Authority): string {
+  const hash = createHash("sha256");
+  for (const { der } of [certificate, ...chain, ...roots]) hash.update(der);
+  return hash.digest("hex");
 }

@@ -1,4 +1,4 @@
-import { createPublicKey, type KeyObject } from "node:crypto";
+import { createHash, createPublicKey, type KeyObject } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
@@ -38,6 +38,24 @@ export async function loadAuthority(config: DiskUpstreamConfig): Promise<Authori
     throw new Error("'cert_file_path' and 'key_file_path' must be set and not empty");
   }
   return await fromPem(certFilePath, keyFilePath, config.bundleFilePath);
+}
+
+/** Tells whether the files hold what they held before. @throws Error when one cannot be read */
+export async function contentDigest(config: DiskUpstreamConfig): Promise<string> {
+  const { certFilePath, keyFilePath, bundleFilePath, pkcs12FilePath, pkcs12PasswordFile } = config;
+  const hash = createHash("sha256");
+  for (const path of [
+    certFilePath,
+    keyFilePath,
+    bundleFilePath,
+    pkcs12FilePath,
+    pkcs12PasswordFile,
+  ]) {
+    if (path === undefined) continue;
+    const content = await readFile(path);
+    hash.update(`${content.length}:`).update(content);
+  }
+  return hash.digest("hex");
 }
 
 async function fromPem(

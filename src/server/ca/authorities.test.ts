@@ -1,0 +1,134 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { createPublicKey, type KeyObject } from "node:crypto";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { verifyJwtSvid } from "#jwt/verify.ts";
+import type { Bundle } from "#spiffe/bundle.ts";
+import { Certificate } from "#x509/certificate.ts";
+import { verifyChain } from "#x509/chain.ts";
+import { CaStage, issueSvid, WORKLOAD } from "./ca.fixture.ts";
+import type { CaManager, X509Svid } from "./ca-manager.ts";
+
+let stage: CaStage;
+beforeEach(() => {
+  stage = new CaStage();
+});
+afterEach(() => stage.close());
+
+const idsOf = ({ authorities: { x509, jwt } }: CaManager) =>
+  [x509, jwt].map(({ state: { active, prepared, old } }) =>
+    [active, prepared, old].map((one) => one?.authorityId),
+  );
+
+function verifyX509({ chain }: X509Svid, bundle: Bundle): void {
+  const [leaf, ...intermediates] = chain.map((der) => Certificate.parse(der));
+  if (leaf === undefined) throw new Error("no leaf");
+  const roots = bundle.x509Authorities.map(({ certificate }) => Certificate.parse(certificate));
+  const atSeconds = stage.clock.nowSeconds();
+  verifyChain({ leaf, intermediates, roots, atSeconds, usage: "any" });
+}
+
+async function verifyJwt(token: string, bundle: Bundle): Promise<void> {
+  const keys = new Map<string, KeyObject>();
+  for (const { keyId, publicKey } of bundle.jwtAuthorities) {
+    const key = Buffer.from(publicKey);
+    keys.set(keyId, createPublicKey({ key, format: "der", type: "spki" }));
+  }
+  await verifyJwtSvid(token, "a", () => keys, stage.clock.nowSeconds());
+}
+
+test("with lifetimes of seconds there is always somebody who signs, and the bundle knows whoever did", async () => {
+  const manager = await stage.open({ caTtlSeconds: 16 });
+  manager.start();
+  const signers = new Set<string | undefined>();
+  let svid = await issueSvid(manager);
+  let jwtSvid = await manager.jwtSvid({ id: WORKLOAD, audience: ["a"] });
+  for (let second = 0; second < 64; second++) {
+    await passSecond();
+    const bundle = await stage.bundle();
+    // What was signed a second ago still verifies, whoever signs now.
+    if (svid.expiresAt > stage.clock.nowSeconds()) verifyX509(svid, bundle);
+    await verifyJwt(jwtSvid.token, bundle);
+    svid = await issueSvid(manager);
+    jwtSvid = await manager.jwtSvid({ id: WORKLOAD, audience: ["a"] });
+    // Between five sixths of a life and the next whole second there is never less left.
+    expect(svid.expiresAt - stage.clock.nowSeconds()).toBeGreaterThanOrEqual(3);
+    expect(jwtSvid.expiresAt - stage.clock.nowSeconds()).toBeGreaterThanOrEqual(3);
+    for (const [active] of idsOf(manager)) signers.add(active);
+  }
+  // Each hands over 14 s after it was made, and is made 8 s into the life of the one before.
+  expect(signers.size).toBe(2 * 8);
+  expect(stage.logged.filter((line) => line.includes("Unable to"))).toEqual([]);
+});
+
+test("a restart goes on with all three authorities of both kinds", async () => {
+  const first = await stage.open();
+  await first.authorities.x509.activate(await first.authorities.x509.prepare());
+  await first.authorities.jwt.activate(await first.authorities.jwt.prepare());
+  const before = idsOf(first);
+  expect(before.flat().filter((id) => id !== undefined)).toHaveLength(4);
+  expect(idsOf(await stage.open())).toEqual(before);
+  await first.authorities.x509.prepare();
+  await first.authorities.jwt.prepare();
+  const prepared = idsOf(first);
+  expect(prepared.map(([, , old]) => old)).toEqual([undefined, undefined]);
+  const bundle = await stage.bundle();
+  const last = await stage.open();
+  expect(idsOf(last)).toEqual(prepared);
+  expect(await stage.bundle()).toEqual(bundle);
+  verifyX509(await issueSvid(last), bundle);
+});
+
+test("authorities whose keys were lost are old ones, and new ones sign", async () => {
+  const first = await stage.open();
+  const lost = idsOf(first);
+  rmSync(join(stage.directory, "keys.json"));
+  const next = idsOf(await stage.open());
+  expect(next.map(([, , old]) => old)).toEqual(lost.map(([active]) => active));
+  expect(next.map(([active]) => active)).not.toEqual(lost.map(([active]) => active));
+});
+
+test("taint marks survive a restart; what was revoked stays away", async () => {
+  const first = await stage.open();
+  const [oldX509, oldJwt] = idsOf(first).map(([active]) => active);
+  await first.authorities.x509.activate(await first.authorities.x509.prepare());
+  await first.authorities.jwt.activate(await first.authorities.jwt.prepare());
+  const { bundles } = await stage.store();
+  const taintFirst = <T extends object>([one, ...more]: readonly T[]): T[] =>
+    one === undefined ? [] : [{ ...one, tainted: true }, ...more];
+  await bundles.update("example.org", (bundle) => ({
+    ...bundle,
+    x509Authorities: taintFirst(bundle.x509Authorities),
+    jwtAuthorities: taintFirst(bundle.jwtAuthorities),
+  }));
+  const second = await stage.open();
+  expect(idsOf(second).map(([, , old]) => old)).toEqual([oldX509, oldJwt]);
+  const { x509Authorities, jwtAuthorities } = await stage.bundle();
+  expect(x509Authorities.map(({ tainted }) => tainted)).toEqual([true, false]);
+  expect(jwtAuthorities.map(({ tainted }) => tainted)).toEqual([true, false]);
+  await bundles.update("example.org", (bundle) => ({
+    ...bundle,
+    x509Authorities: x509Authorities.slice(1),
+    jwtAuthorities: jwtAuthorities.slice(1),
+  }));
+  const third = await stage.open();
+  expect(idsOf(third).map(([, , old]) => old)).toEqual([undefined, undefined]);
+  expect((await stage.bundle()).x509Authorities).toEqual(x509Authorities.slice(1));
+});
+
+test("without JWT-SVIDs there is no key for them, and the bundle has none", async () => {
+  const manager = await stage.open({ jwtSvidsDisabled: true });
+  expect(manager.authorities.jwt.state.active).toBeUndefined();
+  expect((await stage.bundle()).jwtAuthorities).toEqual([]);
+});
+
+/** A second goes by, and whatever falls due in it is done. */
+async function passSecond(): Promise<void> {
+  let left = 1000;
+  while (left > 0) {
+    const step = Math.min(left, await stage.clock.untilNext());
+    stage.clock.pass(step);
+    left -= step;
+  }
+  await stage.clock.untilNext();
+}

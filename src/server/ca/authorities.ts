@@ -1,0 +1,181 @@
+/**
+ * The authorities of both kinds over time: made, activated, retired, and written down in the journal. It rotates by itself once
+ * started; the local authority API rotates by hand.
+ */
+import { errorText } from "#spiffe/status-error.ts";
+import { authorityFields, type JwtKey, type X509Ca } from "./authority.ts";
+import {
+  CaJournal,
+  type JournalJwtKey,
+  type JournalX509Ca,
+  withActivated,
+  withPrepared,
+} from "./journal.ts";
+import type { CaManagerParts } from "./parts.ts";
+import { prepareJwtKey } from "./prepare-jwt.ts";
+import { prepareX509Ca } from "./prepare-x509.ts";
+import { recover } from "./recover.ts";
+import { Rotation } from "./rotation.ts";
+import { Turns } from "./turns.ts";
+
+/** As the reference. It also bounds how late a stepped clock or a replaced upstream is noticed. */
+const LONGEST_WAIT_MS = 10_000;
+/** However short the lifetimes, the loop leaves the server time for its work. */
+const SHORTEST_WAIT_MS = 100;
+/** After a failure there is time for this many attempts in the life of an authority, or one every ten seconds. */
+const ATTEMPTS_IN_A_LIFE = 24;
+
+export class Authorities {
+  readonly x509: Rotation<X509Ca>;
+  readonly jwt: Rotation<JwtKey>;
+  readonly #parts: CaManagerParts;
+  readonly #stopping: AbortController = new AbortController();
+  #ended: Promise<void> = Promise.resolve();
+
+  private constructor(parts: CaManagerParts, x509: Rotation<X509Ca>, jwt: Rotation<JwtKey>) {
+    this.#parts = parts;
+    this.x509 = x509;
+    this.jwt = jwt;
+  }
+
+  /** Recovers the authorities of the last run, or makes new ones. @throws Error or StatusError when it cannot */
+  static async open(parts: CaManagerParts): Promise<Authorities> {
+    const journal = await CaJournal.load(parts.journals);
+    const recovered = await recover(parts, journal);
+    const turns = new Turns();
+    const x509 = new Rotation(
+      {
+        prepare: (slot) => prepareX509(parts, journal, slot),
+        activate: async (ca) => {
+          await journal.changeX509((records) => withActivated(records, ca.authorityId));
+          parts.log.info("X509 CA activated", authorityFields(ca));
+        },
+      },
+      turns,
+      recovered.x509,
+    );
+    const jwt = new Rotation(
+      {
+        prepare: (slot) => prepareJwt(parts, journal, slot),
+        activate: async (key) => {
+          await journal.changeJwt((records) => withActivated(records, key.authorityId));
+          parts.log.info("JWT key activated", authorityFields(key));
+        },
+      },
+      turns,
+      recovered.jwt,
+    );
+    const authorities = new Authorities(parts, x509, jwt);
+    const now = parts.clock.nowSeconds();
+    await x509.advance(now);
+    if (!parts.jwtSvidsDisabled) await jwt.advance(now);
+    return authorities;
+  }
+
+  /** From now on rotates by itself. */
+  start(): void {
+    this.#ended = this.#run();
+  }
+
+  /** Resolves when no rotation is under way any more. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#ended;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      const done = await this.#rotate();
+      await this.#parts.clock.sleep(done ? this.#untilDueMs() : this.#retryMs(), signal);
+    }
+  }
+
+  /** Whether all that was due could be done. One kind that fails does not hold up the other. */
+  async #rotate(): Promise<boolean> {
+    const { clock, log, jwtSvidsDisabled } = this.#parts;
+    const attempt = async (what: string, work: () => Promise<void>): Promise<boolean> => {
+      try {
+        await work();
+        return true;
+      } catch (error) {
+        log.error(`Unable to ${what}`, { error: errorText(error) });
+        return false;
+      }
+    };
+    const now = clock.nowSeconds();
+    const x509 = await attempt("rotate X509 CA", async () => {
+      await this.x509.advance(now);
+      await this.#followUpstream();
+    });
+    if (jwtSvidsDisabled) return x509;
+    return (await attempt("rotate JWT key", () => this.jwt.advance(now))) && x509;
+  }
+
+  /** A CA below an upstream that was replaced goes on signing until its time, but the next one is wanted at once. */
+  async #followUpstream(): Promise<void> {
+    const { upstream, log } = this.#parts;
+    const { active, prepared } = this.x509.state;
+    const newest = prepared ?? active;
+    if (upstream === undefined || newest === undefined) return;
+    if ((await upstream.currentVersion()) === newest.upstreamVersion) return;
+    log.info("Upstream authority was replaced; the next X509 CA is prepared below the new one");
+    await this.x509.prepare();
+  }
+
+  #untilDueMs(): number {
+    const { clock, jwtSvidsDisabled } = this.#parts;
+    const dueAt = Math.min(this.x509.dueAt, jwtSvidsDisabled ? Infinity : this.jwt.dueAt);
+    const wait = Math.ceil(dueAt) * 1000 - clock.nowMs();
+    return Math.min(Math.max(wait, SHORTEST_WAIT_MS), LONGEST_WAIT_MS);
+  }
+
+  #retryMs(): number {
+    const share = (this.#parts.caTtlSeconds * 1000) / ATTEMPTS_IN_A_LIFE;
+    return Math.min(Math.max(share, SHORTEST_WAIT_MS), LONGEST_WAIT_MS);
+  }
+}
+
+async function prepareX509(
+  parts: CaManagerParts,
+  journal: CaJournal,
+  slot: X509Ca["slot"],
+): Promise<X509Ca> {
+  const ca = await prepareX509Ca(parts, slot);
+  const base64 = (der: Uint8Array): string => Buffer.from(der).toString("base64");
+  const { authorityId, issuedAt, notAfter, upstreamVersion, certificate, chain } = ca;
+  const record: JournalX509Ca = {
+    slot,
+    status: "prepared",
+    authorityId,
+    issuedAt,
+    notAfter,
+    upstreamVersion,
+    certificate: base64(certificate.der),
+    chain: chain.map(base64),
+  };
+  const now = parts.clock.nowSeconds();
+  await journal.changeX509((records) => withPrepared(records, record, now));
+  return ca;
+}
+
+async function prepareJwt(
+  parts: CaManagerParts,
+  journal: CaJournal,
+  slot: JwtKey["slot"],
+): Promise<JwtKey> {
+  const jwtKey = await prepareJwtKey(parts, slot);
+  const { authorityId, issuedAt, notAfter, key } = jwtKey;
+  const publicKey = Buffer.from(key.publicKeySpki).toString("base64");
+  const record: JournalJwtKey = {
+    slot,
+    status: "prepared",
+    authorityId,
+    issuedAt,
+    notAfter,
+    publicKey,
+  };
+  const now = parts.clock.nowSeconds();
+  await journal.changeJwt((records) => withPrepared(records, record, now));
+  return jwtKey;
+}
