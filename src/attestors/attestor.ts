@@ -26,6 +26,18 @@ export interface NodeAttestation {
   readonly selectors: readonly Selector[];
   /** Whether the same node may attest again by the same means. */
   readonly canReattest: boolean;
+  /** What the node gets in by, when it is a join token: storing the node uses it up. */
+  readonly joinToken?: JoinTokenClaim;
+}
+
+export interface JoinTokenClaim {
+  readonly token: string;
+  /** Of the key (SubjectPublicKeyInfo) that the node is to be known by. */
+  readonly publicKeySha256: Uint8Array;
+  /** The moment of the claim, Unix seconds. */
+  readonly now: number;
+  /** A token that the same key used at this moment (Unix seconds) or later is still good for that key. */
+  readonly usedSince: number;
 }
 
 export interface NodeAttestorServer {
@@ -34,11 +46,13 @@ export interface NodeAttestorServer {
    * Checks one attestation.
    *
    * @param challenge sends a challenge and resolves with the agent's response
+   * @param publicKeySpki the key (SubjectPublicKeyInfo, DER) whose holder asks; that it holds it is proven
    * @throws StatusError with the code the agent is to see
    */
   attest(
     payload: Uint8Array,
     challenge: (bytes: Uint8Array) => Promise<Uint8Array>,
+    publicKeySpki: Uint8Array,
   ): Promise<NodeAttestation>;
 }
 

@@ -1,7 +1,7 @@
 /**
  * What is built in: kind → configuration name → constructor. The one list; a plugin that is not here does not exist.
  */
-import type { NodeAttestorServer } from "#attestors/attestor.ts";
+import type { JoinTokenClaim, NodeAttestorServer } from "#attestors/attestor.ts";
 import { createJoinTokenServer } from "#attestors/join_token/server.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
@@ -93,7 +93,7 @@ export async function openNodeAttestors(
 }
 
 function joinTokenParts({ joinTokens, trustDomain, clock }: NodeAttestorParts) {
-  return { takeToken: (token: string) => joinTokens.take(token), trustDomain, clock };
+  return { findToken: (claim: JoinTokenClaim) => joinTokens.find(claim), trustDomain, clock };
 }
 
 function construct<Config extends { readonly name: string }, Parts, Made>(

@@ -1,3 +1,4 @@
+import { REPEAT_SECONDS } from "#attestors/join_token/server.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Log } from "#log/log.ts";
 import { pruneBundle } from "#server/ca/prune-bundle.ts";
@@ -38,8 +39,9 @@ export function startPruning(parts: PruningParts): readonly PeriodicTask[] {
       "prune join tokens",
       JOIN_TOKENS_INTERVAL_MS,
       async () => {
-        const count = await store.joinTokens.prune(clock.nowSeconds());
-        if (count > 0) log.info("Pruned expired join tokens", { count });
+        const now = clock.nowSeconds();
+        const count = await store.joinTokens.prune(now, now - REPEAT_SECONDS);
+        if (count > 0) log.info("Pruned join tokens that expired or were used", { count });
       },
       parts,
     ),

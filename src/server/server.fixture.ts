@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ChannelCredentials, credentials, type ServiceError } from "@grpc/grpc-js";
-import { systemClock } from "#clock/clock.ts";
+import { type Clock, systemClock, type Timer } from "#clock/clock.ts";
 import { systemRandom } from "#clock/random.ts";
 import {
   AgentClient,
@@ -36,6 +36,35 @@ export interface ClientIdentity {
   readonly certificateChainPem: string;
 }
 
+/** The machine's clock, as far ahead as a test puts it. Timers that run already do not notice. */
+export class ShiftedClock implements Clock {
+  #aheadMs = 0;
+
+  advance(seconds: number): void {
+    this.#aheadMs += seconds * 1000;
+  }
+
+  nowMs(): number {
+    return systemClock.nowMs() + this.#aheadMs;
+  }
+
+  nowSeconds(): number {
+    return Math.floor(this.nowMs() / 1000);
+  }
+
+  monotonicMs(): number {
+    return systemClock.monotonicMs() + this.#aheadMs;
+  }
+
+  after(milliseconds: number, run: () => void): Timer {
+    return systemClock.after(milliseconds, run);
+  }
+
+  sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
+    return systemClock.sleep(milliseconds, signal);
+  }
+}
+
 export interface TestServer {
   readonly config: ServerConfig;
   readonly server: RunningServer;
@@ -52,13 +81,14 @@ export interface TestServer {
 export async function startTestServer(
   change: Partial<ServerConfig> = {},
   directory: string = mkdtempSync(join(tmpdir(), "spire-server-")),
+  clock: Clock = systemClock,
 ): Promise<TestServer> {
   const config = testConfig(directory, change);
   const logged: Record<string, unknown>[] = [];
   const log = createLog({ level: "debug", format: "json" }, () => systemClock.nowMs(), {
     write: (line) => void logged.push(JSON.parse(line)),
   });
-  const server = await runServer(config, { log, clock: systemClock, random: systemRandom });
+  const server = await runServer(config, { log, clock, random: systemRandom });
   const opened: Clients[] = [];
   const open = (address: string, credential: ChannelCredentials): Clients => {
     const clients = clientsOf(address, credential);

@@ -1,5 +1,10 @@
-/** The server half of join_token: a token is taken in one step, so of two nodes with the same token one is let in. */
-import type { NodeAttestation, NodeAttestorServer } from "#attestors/attestor.ts";
+/**
+ * The server half of join_token. Here a token is only looked at; it is used up in the transaction that stores the node, so of
+ * two nodes with the same token one is let in. An answer that gets lost on the way back burns no token: for a minute the
+ * node may ask again, and is known by its key.
+ */
+import { createHash } from "node:crypto";
+import type { JoinTokenClaim, NodeAttestation, NodeAttestorServer } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
 import { agentId } from "#spiffe/reserved-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
@@ -8,9 +13,14 @@ import type { TrustDomain } from "#spiffe/trust-domain.ts";
 /** Longer than any token there is. */
 const MAX_TOKEN_BYTES = 1024;
 
+/** How long after its use a token still lets in the key that used it. An agent waits half of that for an answer. */
+export const REPEAT_SECONDS = 60;
+
 export interface JoinTokenParts {
-  /** Removes the token and gives its expiry in Unix seconds; undefined when there is no such token. */
-  readonly takeToken: (token: string) => Promise<{ readonly expiresAt: number } | undefined>;
+  /** Finds a token that is good for the claimant, with its expiry in Unix seconds. */
+  readonly findToken: (
+    claim: JoinTokenClaim,
+  ) => Promise<{ readonly expiresAt: number } | undefined>;
   readonly trustDomain: TrustDomain;
   readonly clock: Clock;
 }
@@ -18,15 +28,20 @@ export interface JoinTokenParts {
 export function createJoinTokenServer(parts: JoinTokenParts): NodeAttestorServer {
   return {
     type: "join_token",
-    attest: async (payload): Promise<NodeAttestation> => {
+    attest: async (payload, _challenge, publicKeySpki): Promise<NodeAttestation> => {
       const token = readToken(payload);
-      const taken = await parts.takeToken(token);
-      if (taken === undefined) {
-        throw refusal("failed to attest: join token does not exist or has already been used");
-      }
-      if (taken.expiresAt < parts.clock.nowSeconds()) throw refusal("join token expired");
+      const now = parts.clock.nowSeconds();
+      const joinToken: JoinTokenClaim = {
+        token,
+        publicKeySha256: createHash("sha256").update(publicKeySpki).digest(),
+        now,
+        usedSince: now - REPEAT_SECONDS,
+      };
+      const found = await parts.findToken(joinToken);
+      if (found === undefined) throw joinTokenRefusal();
+      if (found.expiresAt < now) throw refusal("join token expired");
       const id = agentId(parts.trustDomain, `join_token/${token}`);
-      return { agentId: id.toString(), selectors: [], canReattest: false };
+      return { agentId: id.toString(), selectors: [], canReattest: false, joinToken };
     },
   };
 }
@@ -35,9 +50,14 @@ export function createJoinTokenServer(parts: JoinTokenParts): NodeAttestorServer
 function readToken(payload: Uint8Array): string {
   const token = new TextDecoder().decode(payload);
   if (payload.length > MAX_TOKEN_BYTES || !/^[A-Za-z0-9._-]+$/.test(token)) {
-    throw refusal("failed to attest: join token does not exist or has already been used");
+    throw joinTokenRefusal();
   }
   return token;
+}
+
+/** What a node reads whose token is not good, or not any more. It does not say which. */
+export function joinTokenRefusal(): StatusError {
+  return refusal("failed to attest: join token does not exist or has already been used");
 }
 
 function refusal(message: string): StatusError {

@@ -1,8 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { RenewAgentResponse } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import type { GetAuthorizedEntriesResponse } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
 import { EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
-import type { JoinToken } from "#grpc/gen/spire/api/types/jointoken.ts";
 import {
   attest,
   identityOf,
@@ -20,72 +18,8 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-const createToken = (ttl = 600, token = ""): Promise<JoinToken> =>
-  unary((done) => server.local.agent.createJoinToken({ ttl, token, agentId: undefined }, done));
 const countAgents = (): Promise<unknown> =>
   unary((done) => server.local.agent.countAgents({ filter: undefined }, done));
-
-describe("a join token", () => {
-  test("needs a time to live", async () => {
-    expect(await refused(createToken(0))).toMatchObject({
-      code: 3,
-      details: "ttl is required, you must provide one",
-    });
-  });
-
-  test("that cannot be part of a SPIFFE ID is refused without being quoted", async () => {
-    const error = await createToken(600, "a/secret").catch((thrown: unknown) => thrown);
-    expect(error).toMatchObject({ code: 3 });
-    expect(String(error)).not.toContain("secret");
-  });
-
-  test("lets one agent in, once", async () => {
-    const { value: payload } = await createToken();
-    const { csr } = await newKey();
-    const client = server.remote().agent;
-    const attempts = [1, 2, 3].map(() => attest(client, { payload, csr }));
-    const outcomes = await Promise.allSettled(attempts);
-    expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
-    for (const outcome of outcomes) {
-      if (outcome.status === "fulfilled") continue;
-      expect(outcome.reason).toMatchObject({
-        code: 3,
-        details: "failed to attest: join token does not exist or has already been used",
-      });
-    }
-  });
-
-  test("is not used up by a request that is wrong in itself", async () => {
-    const { value: payload } = await createToken();
-    const { csr } = await newKey();
-    const client = server.remote().agent;
-    const flipped = Uint8Array.from(csr);
-    flipped[flipped.length - 1] = (flipped.at(-1) ?? 0) ^ 1;
-    expect(await refused(attest(client, { payload, csr: Buffer.from("no CSR") }))).toMatchObject({
-      code: 3,
-      details: expect.stringContaining("failed to parse CSR"),
-    });
-    expect(await refused(attest(client, { payload, csr: flipped }))).toMatchObject({
-      code: 3,
-      details: expect.stringContaining("invalid CSR signature"),
-    });
-    expect(await attest(client, { payload, csr })).toMatchObject({ step: { $case: "result" } });
-  });
-
-  test("with an ID makes the entry through which the agent serves the ID's children", async () => {
-    const agent = await joinAgent(server, "/rack-1");
-    const { entries } = await unary<GetAuthorizedEntriesResponse>((done) =>
-      agent.clients.entry.getAuthorizedEntries({ outputMask: undefined }, done),
-    );
-    expect(entries).toMatchObject([
-      {
-        parentId: agent.id,
-        spiffeId: { path: "/rack-1" },
-        selectors: [{ type: "spiffe_id", value: `spiffe://example.org${agent.id.path}` }],
-      },
-    ]);
-  });
-});
 
 describe("attestation refuses", () => {
   test("an unknown type", async () => {

@@ -1,12 +1,14 @@
 import type { NodeAttestation, NodeAttestorServer } from "#attestors/attestor.ts";
+import { joinTokenRefusal } from "#attestors/join_token/server.ts";
 import type { CallContext } from "#grpc/bind.ts";
 import type {
   AttestAgentRequest,
   AttestAgentRequest_Params,
   AttestAgentResponse,
 } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
+import type { Log } from "#log/log.ts";
 import type { CaManager, X509Svid } from "#server/ca/ca-manager.ts";
-import type { Nodes } from "#server/datastore/datastore.ts";
+import type { AttestedNode, JoinTokens, Nodes } from "#server/datastore/datastore.ts";
 import { isAgentId } from "#spiffe/reserved-id.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
@@ -24,6 +26,7 @@ import type { RateLimits } from "./rate-limit.ts";
 export interface AttestAgentParts {
   readonly trustDomain: TrustDomain;
   readonly nodes: Nodes;
+  readonly joinTokens: Pick<JoinTokens, "join">;
   /** Keyed by agent ID; whoever bans, deletes, attests or promotes an agent holds its lock. */
   readonly agentLocks: Exclusive;
   /** By attestation type. */
@@ -38,7 +41,7 @@ type Send = (response: AttestAgentResponse) => Promise<void>;
 
 /**
  * Attests an agent and hands it its SVID. Whatever can be wrong with the request itself is looked at before the attestor
- * runs: an attestation may use up what it is shown, a join token for one.
+ * runs: an attestation may use up what the agent proves itself by.
  */
 export async function attestAgent(
   parts: AttestAgentParts,
@@ -57,13 +60,15 @@ export async function attestAgent(
     malformed: "failed to parse CSR",
     badSignature: "invalid CSR signature",
   });
-  const attestation = await attestor.attest(payload, (challenge) =>
-    exchangeChallenge(stream, send, challenge),
+  const attestation = await attestor.attest(
+    payload,
+    (challenge) => exchangeChallenge(stream, send, challenge),
+    csr.publicKeySpki,
   );
   const agentId = checkedAgentId(parts, attestation);
   audit.add({ agent_id: agentId.toString() });
   const svid = await parts.agentLocks.run(agentId.toString(), () =>
-    issueAndStore(parts, type, agentId, attestation, csr),
+    issueAndStore(parts, type, agentId, attestation, csr, log),
   );
   log.info("Agent attestation request completed", {
     agent_id: agentId.toString(),
@@ -148,6 +153,7 @@ async function issueAndStore(
   id: SpiffeId,
   attestation: NodeAttestation,
   csr: Csr,
+  log: Log,
 ): Promise<X509Svid> {
   const spiffeId = id.toString();
   const known = await attempt("failed to fetch agent", () => parts.nodes.find(spiffeId));
@@ -158,21 +164,38 @@ async function issueAndStore(
     parts.ca.agentSvid({ id, publicKeySpki: csr.publicKeySpki, publicKey: csr.publicKey }),
   );
   const ownSelector = { type: "spiffe_id", value: spiffeId };
-  await attempt("failed to create attested agent", () =>
-    parts.nodes.put({
-      spiffeId,
-      attestationType,
-      serialNumber: svid.serialNumber,
-      notAfter: svid.expiresAt,
-      newSerialNumber: "",
-      newNotAfter: 0,
-      canReattest: attestation.canReattest,
-      agentVersion: known?.agentVersion ?? "",
-      selectors: normalizedSelectors([
-        ...attestation.selectors,
-        ...(parts.agentIdAsSelector ? [ownSelector] : []),
-      ]),
-    }),
-  );
+  const node: AttestedNode = {
+    spiffeId,
+    attestationType,
+    serialNumber: svid.serialNumber,
+    notAfter: svid.expiresAt,
+    newSerialNumber: "",
+    newNotAfter: 0,
+    canReattest: attestation.canReattest,
+    agentVersion: known?.agentVersion ?? "",
+    selectors: normalizedSelectors([
+      ...attestation.selectors,
+      ...(parts.agentIdAsSelector ? [ownSelector] : []),
+    ]),
+  };
+  await storeNode(parts, node, attestation, log);
   return svid;
+}
+
+async function storeNode(
+  parts: AttestAgentParts,
+  node: AttestedNode,
+  { joinToken }: NodeAttestation,
+  log: Log,
+): Promise<void> {
+  const failed = "failed to create attested agent";
+  if (joinToken === undefined) {
+    await attempt(failed, () => parts.nodes.put(node));
+    return;
+  }
+  const outcome = await attempt(failed, () => parts.joinTokens.join(node, joinToken));
+  if (outcome === "refused") throw joinTokenRefusal();
+  if (outcome === "repeated") {
+    log.info("Join token used again by the agent that used it", { agent_id: node.spiffeId });
+  }
 }

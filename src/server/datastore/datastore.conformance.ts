@@ -8,6 +8,7 @@ import { StatusCode } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { DataStore, DataStoreChange } from "./datastore.ts";
 import { entryTests, listingTests } from "./entries.conformance.ts";
+import { joinTokenTests } from "./join-tokens.conformance.ts";
 import { nodeTests } from "./nodes.conformance.ts";
 import { makeEntry, makeNode, rejection } from "./records.conformance.ts";
 
@@ -35,35 +36,6 @@ export function describeDataStore(name: string, open: () => Promise<DataStore>):
       await store.caJournals.save(Uint8Array.of(0, 255));
       expect(await store.caJournals.load()).toEqual(Uint8Array.of(0, 255));
     });
-  });
-}
-
-function joinTokenTests(store: () => DataStore): void {
-  test("of many who present a token at once, one gets it", async () => {
-    await store().joinTokens.create({ token: "secret", expiresAt: 77 });
-    const taken = await Promise.all(
-      Array.from({ length: 20 }, () => store().joinTokens.take("secret")),
-    );
-    expect(taken.filter((token) => token !== undefined)).toEqual([
-      { token: "secret", expiresAt: 77 },
-    ]);
-  });
-
-  test("a token that is there is not created again", async () => {
-    await store().joinTokens.create({ token: "t", expiresAt: 1 });
-    expect(await rejection(store().joinTokens.create({ token: "t", expiresAt: 2 }))).toMatchObject({
-      code: StatusCode.ALREADY_EXISTS,
-    });
-    expect(await store().joinTokens.take("t")).toEqual({ token: "t", expiresAt: 1 });
-  });
-
-  test("pruning removes what expired before the moment, not at it", async () => {
-    for (const expiresAt of [9, 10, 11]) {
-      await store().joinTokens.create({ token: `t${expiresAt}`, expiresAt });
-    }
-    expect(await store().joinTokens.prune(10)).toBe(1);
-    expect(await store().joinTokens.take("t9")).toBeUndefined();
-    expect(await store().joinTokens.take("t10")).toBeDefined();
   });
 }
 

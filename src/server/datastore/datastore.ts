@@ -59,13 +59,32 @@ export interface JoinToken {
   readonly expiresAt: number;
 }
 
+/** A node's wish to be let in by a join token. */
+export interface JoinTokenClaim {
+  readonly token: string;
+  /** Of the key (SubjectPublicKeyInfo) that the node is to be known by. */
+  readonly publicKeySha256: Uint8Array;
+  /** The moment of the claim, Unix seconds. */
+  readonly now: number;
+  /** A token that the same key used at this moment (Unix seconds) or later is still good for that key. */
+  readonly usedSince: number;
+}
+
+/** What became of a claim: the token let the node in; it did so before, and does again; it is not good for this node. */
+export type JoinOutcome = "taken" | "repeated" | "refused";
+
 export interface JoinTokens {
-  /** @throws StatusError ALREADY_EXISTS */
+  /** @throws StatusError ALREADY_EXISTS while a token of that name is unused */
   create(token: JoinToken): Promise<void>;
-  /** Finds and removes a token in one step, so that two callers never both get it. */
-  take(token: string): Promise<JoinToken | undefined>;
-  /** Removes tokens that expired before the moment (Unix seconds); returns how many. */
-  prune(expiredBefore: number): Promise<number>;
+  /** The token, expired or not, if nobody used it yet, or if the claim repeats its use. */
+  find(claim: JoinTokenClaim): Promise<JoinToken | undefined>;
+  /**
+   * Takes the token and stores the node, in one transaction: of two nodes with the same token one is let in, and no token is used up for a
+   * node that is not stored. A claim that repeats an earlier one only replaces a node that is there and not banned.
+   */
+  join(node: AttestedNode, claim: JoinTokenClaim): Promise<JoinOutcome>;
+  /** Forgets tokens that expired before the one moment, or were used before the other (Unix seconds); returns how many. */
+  prune(expiredBefore: number, usedBefore: number): Promise<number>;
 }
 
 /** An attested node. A banned node has an empty serial number. */

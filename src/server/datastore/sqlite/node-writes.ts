@@ -20,12 +20,8 @@ export interface NodeWriteTypes {
 }
 
 export const nodeWrites: WriteFunctions<NodeWriteTypes> = {
-  "nodes.put": ({ db, changes }, row) => {
-    const stored = upsert(db, row);
-    db.query("DELETE FROM node_selectors WHERE owner = ?").run(stored);
-    const insert = db.query("INSERT INTO node_selectors (selector, owner) VALUES (?, ?)");
-    for (const selector of parseTextList(row.selectorSet)) insert.run(selector, stored);
-    changes.storedNodes.push(row);
+  "nodes.put": (context, row) => {
+    storeNode(context, row);
     return undefined;
   },
 
@@ -52,6 +48,15 @@ export const nodeWrites: WriteFunctions<NodeWriteTypes> = {
     return expired.map(({ spiffeId }) => spiffeId);
   },
 };
+
+/** Stores a node with its selectors in place of what was known under its SPIFFE ID. */
+export function storeNode({ db, changes }: WriteContext, row: NodeRow): void {
+  const stored = upsert(db, row);
+  db.query("DELETE FROM node_selectors WHERE owner = ?").run(stored);
+  const insert = db.query("INSERT INTO node_selectors (selector, owner) VALUES (?, ?)");
+  for (const selector of parseTextList(row.selectorSet)) insert.run(selector, stored);
+  changes.storedNodes.push(row);
+}
 
 /** Keeps the row's place in the order when the node is known. */
 function upsert(db: Database, row: NodeRow): number {

@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { createLog } from "#log/log.ts";
 import { describeDataStore } from "#server/datastore/datastore.conformance.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
-import { makeEntry, rejection } from "#server/datastore/records.conformance.ts";
+import { makeEntry, makeNode, rejection } from "#server/datastore/records.conformance.ts";
 import { openSqliteDataStore } from "./open.ts";
 
 const log = createLog({ level: "error", format: "text" }, () => 0, { write: () => undefined });
@@ -41,6 +41,40 @@ describe("opening a SQLite datastore", () => {
     const second = await open();
     expect(await second.entries.find("a")).toEqual(makeEntry("a"));
     await second.close();
+  });
+
+  test("a used join token is known when it is opened again, by its digest and the key's alone", async () => {
+    const claim = {
+      token: "secret",
+      publicKeySha256: new Uint8Array(32).fill(7),
+      now: 100,
+      usedSince: 40,
+    };
+    const first = await open();
+    await first.joinTokens.create({ token: "secret", expiresAt: 700 });
+    await first.joinTokens.join(makeNode("n"), claim);
+    await first.close();
+    expect(readFileSync(path).includes("secret")).toBe(false);
+    const second = await open();
+    expect(await second.joinTokens.join(makeNode("n"), { ...claim, now: 130 })).toBe("repeated");
+    await second.close();
+  });
+
+  test("a datastore of schema version 1 is brought up to date, and its join tokens stay good", async () => {
+    const fresh = await open();
+    await fresh.joinTokens.create({ token: "secret", expiresAt: 700 });
+    await fresh.close();
+    const db = new Database(path);
+    db.run("DROP INDEX join_tokens_used");
+    for (const column of ["used_at", "public_key_sha256"]) {
+      db.run(`ALTER TABLE join_tokens DROP COLUMN ${column}`);
+    }
+    db.run("PRAGMA user_version = 1");
+    db.close();
+    const store = await open();
+    const claim = { token: "secret", publicKeySha256: new Uint8Array(32), now: 100, usedSince: 40 };
+    expect(await store.joinTokens.join(makeNode("n"), claim)).toBe("taken");
+    await store.close();
   });
 
   test("a transaction that waits in the log of a server that was killed is there afterwards", async () => {
@@ -115,7 +149,7 @@ describe("a file that cannot be the datastore is refused by name and not touched
     const db = new Database(path);
     db.run("PRAGMA user_version = 999");
     db.close();
-    await refused(/schema version 999.*versions up to 1/);
+    await refused(/schema version 999.*versions up to \d+/);
   });
 
   test("a database with destroyed pages", async () => {

@@ -52,7 +52,7 @@ export async function openSqliteDataStore({ path, log }: SqliteSettings): Promis
 
 function assemble(writer: Writer, reader: Database, lock: FileLock): DataStore {
   return {
-    joinTokens: new SqliteJoinTokens(writer),
+    joinTokens: new SqliteJoinTokens(reader, writer),
     nodes: new SqliteNodes(reader, writer),
     entries: new SqliteEntries(reader, writer),
     bundles: new SqliteBundles(reader, writer),

@@ -90,6 +90,13 @@ const MIGRATIONS: readonly string[] = [
     record BLOB NOT NULL
   ) STRICT;
   `,
+
+  // A used token is remembered for a while, with the key it let in: that key may ask again when the answer was lost.
+  `
+  ALTER TABLE join_tokens ADD COLUMN used_at INTEGER;
+  ALTER TABLE join_tokens ADD COLUMN public_key_sha256 BLOB;
+  CREATE INDEX join_tokens_used ON join_tokens (used_at) WHERE used_at IS NOT NULL;
+  `,
 ];
 
 export const SCHEMA_VERSION: number = MIGRATIONS.length;
