@@ -4,7 +4,12 @@
  */
 import { accessSync, constants, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { type AgentSvid, attestNode, recoverSvid } from "#agent/attestation/agent-svid.ts";
+import {
+  type AgentSvid,
+  attestationKey,
+  attestNode,
+  recoverSvid,
+} from "#agent/attestation/agent-svid.ts";
 import { loadState, saveState } from "#agent/attestation/stored-state.ts";
 import { bootstrapBundle } from "#agent/attestation/trust-bundle.ts";
 import { JwtSvids } from "#agent/sync/jwt-svids.ts";
@@ -89,11 +94,12 @@ async function attest(
   }
   log.info("SVID is not found. Starting node attestation");
   const attestor = openNodeAttestor(config);
+  const key = await attestationKey(keys, state.bundle.length === 0);
   return retryAtStart("attest", tools, async () => {
     const roots = await bootstrapBundle(config, state.bundle, log);
     const clients = connectServer(config, roots, undefined, tools.clock);
     try {
-      const svid = await attestNode(clients, attestor, keys, config.trustDomain);
+      const svid = await attestNode(clients, attestor, key, config.trustDomain);
       await saveState(path, { svid: svid.chain, bundle: roots, reattestable: svid.reattestable });
       log.info("Node attestation was successful", {
         spiffe_id: svid.id.toString(),

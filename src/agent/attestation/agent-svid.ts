@@ -55,14 +55,23 @@ export function recoverSvid(
   return { ...parsed, chain, key, reattestable };
 }
 
+/**
+ * The key to attest with. It is the same for every try, because the server knows a node whose answer got lost by its key.
+ *
+ * @param unfinished whether no attestation ever came to an end here: a key that is there was then left by one that broke off
+ */
+export async function attestationKey(keys: KeyManager, unfinished: boolean): Promise<ManagedKey> {
+  const left = unfinished ? keys.key(KEY_SLOTS[0]) : undefined;
+  return left ?? (await keys.generateKey(KEY_SLOTS[0], "ec-p256"));
+}
+
 /** Attests the node. @throws StatusError with the server's answer */
 export async function attestNode(
   clients: ServerClients,
   attestor: NodeAttestorAgent,
-  keys: KeyManager,
+  key: ManagedKey,
   trustDomain: TrustDomain,
 ): Promise<AgentSvid> {
-  const key = await keys.generateKey(KEY_SLOTS[0], "ec-p256");
   const csr = await createCsr({ signer: key });
   const conversation = openBidi<AttestAgentRequest, AttestAgentResponse>(
     (metadata, options) => clients.agent.attestAgent(metadata, options),
