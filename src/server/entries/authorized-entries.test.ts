@@ -139,7 +139,7 @@ function plainSearch(
   const matching = (entry: RegistrationEntry): boolean =>
     nodes.some(
       (node) =>
-        reached.has(node.spiffeId) &&
+        node.spiffeId === agent &&
         entry.selectors.length > 0 &&
         entry.selectors.every((asked) =>
           node.selectors.some((held) => selectorKey(held) === selectorKey(asked)),

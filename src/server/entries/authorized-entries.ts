@@ -75,7 +75,7 @@ export class AuthorizedEntries {
   of(agentId: string): RegistrationEntry[] {
     const found: RegistrationEntry[] = [];
     const seen = new Set<string>();
-    const parents = [agentId];
+    const parents = [agentId, ...this.#aliasesOf(agentId)];
     for (let parent = parents.pop(); parent !== undefined; parent = parents.pop()) {
       if (seen.has(parent)) continue;
       seen.add(parent);
@@ -83,7 +83,6 @@ export class AuthorizedEntries {
         found.push(entry);
         parents.push(entry.spiffeId.toString());
       }
-      parents.push(...this.#aliasesOf(parent));
     }
     return found;
   }
