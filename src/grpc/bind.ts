@@ -148,22 +148,20 @@ function contextOf(method: MethodShape, call: AnyCall, callers: Callers): CallCo
   };
 }
 
-/** Sends one message, waiting while the caller is slower than we are. */
+/** Sends one message, waiting while the caller is slower than we are: until the message has left for the network. */
 function write(call: AnyCall, response: unknown): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  if (call.cancelled || call.destroyed) {
-    reject(new StatusError(StatusCode.CANCELLED, "the caller is gone"));
-    return promise;
-  }
-  if (call.write(response)) {
-    resolve();
-    return promise;
-  }
   const gone = (): void => reject(new StatusError(StatusCode.CANCELLED, "the caller is gone"));
-  call.once("drain", () => {
-    call.off("cancelled", gone);
-    resolve();
-  });
+  if (call.cancelled || call.destroyed) {
+    gone();
+    return promise;
+  }
+  // Of a call that is cancelled meanwhile, grpc-js drops the message without a word.
   call.once("cancelled", gone);
+  call.write(response, (error?: Error | null) => {
+    call.off("cancelled", gone);
+    if (error) gone();
+    else resolve();
+  });
   return promise;
 }

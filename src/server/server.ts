@@ -10,7 +10,8 @@ import type { BoundService } from "#grpc/bind.ts";
 import { listenTls } from "#grpc/tls-listener.ts";
 import { listenUnix } from "#grpc/unix-listener.ts";
 import type { Log } from "#log/log.ts";
-import { createApi } from "./api/api.ts";
+import { type ApiParts, createApi } from "./api/api.ts";
+import { Watchers } from "./api/changes-watchers.ts";
 import { CaManager } from "./ca/ca-manager.ts";
 import type { ServerConfig } from "./config.ts";
 import { prepareDataDirectory } from "./data-directory.ts";
@@ -63,8 +64,13 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
     log: subsystem(tools, "svid_rotator"),
   });
   const authorized = await EntryRegistry.open(store, config.trustDomain);
-  const services = await createServices(config, tools, store, ca, svid, authorized);
+  const watchers = new Watchers({ ...tools, registry: authorized });
+  const serverChain = (): readonly Uint8Array[] => svid.chain;
+  const made = { store, ca, authorized, watchers, serverChain };
+  const services = await createServices(config, tools, made);
   const address = await startListeners(config, tools, services, svid, parts);
+  // Before the listeners: they wait for calls under way, and a watch would be under way for minutes.
+  parts.defer(() => watchers.close());
   startPruningTasks(config, tools, store, parts);
   return running(address, parts.move(), tools.log);
 }
@@ -104,29 +110,23 @@ async function startCa(
 async function createServices(
   config: ServerConfig,
   tools: ServerTools,
-  store: DataStore,
-  ca: CaManager,
-  svid: ServerSvid,
-  authorized: EntryRegistry,
+  made: Pick<ApiParts, "store" | "ca" | "authorized" | "watchers" | "serverChain">,
 ): Promise<readonly BoundService[]> {
   const { trustDomain, adminIds, auditLogEnabled, rateLimit, plugins } = config;
   const attestors = await openNodeAttestors(plugins.nodeAttestors, {
     trustDomain,
-    joinTokens: store.joinTokens,
+    joinTokens: made.store.joinTokens,
     ...tools,
   });
   return createApi({
+    ...made,
     trustDomain,
     adminIds,
     auditLogEnabled,
     rateLimit,
     jwtSvidsDisabled: config.disableJwtSvids,
     agentIdAsSelector: config.experimental?.agentSpiffeIdAsSelector ?? false,
-    store,
-    authorized,
     attestors,
-    ca,
-    serverChain: () => svid.chain,
     clock: tools.clock,
     random: tools.random,
     log: subsystem(tools, "api"),

@@ -41,6 +41,14 @@ export async function checkAgentStanding(
   });
 }
 
+/** Whether an SVID with this serial number is the node's current or its new one; a banned node has neither. */
+export function hasGoodSerial(
+  { serialNumber, newSerialNumber }: AttestedNode,
+  serial: string,
+): boolean {
+  return serialNumber === serial || newSerialNumber === serial;
+}
+
 async function attestedNode(parts: StandingParts, id: SpiffeId): Promise<AttestedNode> {
   const node = await parts.nodes.find(id.toString());
   if (node === undefined) throw denied("AGENT_NOT_ATTESTED", `agent "${id}" is not attested`);
@@ -50,8 +58,7 @@ async function attestedNode(parts: StandingParts, id: SpiffeId): Promise<Atteste
 
 /** True for the current serial number, false for the new one. @throws StatusError for any other */
 function isCurrent(node: AttestedNode, id: SpiffeId, serial: string): boolean {
-  if (node.serialNumber === serial) return true;
-  if (node.newSerialNumber === serial) return false;
+  if (hasGoodSerial(node, serial)) return node.serialNumber === serial;
   throw denied(
     "AGENT_NOT_ACTIVE",
     `agent "${id}" expected to have serial number "${node.serialNumber}"; has "${serial}"`,

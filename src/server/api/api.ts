@@ -17,6 +17,8 @@ import { createAgentService } from "./agent.ts";
 import { checkAgentStanding } from "./agent-standing.ts";
 import { createBundleService } from "./bundle.ts";
 import { CallerIdentities } from "./caller-identity.ts";
+import { createChangesService } from "./changes.ts";
+import type { Watchers } from "./changes-watchers.ts";
 import { createDebugService } from "./debug.ts";
 import { createEntryService } from "./entry.ts";
 import type { AuthorizedEntriesSource } from "./entry-sync.ts";
@@ -36,6 +38,7 @@ export interface ApiParts {
   readonly rateLimit: { readonly attestation: boolean; readonly signing: boolean };
   readonly store: DataStore;
   readonly authorized: AuthorizedEntriesSource;
+  readonly watchers: Watchers;
   readonly attestors: ReadonlyMap<string, NodeAttestorServer>;
   readonly ca: CaManager;
   /** The chain the server shows to agents, DER, leaf first. */
@@ -62,6 +65,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
   return [
     createAgentService(shared, options),
     createBundleService(shared, options),
+    createChangesService(shared, options),
     createEntryService(shared, options),
     createSvidService(shared, options),
     createLoggerService(new LevelSwitch(parts.log.settings), options),

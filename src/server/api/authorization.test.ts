@@ -8,12 +8,14 @@ import { LocalAuthorityService } from "#grpc/gen/spire/api/server/localauthority
 import { LoggerService } from "#grpc/gen/spire/api/server/logger/v1/logger.ts";
 import { SVIDService } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { TrustDomainService } from "#grpc/gen/spire/api/server/trustdomain/v1/trustdomain.ts";
+import { ChangesService } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
 import { rolesAllowed } from "./authorization.ts";
 
 const methods = [
   HealthService,
   AgentService,
   BundleService,
+  ChangesService,
   DebugService,
   EntryService,
   LocalAuthorityService,
@@ -41,6 +43,7 @@ test("agents reach these methods and no other", () => {
     "RenewAgent",
     "PostStatus",
     "GetFederatedBundle",
+    "WatchChanges",
     "GetAuthorizedEntries",
     "SyncAuthorizedEntries",
     "BatchNewX509SVID",

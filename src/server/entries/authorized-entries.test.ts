@@ -1,15 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { AttestedNode, DataStoreChange } from "#server/datastore/datastore.ts";
+import type { AttestedNode } from "#server/datastore/datastore.ts";
 import { makeEntry, makeNode } from "#server/datastore/records.conformance.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import { type Selector, selectorKey } from "#spiffe/selector.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { AuthorizedEntries } from "./authorized-entries.ts";
+import { anyChange, change, id, PATHS } from "./history.fixture.ts";
 
 const trustDomain = TrustDomain.parse("example.org");
-const id = (path: string): SpiffeId => SpiffeId.parse(`spiffe://example.org${path}`);
 const SERVER = id("/spire/server");
 const agentId = makeNode("a").spiffeId;
 
@@ -20,19 +20,6 @@ function indexOf(entries: readonly RegistrationEntry[], nodes: readonly Attested
   const index = new AuthorizedEntries(trustDomain);
   index.apply(change({ entries, nodes }));
   return index;
-}
-
-function change(given: {
-  entries?: readonly RegistrationEntry[];
-  nodes?: readonly AttestedNode[];
-  removedEntries?: readonly string[];
-  removedNodes?: readonly string[];
-}): DataStoreChange {
-  return {
-    entries: { stored: given.entries ?? [], removed: given.removedEntries ?? [] },
-    nodes: { stored: given.nodes ?? [], removed: given.removedNodes ?? [] },
-    bundles: [],
-  };
 }
 
 describe("an agent is authorized for", () => {
@@ -91,23 +78,8 @@ describe("an agent is authorized for", () => {
 });
 
 test("after any history of changes the index answers as one that is made anew by plain search", () => {
-  const paths = ["/spire/server", "/spire/agent/a", "/spire/agent/b", "/x", "/y", "/z"];
-  const path = fc.constantFrom(...paths).map(id);
-  const selectors = fc.subarray(["1", "2", "3"].map((value) => ({ type: "t", value })));
-  const entry = fc
-    .record({ name: fc.nat(7), spiffeId: path, parentId: path, selectors })
-    .map(({ name, ...given }) => makeEntry(`e${name}`, given));
-  const node = fc
-    .record({ name: fc.constantFrom("a", "b"), selectors })
-    .map(({ name, selectors }) => makeNode(name, { selectors }));
-  const step = fc.oneof(
-    { weight: 5, arbitrary: entry.map((stored) => change({ entries: [stored] })) },
-    { weight: 2, arbitrary: fc.nat(7).map((n) => change({ removedEntries: [`e${n}`] })) },
-    { weight: 2, arbitrary: node.map((stored) => change({ nodes: [stored] })) },
-    { weight: 1, arbitrary: node.map(({ spiffeId }) => change({ removedNodes: [spiffeId] })) },
-  );
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 40 }), (history) => {
+    fc.property(fc.array(anyChange, { maxLength: 40 }), (history) => {
       const index = new AuthorizedEntries(trustDomain);
       const entries = new Map<string, RegistrationEntry>();
       const nodes = new Map<string, AttestedNode>();
@@ -118,7 +90,7 @@ test("after any history of changes the index answers as one that is made anew by
         for (const removed of one.nodes.removed) nodes.delete(removed);
         for (const stored of one.nodes.stored) nodes.set(stored.spiffeId, stored);
       }
-      for (const agent of paths.map((text) => id(text).toString())) {
+      for (const agent of PATHS.map((text) => id(text).toString())) {
         expect(ids(index.of(agent))).toEqual(
           plainSearch(agent, [...entries.values()], [...nodes.values()]),
         );

@@ -15,6 +15,7 @@ import type {
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { AuthorizedEntries } from "./authorized-entries.ts";
+import { type Touched, TouchedAgents } from "./touched-agents.ts";
 
 const ALL: Page = { size: 0, token: "" };
 
@@ -22,6 +23,9 @@ export class EntryRegistry implements Entries {
   readonly #entries: Entries;
   readonly #authorized: AuthorizedEntries;
   readonly #listeners: Set<(change: DataStoreChange) => void> = new Set();
+  readonly #touchedListeners: Set<(touched: Touched) => void> = new Set();
+  /** Whom the changes of this turn touched. */
+  #touched: TouchedAgents | undefined;
 
   private constructor(entries: Entries, authorized: AuthorizedEntries) {
     this.#entries = entries;
@@ -50,14 +54,31 @@ export class EntryRegistry implements Entries {
     return this.#authorized.of(agentId);
   }
 
+  /** One entry of an agent as it is now, or undefined when the agent is not authorized for it (any more). */
+  authorizedEntry(agentId: string, entryId: string): RegistrationEntry | undefined {
+    return this.#authorized.authorized(agentId, entryId);
+  }
+
   /**
-   * Calls the listener after each change of entries or nodes, when authorizedEntries already answers by it.
+   * Calls the listener after each change, when authorizedEntries already answers by it.
    *
    * @returns ends the subscription
    */
   onChange(listener: (change: DataStoreChange) => void): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
+  }
+
+  /**
+   * Calls the listener with whom all changes of one turn of the event loop touched, at the end of the turn: what hundreds of
+   * writes that reached the disk together have in common is then worked out once.
+   *
+   * @param listener must not throw
+   * @returns ends the subscription
+   */
+  onTouched(listener: (touched: Touched) => void): () => void {
+    this.#touchedListeners.add(listener);
+    return () => void this.#touchedListeners.delete(listener);
   }
 
   create(entries: readonly RegistrationEntry[]): Promise<readonly (CreateEntryResult | Error)[]> {
@@ -89,7 +110,19 @@ export class EntryRegistry implements Entries {
   }
 
   #apply(change: DataStoreChange): void {
-    this.#authorized.apply(change);
+    if (this.#touchedListeners.size > 0) this.#touchedThisTurn().apply(change);
+    else this.#authorized.apply(change);
     for (const listener of this.#listeners) listener(change);
+  }
+
+  #touchedThisTurn(): TouchedAgents {
+    if (this.#touched !== undefined) return this.#touched;
+    const touched = new TouchedAgents(this.#authorized);
+    this.#touched = touched;
+    queueMicrotask(() => {
+      this.#touched = undefined;
+      for (const listener of this.#touchedListeners) listener(touched);
+    });
+    return touched;
   }
 }
