@@ -16,6 +16,7 @@ import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
 import { type MintX509SVIDResponse, SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import type { JoinToken } from "#grpc/gen/spire/api/types/jointoken.ts";
 import type { X509SVID } from "#grpc/gen/spire/api/types/x509svid.ts";
+import { ChangesClient } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
 import { createLog } from "#log/log.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { createCsr } from "#x509/csr.ts";
@@ -27,6 +28,7 @@ import { type RunningServer, runServer } from "./server.ts";
 export interface Clients {
   readonly agent: AgentClient;
   readonly bundle: BundleClient;
+  readonly changes: ChangesClient;
   readonly entry: EntryClient;
   readonly svid: SVIDClient;
 }
@@ -151,6 +153,7 @@ function clientsOf(address: string, credential: ChannelCredentials): Clients {
   return {
     agent: new AgentClient(address, credential, options),
     bundle: new BundleClient(address, credential, options),
+    changes: new ChangesClient(address, credential, options),
     entry: new EntryClient(address, credential, options),
     svid: new SVIDClient(address, credential, options),
   };
