@@ -125,6 +125,7 @@ async function createServices(
     auditLogEnabled,
     rateLimit,
     jwtSvidsDisabled: config.disableJwtSvids,
+    hasUpstreamAuthority: plugins.upstreamAuthority !== undefined,
     agentIdAsSelector: config.experimental?.agentSpiffeIdAsSelector ?? false,
     attestors,
     clock: tools.clock,

@@ -132,6 +132,7 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
   [/(?<="spiffe_sequence": )\d+/g, "<number>"],
   [/(?<=Serial number {5}: |"x509svid_serial_number":")\d+/g, "<serial>"],
   [/(?<=Agent version {5}: |"agent_version":")[\w.-]+/g, "<version>"],
+  [/(?<= Authority ID: |"authority_id":")\w{20,}/g, "<authority>"],
   [/(?<= after |Uptime: +)[\d.]+(?:µs|ms|s)/g, "<duration>"],
   [/(?<="uptime":|SERIALNUMBER=)\d+/g, "<number>"],
 ];

@@ -24,6 +24,7 @@ import { createEntryService } from "./entry.ts";
 import type { AuthorizedEntriesSource } from "./entry-sync.ts";
 import { Exclusive } from "./exclusive.ts";
 import { createGuard, type Guard } from "./guard.ts";
+import { createLocalAuthorityService } from "./local-authority.ts";
 import { createLoggerService } from "./logger.ts";
 import { createRateLimits } from "./rate-limit.ts";
 import { createSvidService } from "./svid.ts";
@@ -34,6 +35,7 @@ export interface ApiParts {
   readonly adminIds: readonly SpiffeId[];
   readonly auditLogEnabled: boolean;
   readonly jwtSvidsDisabled: boolean;
+  readonly hasUpstreamAuthority: boolean;
   readonly agentIdAsSelector: boolean;
   readonly rateLimit: { readonly attestation: boolean; readonly signing: boolean };
   readonly store: DataStore;
@@ -67,6 +69,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
     createBundleService(shared, options),
     createChangesService(shared, options),
     createEntryService(shared, options),
+    createLocalAuthorityService(shared, options),
     createSvidService(shared, options),
     createLoggerService(new LevelSwitch(parts.log.settings), options),
     createDebugService(parts, options),

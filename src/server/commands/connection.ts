@@ -6,6 +6,7 @@ import { AgentClient } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
 import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import { DebugClient } from "#grpc/gen/spire/api/server/debug/v1/debug.ts";
 import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
+import { LocalAuthorityClient } from "#grpc/gen/spire/api/server/localauthority/v1/localauthority.ts";
 import { LoggerClient } from "#grpc/gen/spire/api/server/logger/v1/logger.ts";
 import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 
@@ -16,6 +17,7 @@ export interface ServerConnection {
   readonly entry: Service<EntryClient>;
   readonly health: Service<HealthClient>;
   readonly logger: Service<LoggerClient>;
+  readonly localAuthority: Service<LocalAuthorityClient>;
   readonly svid: Service<SVIDClient>;
   close(): void;
 }
@@ -31,6 +33,7 @@ export function connectServer(path: string): ServerConnection {
     entry: services.of(EntryClient).call,
     health: services.of(HealthClient).call,
     logger: services.of(LoggerClient).call,
+    localAuthority: services.of(LocalAuthorityClient).call,
     svid: services.of(SVIDClient).call,
     close: () => services.close(),
   };

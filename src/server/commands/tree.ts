@@ -13,9 +13,11 @@ import { entryShow } from "./entry/show.ts";
 import { entryUpdate } from "./entry/update.ts";
 import { healthcheck } from "./healthcheck.ts";
 import { jwtMint } from "./jwt.ts";
+import { localAuthorityJwt, localAuthorityX509 } from "./localauthority.ts";
 import { loggerGet, loggerReset, loggerSet } from "./logger.ts";
 import { run, validate } from "./run.ts";
 import { tokenGenerate } from "./token.ts";
+import { upstreamAuthorityRevoke, upstreamAuthorityTaint } from "./upstreamauthority.ts";
 import { x509Mint } from "./x509.ts";
 
 /** All commands of spire-server. */
@@ -45,9 +47,14 @@ export const serverCommands: Group = defineGroup({
   }),
   healthcheck,
   jwt: defineGroup({ mint: jwtMint }),
+  localauthority: defineGroup({ jwt: localAuthorityJwt, x509: localAuthorityX509 }),
   logger: defineGroup({ get: loggerGet, reset: loggerReset, set: loggerSet }),
   run,
   token: defineGroup({ generate: tokenGenerate }),
+  upstreamauthority: defineGroup({
+    revoke: upstreamAuthorityRevoke,
+    taint: upstreamAuthorityTaint,
+  }),
   validate,
   x509: defineGroup({ mint: x509Mint }),
 });
