@@ -1,42 +1,65 @@
-import { expect, test } from "bun:test";
-import type { Clock } from "#clock/clock.ts";
+import { afterEach, beforeEach, expect, test } from "bun:test";
 import { createLog } from "#log/log.ts";
-import { SpiffeId } from "#spiffe/spiffe-id.ts";
+import { CaStage } from "#server/ca/ca.fixture.ts";
+import type { CaManager } from "#server/ca/ca-manager.ts";
+import { taintX509Authority } from "#server/ca/taint.ts";
 import { ServerSvid } from "./server-svid.ts";
 
 const log = createLog({ level: "panic", format: "text" }, () => 0, { write: () => undefined });
 
+let stage: CaStage;
+beforeEach(() => {
+  stage = new CaStage();
+});
+afterEach(() => stage.close());
+
+async function issue(ca: Pick<CaManager, "serverSvid">): Promise<ServerSvid> {
+  const { clock, trustDomain } = stage;
+  const store = await stage.store();
+  return ServerSvid.issue({ ca, store, trustDomain, keyType: "ec-p256", clock, log });
+}
+
 test("the SVID is looked at every five seconds and replaced after half of its life", async () => {
-  let now = 1000;
-  let issued = 0;
-  const sleeps: number[] = [];
-  const clock: Pick<Clock, "nowSeconds" | "sleep"> = {
-    nowSeconds: () => now,
-    sleep: async (milliseconds) => {
-      sleeps.push(milliseconds);
-      now += milliseconds / 1000;
-      if (sleeps.length > 10) await new Promise(() => undefined);
-    },
+  const manager = await stage.open({ caTtlSeconds: 38 });
+  const svid = await issue(manager);
+  const start = stage.clock.nowSeconds();
+  const shown: number[] = [];
+  const task = svid.rotate(() => void shown.push(stage.clock.nowSeconds() - start));
+  const waits: number[] = [];
+  // Ten seconds into the past and 38 ahead: half is over 14 seconds from now.
+  for (let passed = 0; passed < 17_000; ) {
+    const wait = await stage.clock.untilNext();
+    waits.push(wait);
+    stage.clock.pass(wait);
+    passed += wait;
+  }
+  await stage.clock.untilNext();
+  expect(waits).toEqual([5000, 5000, 4000, 1000, 5000]);
+  expect(shown).toEqual([15]);
+  await task.stop();
+});
+
+test("an SVID of the authority that was tainted is replaced at once, and only then", async () => {
+  const manager = await stage.open();
+  const { x509 } = manager.authorities;
+  const svid = await issue(manager);
+  const identity = svid.identity;
+  const issuer = x509.state.active?.authorityId;
+  const { promise: rotated, resolve } = Promise.withResolvers<typeof identity>();
+  const task = svid.rotate(resolve);
+  const taint = async (subjectKeyId: string | undefined): Promise<void> => {
+    const { bundles } = await stage.store();
+    await bundles.update("example.org", (bundle) => taintX509Authority(bundle, subjectKeyId ?? ""));
   };
-  const ca = {
-    serverSvid: async () => ({
-      id: SpiffeId.parse("spiffe://example.org/spire/server"),
-      chain: [Uint8Array.of(++issued)],
-      serialNumber: String(issued),
-      notBefore: now,
-      expiresAt: now + 48,
-    }),
-  };
-  const svid = await ServerSvid.issue({ ca, keyType: "ec-p256", clock: clock as Clock, log });
-  const first = svid.identity;
-  const shown: { at: number; isNew: boolean }[] = [];
-  svid.rotate((identity) => {
-    shown.push({ at: now, isNew: identity.privateKeyPem !== first.privateKeyPem });
-  });
-  while (sleeps.length <= 10) await Bun.sleep(5);
-  expect(new Set(sleeps)).toEqual(new Set([5000]));
-  expect(shown).toEqual([
-    { at: 1025, isNew: true },
-    { at: 1050, isNew: true },
-  ]);
+  await x509.activate(await x509.prepare());
+  await x509.activate(await x509.prepare());
+  await taint(x509.state.old?.authorityId);
+  // The check after this taint found nothing to do: it ends before `stop` does.
+  await task.stop();
+  expect(svid.identity).toBe(identity);
+  const again = svid.rotate(resolve);
+  await taint(issuer);
+  expect((await rotated).certificateChainPem).not.toBe(identity.certificateChainPem);
+  await again.stop();
+  expect(svid.identity).toBe(await rotated);
 });

@@ -1,13 +1,19 @@
 import type { Clock } from "#clock/clock.ts";
 import type { Log } from "#log/log.ts";
 import type { CaManager, X509Svid } from "#server/ca/ca-manager.ts";
+import { Turns } from "#server/ca/turns.ts";
+import type { DataStore } from "#server/datastore/datastore.ts";
+import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { Certificate } from "#x509/certificate.ts";
+import { verifyChain } from "#x509/chain.ts";
 import { generatePrivateKey, privateKeyToPkcs8Pem, signerFromPrivateKey } from "#x509/keys.ts";
 import { certificatesToPem } from "#x509/pem.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { type PeriodicTask, periodically } from "./periodic.ts";
 
-/** How often the age of the SVID is looked at. */
+/** How often the age of the SVID is looked at; more often when it lives for seconds only. */
 const CHECK_INTERVAL_MS = 5000;
+const SHORTEST_WAIT_MS = 1000;
 
 /** What the TLS listener shows. */
 export interface ServerIdentity {
@@ -17,6 +23,8 @@ export interface ServerIdentity {
 
 export interface ServerSvidParts {
   readonly ca: Pick<CaManager, "serverSvid">;
+  readonly store: Pick<DataStore, "bundles" | "onChange">;
+  readonly trustDomain: TrustDomain;
   readonly keyType: KeyType;
   readonly clock: Clock;
   readonly log: Log;
@@ -49,24 +57,71 @@ export class ServerSvid {
   }
 
   /**
-   * Replaces the SVID when half of its life is over.
+   * Replaces the SVID when half of its life is over, and at once when an authority above it was tainted.
    *
    * @param onRotated called with each new identity
    */
   rotate(onRotated: (identity: ServerIdentity) => void): PeriodicTask {
-    const check = async (): Promise<void> => {
-      if (!this.#isDue()) return;
-      const issued = await issueSvid(this.#parts);
-      onRotated(issued.identity);
-      this.#identity = issued.identity;
-      this.#svid = issued.svid;
+    const { store, trustDomain, log } = this.#parts;
+    const turns = new Turns();
+    const check = (): Promise<void> =>
+      turns.take(async () => {
+        if (!this.#isHalfOver() && !(await this.#isTainted())) return;
+        const issued = await issueSvid(this.#parts);
+        onRotated(issued.identity);
+        this.#identity = issued.identity;
+        this.#svid = issued.svid;
+      });
+    const unsubscribe = store.onChange(({ bundles }) => {
+      if (!bundles.includes(trustDomain.name)) return;
+      check().catch((error: unknown) => log.error("Could not rotate server SVID", { error }));
+    });
+    const waitMs = (): number => this.#waitMs();
+    const task = periodically("rotate server SVID", waitMs, check, this.#parts);
+    return {
+      stop: async () => {
+        unsubscribe();
+        await task.stop();
+        await turns.take(async () => undefined);
+      },
     };
-    return periodically("rotate server SVID", CHECK_INTERVAL_MS, check, this.#parts);
   }
 
-  #isDue(): boolean {
+  #isHalfOver(): boolean {
+    return this.#parts.clock.nowSeconds() > this.#halfAt();
+  }
+
+  /** Unix seconds, perhaps with a fraction. */
+  #halfAt(): number {
     const { notBefore, expiresAt } = this.#svid;
-    return this.#parts.clock.nowSeconds() > notBefore + (expiresAt - notBefore) / 2;
+    return notBefore + (expiresAt - notBefore) / 2;
+  }
+
+  #waitMs(): number {
+    const untilHalf = this.#halfAt() * 1000 - this.#parts.clock.nowMs();
+    return Math.min(Math.max(untilHalf, SHORTEST_WAIT_MS), CHECK_INTERVAL_MS);
+  }
+
+  /** Whether it leads to an authority that is tainted in the bundle; every client is about to drop what such a one signed. */
+  async #isTainted(): Promise<boolean> {
+    const { store, trustDomain, clock } = this.#parts;
+    const bundle = await store.bundles.find(trustDomain.name);
+    const roots = (bundle?.x509Authorities ?? []).filter(({ tainted }) => tainted);
+    if (roots.length === 0) return false;
+    const [leaf, ...intermediates] = this.chain.map((der) => Certificate.parse(der));
+    if (leaf === undefined) return false;
+    try {
+      verifyChain({
+        leaf,
+        intermediates,
+        roots: roots.map(({ certificate }) => Certificate.parse(certificate)),
+        atSeconds: clock.nowSeconds(),
+        usage: "any",
+      });
+      return true;
+    } catch {
+      return false;
+    }
   }
 }
 

@@ -59,6 +59,8 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   const ca = await startCa(config, tools, store, parts);
   const svid = await ServerSvid.issue({
     ca,
+    store,
+    trustDomain: config.trustDomain,
     keyType: config.caKeyType,
     clock: tools.clock,
     log: subsystem(tools, "svid_rotator"),
