@@ -16,7 +16,7 @@ import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
 import { CaManager, type X509Svid } from "./ca-manager.ts";
 
 export class CaStage {
-  readonly clock: ManualClock = new ManualClock();
+  readonly clock: ManualClock;
   readonly directory: string = mkdtempSync(join(tmpdir(), "spire-ca-"));
   readonly trustDomain: TrustDomain = TrustDomain.parse("example.org");
   readonly logged: string[] = [];
@@ -25,6 +25,11 @@ export class CaStage {
   });
   readonly #opened: CaManager[] = [];
   #store: DataStore | undefined;
+
+  /** @param startSeconds Unix seconds; needed only where certificates come from elsewhere */
+  constructor(startSeconds?: number) {
+    this.clock = new ManualClock(startSeconds);
+  }
 
   async store(): Promise<DataStore> {
     const path = join(this.directory, "store.sqlite3");

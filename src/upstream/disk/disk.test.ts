@@ -184,6 +184,39 @@ describe("PEM files", () => {
     expect(logged[0]).toContain("certificate and private key do not match");
   });
 
+  test("are looked at again for the version, which changes with the authority and stays with all else", async () => {
+    files.ca("moving");
+    const upstream = await open(pem("moving"));
+    const before = await upstream.currentVersion();
+    expect((await upstream.mintX509Ca(csr, 600)).version).toBe(before);
+    files.write("moving.pem", files.read("moving.pem"), "\n");
+    expect(await upstream.currentVersion()).toBe(before);
+    const [key, certificate] = [files.read("moving.key"), files.read("moving.pem")];
+    files.ca("moving");
+    const after = await upstream.currentVersion();
+    expect(after).not.toBe(before);
+    expect((await upstream.mintX509Ca(csr, 600)).version).toBe(after);
+    files.write("moving.key", key);
+    files.write("moving.pem", certificate);
+    expect(await upstream.currentVersion()).toBe(before);
+    expect(logged).toEqual([]);
+  });
+
+  test("that stay broken make one line in the log, and are taken once they fit", async () => {
+    files.ca("halved");
+    const upstream = await open(pem("halved"));
+    const before = await upstream.currentVersion();
+    files.ca("other");
+    files.write("halved.pem", files.read("other.pem").slice(0, 200));
+    for (let round = 0; round < 3; round++) expect(await upstream.currentVersion()).toBe(before);
+    files.write("halved.pem", files.read("other.pem"));
+    for (let round = 0; round < 3; round++) expect(await upstream.currentVersion()).toBe(before);
+    expect(logged).toHaveLength(2);
+    files.write("halved.key", files.read("other.key"));
+    expect(await upstream.currentVersion()).not.toBe(before);
+    expect(logged).toHaveLength(2);
+  });
+
   test("an authority that has run out meanwhile signs nothing more", async () => {
     files.ca("dying", { days: 1 });
     const upstream = await open(pem("dying"));
