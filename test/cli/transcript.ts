@@ -5,6 +5,7 @@
  *     << name            a file of the working directory, up to the line <<
  *     …
  *     <<
+ *     % words            a command that runs before the server starts; nothing is expected of it but success
  *     $ words < name     a command, with a file on standard input; its expected answer follows
  *     ~ words            the same, repeated until it succeeds
  *     > line             standard output
@@ -30,7 +31,10 @@ export interface Step {
 
 export interface Transcript {
   readonly lines: readonly string[];
+  /** The file `server-plugins.conf`, if there is one, is added to the plugins of the server's configuration. */
   readonly files: ReadonlyMap<string, string>;
+  /** Commands to run before the server starts. */
+  readonly preparations: readonly (readonly string[])[];
   readonly steps: readonly Step[];
   /** Whether any command is one of the agent's. */
   readonly needsAgent: boolean;
@@ -39,6 +43,7 @@ export interface Transcript {
 export function parseTranscript(text: string): Transcript {
   const lines = text.replace(/\n$/, "").split("\n");
   const files = new Map<string, string>();
+  const preparations: string[][] = [];
   const steps: Step[] = [];
   let at = 0;
   while (at < lines.length) {
@@ -48,6 +53,9 @@ export function parseTranscript(text: string): Transcript {
       if (end === -1) throw new Error(`line ${at + 1}: the file has no end`);
       files.set(line.slice(3), `${lines.slice(at + 1, end).join("\n")}\n`);
       at = end + 1;
+    } else if (line.startsWith("% ")) {
+      preparations.push(splitWords(line.slice(2)));
+      at++;
     } else if (/^[$~] /.test(line)) {
       const step = parseStep(lines, at);
       steps.push(step);
@@ -59,7 +67,13 @@ export function parseTranscript(text: string): Transcript {
       throw new Error(`line ${at + 1}: what is ${JSON.stringify(line)}?`);
     }
   }
-  return { lines, files, steps, needsAgent: steps.some(({ words }) => words[0] === "spire-agent") };
+  return {
+    lines,
+    files,
+    preparations,
+    steps,
+    needsAgent: steps.some(({ words }) => words[0] === "spire-agent"),
+  };
 }
 
 function parseStep(lines: readonly string[], start: number): Step {
@@ -133,6 +147,7 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
   [/(?<=Serial number {5}: |"x509svid_serial_number":")\d+/g, "<serial>"],
   [/(?<=Agent version {5}: |"agent_version":")[\w.-]+/g, "<version>"],
   [/(?<= Authority ID: |"authority_id":")\w{20,}/g, "<authority>"],
+  [/(?<=Subject Key ID: )[0-9a-f]{40}/g, "<key ID>"],
   [/(?<= after |Uptime: +)[\d.]+(?:µs|ms|s)/g, "<duration>"],
   [/(?<="uptime":|SERIALNUMBER=)\d+/g, "<number>"],
 ];

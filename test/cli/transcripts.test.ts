@@ -67,7 +67,16 @@ class Player {
   ): Promise<Player> {
     const directory = stage.room("transcript");
     for (const [name, text] of transcript.files) writeFileSync(join(directory, name), text);
-    const server = await TestServer.start(stage, implementation);
+    for (const words of transcript.preparations) {
+      const { code, stderr } = await run(words, { cwd: directory });
+      if (code !== 0) throw new Error(`${words.join(" ")}: ${stderr}`);
+    }
+    const plugins = transcript.files.get("server-plugins.conf")?.replaceAll("$DIR", directory);
+    const server = await TestServer.start(
+      stage,
+      implementation,
+      plugins === undefined ? {} : { plugins },
+    );
     const environment: Record<string, string> = {
       TZ: "UTC",
       SPIRE_SERVER_PRIVATE_SOCKET: server.socket,

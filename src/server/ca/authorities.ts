@@ -115,12 +115,13 @@ export class Authorities {
   /** A CA below an upstream that was replaced goes on signing until its time, but the next one is wanted at once. */
   async #followUpstream(): Promise<void> {
     const { upstream, log } = this.#parts;
-    const { active, prepared } = this.x509.state;
-    const newest = prepared ?? active;
-    if (upstream === undefined || newest === undefined) return;
-    if ((await upstream.currentVersion()) === newest.upstreamVersion) return;
-    log.info("Upstream authority was replaced; the next X509 CA is prepared below the new one");
-    await this.x509.prepare();
+    if (upstream === undefined) return;
+    const version = await upstream.currentVersion();
+    await this.x509.prepareUnless(({ upstreamVersion }) => {
+      if (upstreamVersion === version) return true;
+      log.info("Upstream authority was replaced; the next X509 CA is prepared below the new one");
+      return false;
+    });
   }
 
   #untilDueMs(): number {

@@ -99,6 +99,16 @@ test("an operator's orders and the rotation's own follow one another", async () 
   expect(rotation.state.active).toBe(second);
 });
 
+test("a newest authority that will not do is replaced, the prepared one before the active one", async () => {
+  const { rotation, done } = rotationFrom({ active: authority("A", "A", 0, LIFETIME) });
+  await rotation.prepareUnless(({ authorityId }) => authorityId === "A");
+  expect(done).toEqual([]);
+  await rotation.prepareUnless(({ authorityId }) => authorityId !== "A");
+  await rotation.prepareUnless(({ authorityId }) => authorityId === "B0");
+  expect(done).toEqual(["prepare B"]);
+  expect(ids(rotation.state)).toEqual(["A", "B0", undefined]);
+});
+
 test("an authority that cannot be written down does not sign", async () => {
   const rotation = new Rotation<Authority>(
     {

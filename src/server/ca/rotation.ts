@@ -69,6 +69,14 @@ export class Rotation<T extends Authority> {
     return this.#turns.take(() => this.#prepare());
   }
 
+  /** Prepares an authority now unless the newest one will do. */
+  prepareUnless(willDo: (newest: T) => boolean): Promise<void> {
+    return this.#turns.take(async () => {
+      const newest = this.#state.prepared ?? this.#state.active;
+      if (newest === undefined || !willDo(newest)) await this.#prepare();
+    });
+  }
+
   /**
    * Activates a prepared authority now.
    *
