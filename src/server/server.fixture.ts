@@ -13,6 +13,7 @@ import {
 } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
 import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
+import { LocalAuthorityClient } from "#grpc/gen/spire/api/server/localauthority/v1/localauthority.ts";
 import { type MintX509SVIDResponse, SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import type { JoinToken } from "#grpc/gen/spire/api/types/jointoken.ts";
 import type { X509SVID } from "#grpc/gen/spire/api/types/x509svid.ts";
@@ -30,6 +31,7 @@ export interface Clients {
   readonly bundle: BundleClient;
   readonly changes: ChangesClient;
   readonly entry: EntryClient;
+  readonly localAuthority: LocalAuthorityClient;
   readonly svid: SVIDClient;
 }
 
@@ -155,6 +157,7 @@ function clientsOf(address: string, credential: ChannelCredentials): Clients {
     bundle: new BundleClient(address, credential, options),
     changes: new ChangesClient(address, credential, options),
     entry: new EntryClient(address, credential, options),
+    localAuthority: new LocalAuthorityClient(address, credential, options),
     svid: new SVIDClient(address, credential, options),
   };
 }
