@@ -11,6 +11,7 @@ import type {
   ServiceDefinition,
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { systemClock } from "#clock/clock.ts";
 import type { Log } from "#log/log.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { Caller, Callers } from "./caller.ts";
@@ -52,6 +53,8 @@ export type Handlers<D extends Definition> = { readonly [K in keyof D]?: Handler
 export interface BindOptions {
   /** Runs first, for each call; throws to refuse it. */
   readonly guard?: (context: CallContext) => Promise<void>;
+  /** Told of each call when it has ended: the method as on the wire, the error if any, and how many milliseconds it took. */
+  readonly onEnd?: (method: string, error: unknown, elapsedMs: number) => void;
   readonly log: Log;
 }
 
@@ -99,6 +102,20 @@ function serve(
   options: BindOptions,
 ): UntypedServiceImplementation[string] {
   const run = async (call: AnyCall): Promise<unknown> => {
+    if (options.onEnd === undefined) return await answer(call);
+    const startedMs = systemClock.monotonicMs();
+    const end = (error: unknown): void =>
+      options.onEnd?.(method.path, error, systemClock.monotonicMs() - startedMs);
+    try {
+      const response = await answer(call);
+      end(undefined);
+      return response;
+    } catch (error) {
+      end(error);
+      throw error;
+    }
+  };
+  const answer = async (call: AnyCall): Promise<unknown> => {
     const context = contextOf(method, call, callers);
     await options.guard?.(context);
     // The default iterator would destroy the whole stream when the caller half-closes, before the status is sent.

@@ -10,9 +10,11 @@ import {
   readLogConfig,
   readTrustDomain,
 } from "#config/settings.ts";
+import { type HealthChecksConfig, readHealthChecks } from "#health/health-checks.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { readTelemetry, type TelemetryConfig } from "#telemetry/config.ts";
 import { parseKeyType } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { readServerPlugins, type ServerPlugins, zeroServerPlugins } from "./config-plugins.ts";
@@ -60,6 +62,8 @@ export interface ServerConfig {
   readonly rateLimit: { readonly attestation: boolean; readonly signing: boolean };
   readonly experimental?: { readonly agentSpiffeIdAsSelector: boolean };
   readonly plugins: ServerPlugins;
+  readonly telemetry: TelemetryConfig;
+  readonly healthChecks?: HealthChecksConfig;
   /** To be logged at start. */
   readonly warnings: readonly string[];
 }
@@ -81,7 +85,10 @@ export async function loadServerConfig(flags: ServerRunFlags): Promise<ServerCon
     const dataDir = flags.dataDir ?? process.env["STATE_DIRECTORY"] ?? DEFAULT_DATA_DIR;
     const problems = new Problems("command line");
     const empty = new Block([], "the server block", problems);
-    return finishServer(empty, { ...flags, dataDir }, problems, () => zeroServerPlugins(dataDir));
+    const observed = readObserved(empty, problems);
+    return finishServer(empty, { ...flags, dataDir }, problems, observed, () =>
+      zeroServerPlugins(dataDir),
+    );
   }
   const problems = new Problems(path);
   const root = new Block([readConfigFile(path, flags.expandEnv)], "the file", problems);
@@ -89,24 +96,32 @@ export async function loadServerConfig(flags: ServerRunFlags): Promise<ServerCon
   if (server === undefined) problems.add("server section must be configured");
   const plugins = root.block("plugins");
   if (plugins === undefined) problems.add("plugins section must be configured");
-  // Known, and without effect until their rooms exist; the start-up log says so.
-  const unused = ["telemetry", "health_checks"].filter((key) => root.has(key));
+  const observed = readObserved(root, problems);
   root.finish();
-  const config = finishServer(
+  return finishServer(
     server ?? new Block([], "the server block", problems),
     flags,
     problems,
+    observed,
     (dataDir) =>
       readServerPlugins(plugins ?? new Block([], "the plugins block", problems), dataDir, problems),
   );
-  const ignored = unused.map((key) => `The ${key} section has no effect in this version`);
-  return { ...config, warnings: [...config.warnings, ...ignored] };
+}
+
+type Observed = Pick<ServerConfig, "telemetry" | "healthChecks">;
+
+/** The blocks beside the server's own: how others see that it works. */
+function readObserved(root: Block, problems: Problems): Observed {
+  const telemetry = readTelemetry(root.block("telemetry"), problems);
+  const healthChecks = readHealthChecks(root.block("health_checks"), problems);
+  return { telemetry, ...(healthChecks === undefined ? {} : { healthChecks }) };
 }
 
 function finishServer(
   server: Block,
   flags: ServerRunFlags,
   problems: Problems,
+  observed: Observed,
   pluginsFor: (dataDir: string) => ServerPlugins,
 ): ServerConfig {
   const trustDomain = readTrustDomain(server, flags.trustDomain, problems);
@@ -126,6 +141,7 @@ function finishServer(
     "could not parse prune_attested_nodes_expired_for",
   );
   const config: Omit<ServerConfig, "plugins"> = {
+    ...observed,
     trustDomain,
     dataDir,
     bindAddress: flags.bindAddress ?? server.string("bind_address") ?? "0.0.0.0",

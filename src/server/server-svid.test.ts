@@ -3,6 +3,7 @@ import { createLog } from "#log/log.ts";
 import { CaStage } from "#server/ca/ca.fixture.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
 import { taintX509Authority } from "#server/ca/taint.ts";
+import { noMetrics } from "#telemetry/metrics.ts";
 import { ServerSvid } from "./server-svid.ts";
 
 const log = createLog({ level: "panic", format: "text" }, () => 0, { write: () => undefined });
@@ -16,7 +17,15 @@ afterEach(() => stage.close());
 async function issue(ca: Pick<CaManager, "serverSvid">): Promise<ServerSvid> {
   const { clock, trustDomain } = stage;
   const store = await stage.store();
-  return ServerSvid.issue({ ca, store, trustDomain, keyType: "ec-p256", clock, log });
+  return ServerSvid.issue({
+    ca,
+    store,
+    trustDomain,
+    keyType: "ec-p256",
+    clock,
+    metrics: noMetrics,
+    log,
+  });
 }
 
 test("the SVID is looked at every five seconds and replaced after half of its life", async () => {

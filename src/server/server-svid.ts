@@ -4,6 +4,7 @@ import type { CaManager, X509Svid } from "#server/ca/ca-manager.ts";
 import { Turns } from "#server/ca/turns.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { countedCall, type Metrics } from "#telemetry/metrics.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { verifyChain } from "#x509/chain.ts";
 import { generatePrivateKey, privateKeyToPkcs8Pem, signerFromPrivateKey } from "#x509/keys.ts";
@@ -27,6 +28,7 @@ export interface ServerSvidParts {
   readonly trustDomain: TrustDomain;
   readonly keyType: KeyType;
   readonly clock: Clock;
+  readonly metrics: Metrics;
   readonly log: Log;
 }
 
@@ -44,7 +46,8 @@ export class ServerSvid {
 
   /** Issues the first SVID. @throws StatusError when the CA cannot */
   static async issue(parts: ServerSvidParts): Promise<ServerSvid> {
-    return new ServerSvid(parts, await issueSvid(parts));
+    const issued = await countedCall(parts, ["svid", "rotate"], () => issueSvid(parts));
+    return new ServerSvid(parts, issued);
   }
 
   get identity(): ServerIdentity {
@@ -67,7 +70,9 @@ export class ServerSvid {
     const check = (): Promise<void> =>
       turns.take(async () => {
         if (!this.#isHalfOver() && !(await this.#isTainted())) return;
-        const issued = await issueSvid(this.#parts);
+        const issued = await countedCall(this.#parts, ["svid", "rotate"], () =>
+          issueSvid(this.#parts),
+        );
         onRotated(issued.identity);
         this.#identity = issued.identity;
         this.#svid = issued.svid;

@@ -92,7 +92,12 @@ export async function startTestServer(
   const log = createLog({ level: "debug", format: "json" }, () => systemClock.nowMs(), {
     write: (line) => void logged.push(JSON.parse(line)),
   });
-  const server = await runServer(config, { log, clock, random: systemRandom });
+  const server = await runServer(config, {
+    log,
+    version: "test",
+    clock,
+    random: systemRandom,
+  });
   const opened: Clients[] = [];
   const open = (address: string, credential: ChannelCredentials): Clients => {
     const clients = clientsOf(address, credential);
@@ -112,6 +117,14 @@ export async function startTestServer(
     },
   };
 }
+
+const NO_TELEMETRY: ServerConfig["telemetry"] = {
+  trustDomainLabel: false,
+  hostnameLabel: false,
+  allowedPrefixes: [],
+  blockedPrefixes: [],
+  blockedLabels: [],
+};
 
 /** A configuration that lies wholly in the directory. */
 export function testConfig(directory: string, change: Partial<ServerConfig> = {}): ServerConfig {
@@ -142,6 +155,7 @@ export function testConfig(directory: string, change: Partial<ServerConfig> = {}
       keyManager: { name: "memory" },
       nodeAttestors: [{ name: "join_token" }],
     },
+    telemetry: NO_TELEMETRY,
     warnings: [],
     ...change,
   };

@@ -10,7 +10,7 @@ import { startTestServer, type TestServer, testConfig, unary } from "./server.fi
 import { runServer } from "./server.ts";
 
 const silent = createLog({ level: "panic", format: "text" }, () => 0, { write: () => undefined });
-const tools = { log: silent, clock: systemClock, random: systemRandom };
+const tools = { log: silent, version: "test", clock: systemClock, random: systemRandom };
 const running: TestServer[] = [];
 
 afterEach(async () => {

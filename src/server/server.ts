@@ -9,7 +9,10 @@ import { lockFile } from "#files/lock.ts";
 import type { BoundService } from "#grpc/bind.ts";
 import { listenTls } from "#grpc/tls-listener.ts";
 import { listenUnix } from "#grpc/unix-listener.ts";
+import { serveHealthChecks } from "#health/health-checks.ts";
 import type { Log } from "#log/log.ts";
+import type { Metrics } from "#telemetry/metrics.ts";
+import { startTelemetry } from "#telemetry/telemetry.ts";
 import { type ApiParts, createApi } from "./api/api.ts";
 import { Watchers } from "./api/changes-watchers.ts";
 import { CaManager } from "./ca/ca-manager.ts";
@@ -17,6 +20,7 @@ import type { ServerConfig } from "./config.ts";
 import { prepareDataDirectory } from "./data-directory.ts";
 import type { DataStore } from "./datastore/datastore.ts";
 import { EntryRegistry } from "./entries/registry.ts";
+import { meteredDataStore } from "./metered-datastore.ts";
 import {
   openDataStore,
   openKeyManager,
@@ -31,6 +35,8 @@ const STOP_GRACE_MS = 10_000;
 
 export interface ServerTools {
   readonly log: Log;
+  /** What figures say of the program. */
+  readonly version: string;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -54,33 +60,54 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   prepareDataDirectory(config.dataDir);
   const lock = lockFile(join(config.dataDir, "server.lock"));
   parts.defer(() => lock.release());
-  const store = await openDataStore(config.plugins.dataStore, subsystem(tools, "datastore"));
-  parts.defer(() => store.close());
-  const ca = await startCa(config, tools, store, parts);
+  const metrics = await openTelemetry(config, tools, parts);
+  const opened = await openDataStore(config.plugins.dataStore, subsystem(tools, "datastore"));
+  parts.defer(() => opened.close());
+  const store = meteredDataStore(opened, { metrics, clock: tools.clock });
+  const ca = await startCa(config, tools, store, metrics, parts);
   const svid = await ServerSvid.issue({
     ca,
     store,
     trustDomain: config.trustDomain,
     keyType: config.caKeyType,
     clock: tools.clock,
+    metrics,
     log: subsystem(tools, "svid_rotator"),
   });
   const authorized = await EntryRegistry.open(store, config.trustDomain);
   const watchers = new Watchers({ ...tools, registry: authorized });
   const serverChain = (): readonly Uint8Array[] => svid.chain;
-  const made = { store, ca, authorized, watchers, serverChain };
+  const made = { metrics, store, ca, authorized, watchers, serverChain };
   const services = await createServices(config, tools, made);
   const address = await startListeners(config, tools, services, svid, parts);
   // Before the listeners: they wait for calls under way, and a watch would be under way for minutes.
   parts.defer(() => watchers.close());
   startPruningTasks(config, tools, store, parts);
+  await startHealthChecks(config, tools, store, parts);
   return running(address, parts.move(), tools.log);
+}
+
+async function openTelemetry(
+  config: ServerConfig,
+  tools: ServerTools,
+  parts: AsyncDisposableStack,
+): Promise<Metrics> {
+  const telemetry = await startTelemetry(config.telemetry, {
+    service: "spire_server",
+    trustDomain: config.trustDomain.name,
+    version: tools.version,
+    clock: tools.clock,
+    log: subsystem(tools, "telemetry"),
+  });
+  parts.defer(() => telemetry.close());
+  return telemetry.metrics;
 }
 
 async function startCa(
   config: ServerConfig,
   tools: ServerTools,
   store: DataStore,
+  metrics: Metrics,
   parts: AsyncDisposableStack,
 ): Promise<CaManager> {
   const { trustDomain, plugins } = config;
@@ -102,6 +129,7 @@ async function startCa(
     journals: store.caJournals,
     clock: tools.clock,
     random: tools.random,
+    metrics,
     log: subsystem(tools, "ca_manager"),
   });
   ca.start();
@@ -112,7 +140,7 @@ async function startCa(
 async function createServices(
   config: ServerConfig,
   tools: ServerTools,
-  made: Pick<ApiParts, "store" | "ca" | "authorized" | "watchers" | "serverChain">,
+  made: Pick<ApiParts, "metrics" | "store" | "ca" | "authorized" | "watchers" | "serverChain">,
 ): Promise<readonly BoundService[]> {
   const { trustDomain, adminIds, auditLogEnabled, rateLimit, plugins } = config;
   const attestors = await openNodeAttestors(plugins.nodeAttestors, {
@@ -166,6 +194,24 @@ async function startListeners(
   log.info("Starting Server APIs", { address: tls.address, network: "tcp" });
   log.info("Starting Server APIs", { address: admin.address, network: "unix" });
   return tls.address;
+}
+
+/** Started last: whoever asks finds a server that has all its parts. */
+async function startHealthChecks(
+  { healthChecks, trustDomain }: ServerConfig,
+  tools: ServerTools,
+  store: DataStore,
+  parts: AsyncDisposableStack,
+): Promise<void> {
+  if (healthChecks === undefined) return;
+  const server = async (): Promise<Record<string, string>> => {
+    const bundle = await store.bundles.find(trustDomain.name);
+    return bundle === undefined ? { get_bundle_err: "unable to fetch bundle: not found" } : {};
+  };
+  const checks = { server };
+  const health = { live: checks, ready: checks };
+  const listener = await serveHealthChecks(healthChecks, health, subsystem(tools, "health"));
+  parts.defer(() => listener.close());
 }
 
 function startPruningTasks(

@@ -62,6 +62,8 @@ export interface ServerOptions {
   readonly settings?: string;
   /** More plugin blocks. */
   readonly plugins?: string;
+  /** More blocks beside the server's. */
+  readonly more?: string;
   /** Replaces the KeyManager block. */
   readonly keyManager?: string;
   readonly port?: number;
@@ -130,6 +132,7 @@ plugins {
   }
   ${options.plugins ?? ""}
 }
+${options.more ?? ""}
 `,
     );
     return server;

@@ -13,6 +13,8 @@ import type { CaManager } from "#server/ca/ca-manager.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { countCall, type Metrics, statusName } from "#telemetry/metrics.ts";
+import { rpcKey } from "#telemetry/rpc-key.ts";
 import { createAgentService } from "./agent.ts";
 import { checkAgentStanding } from "./agent-standing.ts";
 import { createBundleService } from "./bundle.ts";
@@ -47,6 +49,7 @@ export interface ApiParts {
   readonly serverChain: () => readonly Uint8Array[];
   readonly clock: Clock;
   readonly random: Random;
+  readonly metrics: Metrics;
   readonly log: Log;
 }
 
@@ -63,7 +66,14 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
     joinTokens: store.joinTokens,
     limits: createRateLimits(parts.rateLimit, parts.clock),
   };
-  const options = { guard: guardOf(parts, agentLocks), log };
+  const onEnd = (method: string, error: unknown, elapsedMs: number): void =>
+    countCall(
+      parts.metrics,
+      rpcKey(method),
+      error === undefined ? "OK" : statusName(error),
+      elapsedMs,
+    );
+  const options = { guard: guardOf(parts, agentLocks), onEnd, log };
   return [
     createAgentService(shared, options),
     createBundleService(shared, options),

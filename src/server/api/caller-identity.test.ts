@@ -12,6 +12,7 @@ import type { DataStore } from "#server/datastore/datastore.ts";
 import { openSqliteDataStore } from "#server/datastore/sqlite/open.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
+import { noMetrics } from "#telemetry/metrics.ts";
 import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
 import { CallerIdentities } from "./caller-identity.ts";
 import { TrustRoots } from "./trust-roots.ts";
@@ -24,7 +25,7 @@ let directory: string;
 let store: DataStore;
 let aheadSeconds: number;
 const clock: Clock = {
-  ...systemClock,
+  monotonicMs: () => systemClock.monotonicMs(),
   nowMs: () => systemClock.nowMs() + aheadSeconds * 1000,
   nowSeconds: () => systemClock.nowSeconds() + aheadSeconds,
 };
@@ -56,6 +57,7 @@ const openCa = (trustDomain: TrustDomain): Promise<CaManager> =>
     journals: { load: async () => undefined, save: async () => undefined },
     clock,
     random: systemRandom,
+    metrics: noMetrics,
     log,
   });
 

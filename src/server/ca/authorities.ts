@@ -3,6 +3,7 @@
  * started; the local authority API rotates by hand.
  */
 import { errorText } from "#spiffe/status-error.ts";
+import { countedCall } from "#telemetry/metrics.ts";
 import { authorityFields, type JwtKey, type X509Ca } from "./authority.ts";
 import {
   CaJournal,
@@ -45,9 +46,13 @@ export class Authorities {
     const turns = new Turns();
     const x509 = new Rotation(
       {
-        prepare: (slot) => prepareX509(parts, journal, slot),
+        prepare: (slot) =>
+          countedCall(parts, ["ca", "manager", "x509_ca", "prepare"], () =>
+            prepareX509(parts, journal, slot),
+          ),
         activate: async (ca) => {
           await journal.changeX509((records) => withActivated(records, ca.authorityId));
+          measureActivation(parts, ca);
           parts.log.info("X509 CA activated", authorityFields(ca));
         },
       },
@@ -56,9 +61,13 @@ export class Authorities {
     );
     const jwt = new Rotation(
       {
-        prepare: (slot) => prepareJwt(parts, journal, slot),
+        prepare: (slot) =>
+          countedCall(parts, ["ca", "manager", "jwt_key", "prepare"], () =>
+            prepareJwt(parts, journal, slot),
+          ),
         activate: async (key) => {
           await journal.changeJwt((records) => withActivated(records, key.authorityId));
+          parts.metrics.count(["manager", "jwt_key", "activate"]);
           parts.log.info("JWT key activated", authorityFields(key));
         },
       },
@@ -135,6 +144,14 @@ export class Authorities {
     const share = (this.#parts.caTtlSeconds * 1000) / ATTEMPTS_IN_A_LIFE;
     return Math.min(Math.max(share, SHORTEST_WAIT_MS), LONGEST_WAIT_MS);
   }
+}
+
+function measureActivation({ metrics, clock, trustDomain }: CaManagerParts, ca: X509Ca): void {
+  const labels = { trust_domain_id: trustDomain.name };
+  metrics.count(["ca", "manager", "x509_ca", "activate"]);
+  metrics.gauge(["manager", "x509_ca", "rotate", "expiration"], ca.notAfter, labels);
+  const ttlSeconds = ca.notAfter - clock.nowSeconds();
+  metrics.gauge(["manager", "x509_ca", "rotate", "ttl"], ttlSeconds, labels);
 }
 
 async function prepareX509(

@@ -73,7 +73,7 @@ export class CaManager {
   }
 
   async #issueX509(fields: X509SvidFields, ttlSeconds: number): Promise<X509Svid> {
-    const { clock, random, trustDomain } = this.#parts;
+    const { clock, random, metrics, trustDomain } = this.#parts;
     const ca = this.#activeX509();
     const now = clock.nowSeconds();
     const dnsNames = fields.dnsNames ?? [];
@@ -85,7 +85,9 @@ export class CaManager {
       notBefore: now - NOT_BEFORE_CUSHION_SECONDS,
       notAfter: Math.min(now + ttlSeconds, ca.notAfter),
     };
-    return issueX509Svid(checkSvid(request, trustDomain, ca.notAfter), ca, random);
+    const svid = await issueX509Svid(checkSvid(request, trustDomain, ca.notAfter), ca, random);
+    metrics.count(["server_ca", "sign", "x509_svid"]);
+    return svid;
   }
 
   /** Issues a CA certificate for a server below this one. */
@@ -94,7 +96,7 @@ export class CaManager {
     readonly publicKey?: KeyObject;
     readonly ttlSeconds?: number;
   }): Promise<{ readonly chain: readonly Uint8Array[]; readonly expiresAt: number }> {
-    const { clock, random, trustDomain, caSubject, caTtlSeconds } = this.#parts;
+    const { clock, random, metrics, trustDomain, caSubject, caTtlSeconds } = this.#parts;
     const ca = this.#activeX509();
     const now = clock.nowSeconds();
     const notAfter = Math.min(now + (fields.ttlSeconds || caTtlSeconds), ca.notAfter);
@@ -111,6 +113,7 @@ export class CaManager {
       ca,
       random,
     );
+    metrics.count(["server_ca", "sign", "x509_ca_svid"]);
     return { chain, expiresAt: notAfter };
   }
 
@@ -121,14 +124,14 @@ export class CaManager {
     readonly ttlSeconds?: number;
     readonly includeJti?: boolean;
   }): Promise<JwtSvid> {
-    const { clock, random, jwtIssuer, defaultJwtSvidTtlSeconds } = this.#parts;
+    const { clock, random, metrics, jwtIssuer, defaultJwtSvidTtlSeconds } = this.#parts;
     const key = this.authorities.jwt.state.active;
     const now = clock.nowSeconds();
     if (key === undefined || key.notAfter <= now) {
       throw new StatusError(StatusCode.UNAVAILABLE, "JWT key is not available yet");
     }
     const ttl = fields.ttlSeconds || defaultJwtSvidTtlSeconds;
-    return issueJwtSvid(
+    const svid = await issueJwtSvid(
       {
         id: fields.id,
         audience: fields.audience,
@@ -141,6 +144,8 @@ export class CaManager {
       },
       key,
     );
+    metrics.count(["server_ca", "sign", "jwt_svid"]);
+    return svid;
   }
 
   #activeX509(): X509Ca {

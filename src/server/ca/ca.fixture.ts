@@ -1,4 +1,5 @@
 /** A CA Manager on a store of its own and a clock that stands still; only tests use it. */
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +12,7 @@ import { openSqliteDataStore } from "#server/datastore/sqlite/open.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
+import { noMetrics } from "#telemetry/metrics.ts";
 import type { UpstreamAuthority } from "#upstream/upstream-authority.ts";
 import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
 import { CaManager, type X509Svid } from "./ca-manager.ts";
@@ -62,6 +64,7 @@ export class CaStage {
       journals: store.caJournals,
       clock: this.clock,
       random: systemRandom,
+      metrics: noMetrics,
       log: this.#log,
       ...given,
     });

@@ -3,6 +3,7 @@ import type { Random } from "#clock/random.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
 import type { Bundles, CaJournals } from "#server/datastore/datastore.ts";
+import type { Metrics } from "#telemetry/metrics.ts";
 import type { UpstreamAuthority } from "#upstream/upstream-authority.ts";
 import type { KeyType } from "#x509/signer.ts";
 import type { CaProfile } from "./profile.ts";
@@ -19,5 +20,6 @@ export interface CaManagerParts extends CaProfile {
   readonly journals: CaJournals;
   readonly clock: Clock;
   readonly random: Random;
+  readonly metrics: Metrics;
   readonly log: Log;
 }

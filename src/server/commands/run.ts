@@ -2,6 +2,7 @@ import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
 import { type Flag, intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { pickGiven } from "#cli/given.ts";
 import { openLogFile } from "#cli/log-file.ts";
+import { VERSION } from "#cli/version.ts";
 import type { ServerConfig } from "#server/config.ts";
 import { errorText } from "#spiffe/status-error.ts";
 
@@ -92,7 +93,8 @@ async function serve(config: ServerConfig, say: (text: string) => void): Promise
   return runDaemon({
     name: "Server",
     log,
-    start: () => runServer(config, { log, clock: systemClock, random: systemRandom }),
+    start: () =>
+      runServer(config, { log, version: VERSION, clock: systemClock, random: systemRandom }),
     statusLine: `Serving trust domain ${config.trustDomain.name} on ${config.bindAddress}:${config.bindPort}`,
     reopenLog: () => logFile?.reopen(),
     say,
