@@ -25,6 +25,7 @@ let directory: string;
 let store: DataStore;
 let aheadSeconds: number;
 const clock: Clock = {
+  ...systemClock,
   monotonicMs: () => systemClock.monotonicMs(),
   nowMs: () => systemClock.nowMs() + aheadSeconds * 1000,
   nowSeconds: () => systemClock.nowSeconds() + aheadSeconds,
