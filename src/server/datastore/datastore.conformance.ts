@@ -8,6 +8,7 @@ import { StatusCode } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { DataStore, DataStoreChange } from "./datastore.ts";
 import { entryTests, listingTests } from "./entries.conformance.ts";
+import { federationRelationshipTests } from "./federation-relationships.conformance.ts";
 import { joinTokenTests } from "./join-tokens.conformance.ts";
 import { nodeTests } from "./nodes.conformance.ts";
 import { makeEntry, makeNode, rejection } from "./records.conformance.ts";
@@ -28,6 +29,7 @@ export function describeDataStore(name: string, open: () => Promise<DataStore>):
     describe("entries", () => entryTests(current));
     describe("listing entries", () => listingTests(current));
     describe("bundles", () => bundleTests(current));
+    describe("federation relationships", () => federationRelationshipTests(current));
     describe("changes", () => changeTests(current));
 
     test("the CA journal is absent at first, then what was saved last", async () => {

@@ -4,6 +4,7 @@
  * ALREADY_EXISTS, …); they hold no policy.
  */
 import type { Bundle } from "#spiffe/bundle.ts";
+import type { FederationRelationship } from "#spiffe/federation-relationship.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import type { MatchBehavior, Selector } from "#spiffe/selector.ts";
 
@@ -12,6 +13,7 @@ export interface DataStore {
   readonly nodes: Nodes;
   readonly entries: Entries;
   readonly bundles: Bundles;
+  readonly federationRelationships: FederationRelationships;
   readonly caJournals: CaJournals;
   /**
    * Calls the listener with every committed change, in the order of the commits and before the write resolves. Whatever is
@@ -30,6 +32,8 @@ export interface DataStoreChange {
   readonly nodes: Changed<AttestedNode>;
   /** Names of the trust domains whose bundle was stored or removed. */
   readonly bundles: readonly string[];
+  /** Names of the trust domains whose federation relationship was stored or removed. */
+  readonly federationRelationships: readonly string[];
 }
 
 export interface Changed<Item> {
@@ -228,6 +232,37 @@ export interface Bundles {
   update(trustDomain: string, change: (bundle: Bundle) => Bundle | undefined): Promise<Bundle>;
   /** @throws StatusError NOT_FOUND, or FAILED_PRECONDITION in restrict mode when entries federate with it */
   delete(trustDomain: string, mode: BundleDeleteMode): Promise<void>;
+}
+
+/** What an update replaces; a key that is absent stays as it is. */
+export type FederationRelationshipChange = Partial<Omit<FederationRelationship, "trustDomain">>;
+
+/** The relationships that operators made through the API; those of the configuration are not stored. */
+export interface FederationRelationships {
+  /**
+   * @param bundle stored in the same transaction, replacing what there was; undefined leaves it
+   * @throws StatusError ALREADY_EXISTS
+   */
+  create(relationship: FederationRelationship, bundle: Bundle | undefined): Promise<void>;
+  find(trustDomain: string): Promise<FederationRelationship | undefined>;
+  /**
+   * In storage order; stable across pages.
+   *
+   * @throws StatusError INVALID_ARGUMENT for a token that is none
+   */
+  list(page: Page): Promise<Listing<FederationRelationship>>;
+  /**
+   * @param bundle as for `create`
+   * @returns the relationship as it is now
+   * @throws StatusError NOT_FOUND
+   */
+  update(
+    trustDomain: string,
+    change: FederationRelationshipChange,
+    bundle: Bundle | undefined,
+  ): Promise<FederationRelationship>;
+  /** Leaves the bundle where it is. @throws StatusError NOT_FOUND */
+  delete(trustDomain: string): Promise<void>;
 }
 
 /** The CA journal: which authority sits in which slot. One opaque record per server. */

@@ -24,32 +24,32 @@ export const bundleWrites: WriteFunctions<BundleWriteTypes> = {
     if (storedBundle(context.db, row.trustDomain) !== undefined) {
       throw new StatusError(StatusCode.ALREADY_EXISTS, "bundle already exists");
     }
-    store(context, row);
+    storeBundle(context, row);
     return undefined;
   },
 
   "bundles.set": (context, row) => {
-    store(context, row);
+    storeBundle(context, row);
     return undefined;
   },
 
   "bundles.append": (context, addition) => {
     const before = storedBundle(context.db, addition.trustDomain);
     if (before === undefined) {
-      store(context, addition);
+      storeBundle(context, addition);
       return addition;
     }
     const merged = merge(parseDocument(before.document), parseDocument(addition.document));
     if (merged === undefined) return before;
     const after = { ...before, document: JSON.stringify(merged) };
-    store(context, after);
+    storeBundle(context, after);
     return after;
   },
 
   "bundles.replace": (context, { expected, document }) => {
     const current = storedBundle(context.db, expected.trustDomain);
     if (current?.document !== expected.document) return false;
-    store(context, { ...expected, document });
+    storeBundle(context, { ...expected, document });
     return true;
   },
 
@@ -74,7 +74,11 @@ function storedBundle(db: Database, trustDomain: string): BundleRow | undefined 
   );
 }
 
-function store({ db, changes }: WriteContext, { trustDomain, document }: BundleRow): void {
+/** Creates or replaces a bundle. */
+export function storeBundle(
+  { db, changes }: WriteContext,
+  { trustDomain, document }: BundleRow,
+): void {
   db.query(
     "INSERT INTO bundles (trust_domain, document) VALUES (?, ?) ON CONFLICT (trust_domain) DO UPDATE SET document = excluded.document",
   ).run(trustDomain, document);

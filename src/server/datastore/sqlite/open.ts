@@ -19,6 +19,7 @@ import type { DataStore } from "#server/datastore/datastore.ts";
 import { SqliteBundles } from "./bundles.ts";
 import { SqliteCaJournals } from "./ca-journals.ts";
 import { SqliteEntries } from "./entries.ts";
+import { SqliteFederationRelationships } from "./federation-relationships.ts";
 import { openReadable, prepareFile } from "./file.ts";
 import { SqliteJoinTokens } from "./join-tokens.ts";
 import { SqliteNodes } from "./nodes.ts";
@@ -56,6 +57,7 @@ function assemble(writer: Writer, reader: Database, lock: FileLock): DataStore {
     nodes: new SqliteNodes(reader, writer),
     entries: new SqliteEntries(reader, writer),
     bundles: new SqliteBundles(reader, writer),
+    federationRelationships: new SqliteFederationRelationships(reader, writer),
     caJournals: new SqliteCaJournals(reader, writer),
     onChange: (listener) => writer.onChange(listener),
     close: async () => {

@@ -97,6 +97,16 @@ const MIGRATIONS: readonly string[] = [
   ALTER TABLE join_tokens ADD COLUMN public_key_sha256 BLOB;
   CREATE INDEX join_tokens_used ON join_tokens (used_at) WHERE used_at IS NOT NULL;
   `,
+
+  `
+  CREATE TABLE federation_relationships (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    trust_domain TEXT NOT NULL UNIQUE,
+    bundle_endpoint_url TEXT NOT NULL,
+    bundle_endpoint_profile TEXT NOT NULL,
+    endpoint_spiffe_id TEXT NOT NULL
+  ) STRICT;
+  `,
 ];
 
 export const SCHEMA_VERSION: number = MIGRATIONS.length;

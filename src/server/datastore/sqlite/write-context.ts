@@ -9,6 +9,7 @@ export interface RowChanges {
   readonly storedNodes: NodeRow[];
   readonly removedNodes: string[];
   readonly bundles: string[];
+  readonly federationRelationships: string[];
 }
 
 /** What every write is given: the connection inside its transaction, and where to note what it changed. */
@@ -37,5 +38,6 @@ export function noChanges(): RowChanges {
     storedNodes: [],
     removedNodes: [],
     bundles: [],
+    federationRelationships: [],
   };
 }

@@ -144,6 +144,7 @@ export class Writer {
       },
       nodes: { stored: changes.storedNodes.map(nodeFromRow), removed: changes.removedNodes },
       bundles: changes.bundles,
+      federationRelationships: changes.federationRelationships,
     };
     for (const listener of this.#listeners) {
       try {

@@ -6,6 +6,10 @@
 import { type BundleWriteTypes, bundleWrites } from "./bundle-writes.ts";
 import { type JournalWriteTypes, journalWrites } from "./ca-journals.ts";
 import { type EntryWriteTypes, entryWrites } from "./entry-writes.ts";
+import {
+  type FederationRelationshipWriteTypes,
+  federationRelationshipWrites,
+} from "./federation-relationship-writes.ts";
 import { type JoinTokenWriteTypes, joinTokenWrites } from "./join-tokens.ts";
 import { type NodeWriteTypes, nodeWrites } from "./node-writes.ts";
 import type { WriteFunctions } from "./write-context.ts";
@@ -15,6 +19,7 @@ export interface WriteTypes
     NodeWriteTypes,
     EntryWriteTypes,
     BundleWriteTypes,
+    FederationRelationshipWriteTypes,
     JournalWriteTypes {}
 
 export type WriteName = keyof WriteTypes;
@@ -24,5 +29,6 @@ export const WRITES: WriteFunctions<WriteTypes> = {
   ...nodeWrites,
   ...entryWrites,
   ...bundleWrites,
+  ...federationRelationshipWrites,
   ...journalWrites,
 };
