@@ -3,12 +3,12 @@
  * server/api/caller-identity.ts to say.
  */
 import { constants } from "node:crypto";
-import { isIPv6 } from "node:net";
-import { createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
+import { createServer, type TLSSocket, type TlsOptions } from "node:tls";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { BoundService } from "./bind.ts";
 import { type ConnectionLimits, createInjector, type GrpcListener } from "./listener.ts";
+import { listenTcp } from "./listen-tcp.ts";
 import { presentedChain } from "./presented-chain.ts";
 
 const MAX_CONNECTIONS = 50_000;
@@ -65,7 +65,7 @@ export async function listenTls(options: TlsListenerOptions): Promise<TlsListene
     log.debug("TLS handshake failed", { error: errorText(error) });
     socket.destroy();
   });
-  const address = await listen(server, options);
+  const address = await listenTcp(server, options);
   server.on("error", (error) => log.error("Listener failed", { address, error: errorText(error) }));
   return {
     address,
@@ -96,21 +96,4 @@ function tlsOptions(identity: TlsIdentity, limits: ConnectionLimits): TlsOptions
 /** The TLS stack turns away a client that offers other protocols, but lets one pass that offers none (RFC 9113 §3.3 wants h2). */
 function refusalOf(socket: TLSSocket): string | undefined {
   return socket.alpnProtocol === "h2" ? undefined : "the client does not offer HTTP/2 by ALPN";
-}
-
-function listen(server: Server, { host, port }: TlsListenerOptions): Promise<string> {
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const shown = isIPv6(host) ? `[${host}]` : host;
-  const failed = (error: NodeJS.ErrnoException): void => {
-    const why =
-      error.code === "EADDRINUSE" ? "another process is using the address" : errorText(error);
-    reject(new Error(`cannot listen on ${shown}:${port}: ${why}`));
-  };
-  server.once("error", failed);
-  server.listen({ host, port }, () => {
-    server.off("error", failed);
-    const address = server.address();
-    resolve(typeof address === "object" && address !== null ? `${shown}:${address.port}` : shown);
-  });
-  return promise;
 }
