@@ -7,8 +7,8 @@ import { createServer, type TLSSocket, type TlsOptions } from "node:tls";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { BoundService } from "./bind.ts";
-import { type ConnectionLimits, createInjector, type GrpcListener } from "./listener.ts";
 import { listenTcp } from "./listen-tcp.ts";
+import { type ConnectionLimits, createInjector, type GrpcListener } from "./listener.ts";
 import { presentedChain } from "./presented-chain.ts";
 
 const MAX_CONNECTIONS = 50_000;

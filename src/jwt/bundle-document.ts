@@ -3,6 +3,7 @@
  * federation exchanges and the bundle commands show; and the plain JWK set of the Workload API.
  */
 import { createPublicKey, type KeyObject } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import type { Bundle, JwtAuthority, X509Authority } from "#spiffe/bundle.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
@@ -11,6 +12,8 @@ import { publicJwk, publicKeyFromJwk } from "./jwk.ts";
 
 const X509_SVID_USE = "x509-svid";
 const JWT_SVID_USE = "jwt-svid";
+/** Takes a millisecond or two. */
+const KEYS_AT_ONCE = 64;
 const MAX_DOCUMENT_LENGTH = 4 * 1024 * 1024;
 
 type JsonObject = Readonly<Record<string, unknown>>;
@@ -21,20 +24,47 @@ type JsonObject = Readonly<Record<string, unknown>>;
  * @throws Error naming the entry that is malformed; a document is taken as a whole or not at all
  */
 export function parseBundleDocument(text: string, trustDomain: TrustDomain): Bundle {
+  const reading = startReading(text, trustDomain);
+  for (const [index, jwk] of reading.keys.entries()) readKey(reading, jwk, index);
+  return bundleOf(reading);
+}
+
+/** As parseBundleDocument, but lets other work run in between: for documents of strangers, who choose how long they are. */
+export async function readBundleDocument(text: string, trustDomain: TrustDomain): Promise<Bundle> {
+  const reading = startReading(text, trustDomain);
+  for (const [index, jwk] of reading.keys.entries()) {
+    if (index % KEYS_AT_ONCE === KEYS_AT_ONCE - 1) await setImmediate();
+    readKey(reading, jwk, index);
+  }
+  return bundleOf(reading);
+}
+
+interface Reading {
+  readonly trustDomain: TrustDomain;
+  readonly document: JsonObject;
+  readonly keys: readonly unknown[];
+  readonly x509Authorities: X509Authority[];
+  readonly jwtAuthorities: Map<string, JwtAuthority>;
+}
+
+function startReading(text: string, trustDomain: TrustDomain): Reading {
   const document = parseObject(text);
   const keys = document["keys"];
   // §4.1.3: the parameter must be present; it may be empty.
   if (!Array.isArray(keys)) throw new Error("bundle document has no array of keys");
-  const x509Authorities: X509Authority[] = [];
-  const jwtAuthorities = new Map<string, JwtAuthority>();
-  for (const [index, jwk] of (keys as readonly unknown[]).entries()) {
-    if (!isObject(jwk)) throw new Error(`key entry ${index} is not an object`);
-    if (jwk["use"] === X509_SVID_USE) {
-      x509Authorities.push(...x509Authority(jwk, index));
-    } else if (jwk["use"] === JWT_SVID_USE) {
-      addJwtAuthority(jwtAuthorities, jwk, index);
-    }
+  return { trustDomain, document, keys, x509Authorities: [], jwtAuthorities: new Map() };
+}
+
+function readKey(reading: Reading, jwk: unknown, index: number): void {
+  if (!isObject(jwk)) throw new Error(`key entry ${index} is not an object`);
+  if (jwk["use"] === X509_SVID_USE) {
+    reading.x509Authorities.push(...x509Authority(jwk, index));
+  } else if (jwk["use"] === JWT_SVID_USE) {
+    addJwtAuthority(reading.jwtAuthorities, jwk, index);
   }
+}
+
+function bundleOf({ trustDomain, document, x509Authorities, jwtAuthorities }: Reading): Bundle {
   return {
     trustDomain,
     x509Authorities,

@@ -17,6 +17,7 @@ import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { readTelemetry, type TelemetryConfig } from "#telemetry/config.ts";
 import { parseKeyType } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
+import { type FederationConfig, readFederation } from "./config-federation.ts";
 import { readServerPlugins, type ServerPlugins, zeroServerPlugins } from "./config-plugins.ts";
 import { ttlWarnings } from "./ttl-warnings.ts";
 
@@ -61,6 +62,7 @@ export interface ServerConfig {
   readonly pruneAttestedNodesExpiredForSeconds?: number;
   readonly rateLimit: { readonly attestation: boolean; readonly signing: boolean };
   readonly experimental?: { readonly agentSpiffeIdAsSelector: boolean };
+  readonly federation?: FederationConfig;
   readonly plugins: ServerPlugins;
   readonly telemetry: TelemetryConfig;
   readonly healthChecks?: HealthChecksConfig;
@@ -140,6 +142,7 @@ function finishServer(
     "prune_attested_nodes_expired_for",
     "could not parse prune_attested_nodes_expired_for",
   );
+  const federation = readFederation(server, trustDomain, problems);
   const config: Omit<ServerConfig, "plugins"> = {
     ...observed,
     trustDomain,
@@ -162,12 +165,14 @@ function finishServer(
     ...(pruneAfter === undefined ? {} : { pruneAttestedNodesExpiredForSeconds: pruneAfter }),
     rateLimit: readRateLimit(server),
     experimental: readExperimental(server),
+    federation,
     warnings: [
       ...ttlWarnings(caTtlSeconds, {
         default_x509_svid_ttl: x509Ttl,
         default_jwt_svid_ttl: jwtTtl,
         agent_ttl: agentTtl,
       }),
+      ...federation.warnings,
       ...unusedKeys(server),
     ],
   };
@@ -236,7 +241,6 @@ function readExperimental(server: Block): { readonly agentSpiffeIdAsSelector: bo
 /** Keys of the reference that change nothing here: taken, so that a file can be shared, and named in the log. */
 function unusedKeys(server: Block): string[] {
   const keys = [
-    "federation",
     "max_attested_node_info_staleness",
     "profiling_enabled",
     "profiling_freq",

@@ -20,6 +20,7 @@ import type { ServerConfig } from "./config.ts";
 import { prepareDataDirectory } from "./data-directory.ts";
 import type { DataStore } from "./datastore/datastore.ts";
 import { EntryRegistry } from "./entries/registry.ts";
+import { type FederationParts, startBundleEndpoint, startBundleRefresher } from "./federation.ts";
 import { meteredDataStore } from "./metered-datastore.ts";
 import {
   openDataStore,
@@ -76,10 +77,18 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   });
   const authorized = await EntryRegistry.open(store, config.trustDomain);
   const watchers = new Watchers({ ...tools, registry: authorized });
+  const federation = {
+    ...tools,
+    trustDomain: config.trustDomain,
+    config: config.federation,
+    store,
+  };
+  const refresher = startBundleRefresher(federation);
+  parts.defer(() => refresher.stop());
   const serverChain = (): readonly Uint8Array[] => svid.chain;
-  const made = { metrics, store, ca, authorized, watchers, serverChain };
+  const made = { metrics, store, ca, authorized, watchers, refresher, serverChain };
   const services = await createServices(config, tools, made);
-  const address = await startListeners(config, tools, services, svid, parts);
+  const address = await startListeners(config, tools, services, svid, federation, parts);
   // Before the listeners: they wait for calls under way, and a watch would be under way for minutes.
   parts.defer(() => watchers.close());
   startPruningTasks(config, tools, store, parts);
@@ -137,10 +146,15 @@ async function startCa(
   return ca;
 }
 
+type ServiceParts = Pick<
+  ApiParts,
+  "metrics" | "store" | "ca" | "authorized" | "watchers" | "refresher" | "serverChain"
+>;
+
 async function createServices(
   config: ServerConfig,
   tools: ServerTools,
-  made: Pick<ApiParts, "metrics" | "store" | "ca" | "authorized" | "watchers" | "serverChain">,
+  made: ServiceParts,
 ): Promise<readonly BoundService[]> {
   const { trustDomain, adminIds, auditLogEnabled, rateLimit, plugins } = config;
   const attestors = await openNodeAttestors(plugins.nodeAttestors, {
@@ -170,6 +184,7 @@ async function startListeners(
   tools: ServerTools,
   services: readonly BoundService[],
   svid: ServerSvid,
+  federation: FederationParts,
   parts: AsyncDisposableStack,
 ): Promise<string> {
   const log = subsystem(tools, "endpoints");
@@ -181,7 +196,11 @@ async function startListeners(
     log,
   });
   parts.defer(() => tls.close(STOP_GRACE_MS));
-  const rotation = svid.rotate((identity) => tls.setIdentity(identity));
+  const showBundleEndpoint = await startBundleEndpoint(federation, svid.identity, parts);
+  const rotation = svid.rotate((identity) => {
+    tls.setIdentity(identity);
+    showBundleEndpoint(identity);
+  });
   parts.defer(() => rotation.stop());
   const admin = await listenUnix({
     path: config.socketPath,

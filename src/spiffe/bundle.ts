@@ -38,3 +38,31 @@ export function emptyBundle(trustDomain: TrustDomain): Bundle {
     sequenceNumber: 0,
   };
 }
+
+/**
+ * Whether two bundles of one trust domain say the same, as far as a bundle document can say it: taints and the expiry of JWT keys are not in
+ * one. The order of the keys for JWT-SVIDs means nothing, and the reference shuffles it.
+ */
+export function sameBundle(one: Bundle, other: Bundle): boolean {
+  return (
+    one.refreshHint === other.refreshHint &&
+    one.sequenceNumber === other.sequenceNumber &&
+    one.x509Authorities.length === other.x509Authorities.length &&
+    one.x509Authorities.every(({ certificate }, index) =>
+      sameBytes(certificate, other.x509Authorities[index]?.certificate),
+    ) &&
+    sameJwtAuthorities(one.jwtAuthorities, other.jwtAuthorities)
+  );
+}
+
+function sameJwtAuthorities(one: readonly JwtAuthority[], other: readonly JwtAuthority[]): boolean {
+  const keys = new Map(other.map(({ keyId, publicKey }) => [keyId, publicKey]));
+  return (
+    one.length === other.length &&
+    one.every(({ keyId, publicKey }) => sameBytes(publicKey, keys.get(keyId)))
+  );
+}
+
+function sameBytes(one: Uint8Array, other: Uint8Array | undefined): boolean {
+  return other !== undefined && one.length === other.length && one.every((b, i) => b === other[i]);
+}

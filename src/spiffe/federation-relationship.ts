@@ -22,8 +22,7 @@ export interface FederationRelationship {
  */
 export function parseBundleEndpointUrl(text: string): string {
   // URL itself is too kind: it drops tabs, turns backslashes round, and finds a host in "https:///host".
-  const [, scheme = "", authority] =
-    /^([a-z][a-z0-9+.-]*):(?:\/\/([^/?#]*))?/i.exec(text) ?? [];
+  const [, scheme = "", authority] = /^([a-z][a-z0-9+.-]*):(?:\/\/([^/?#]*))?/i.exec(text) ?? [];
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   if (/[\u0000-\u0020\u007f\\]/.test(text)) {
     throw new Error(

@@ -5,10 +5,12 @@
 import { describe, expect, test } from "bun:test";
 import { formatBundleDocument, jwtKeysOf, parseBundleDocument } from "#jwt/bundle-document.ts";
 import { verifyJwtSvid } from "#jwt/verify.ts";
+import { parseBundleEndpointUrl } from "#spiffe/federation-relationship.ts";
 import { parseSelector, selectorKey, selectorProblem } from "#spiffe/selector.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import bundleVectors from "./bundle.json";
+import endpointUrlVectors from "./bundle-endpoint-url.json";
 import jwtSvidVectors from "./jwt-svid.json";
 import selectorVectors from "./selector.json";
 import spiffeIdVectors from "./spiffe-id.json";
@@ -82,6 +84,14 @@ describe("bundles", () => {
       // What was read writes itself down as a document that reads the same.
       expect(parseBundleDocument(formatBundleDocument(bundle), trustDomain)).toEqual(bundle);
     },
+  );
+});
+
+describe("URLs of bundle endpoints", () => {
+  run(
+    endpointUrlVectors.vectors,
+    ({ input }) => parseBundleEndpointUrl(input),
+    (url, { input }) => expect(url).toBe(input),
   );
 });
 

@@ -30,6 +30,7 @@ import { createLocalAuthorityService } from "./local-authority.ts";
 import { createLoggerService } from "./logger.ts";
 import { createRateLimits } from "./rate-limit.ts";
 import { createSvidService } from "./svid.ts";
+import { type BundleRefresh, createTrustDomainService } from "./trust-domain.ts";
 import { TrustRoots } from "./trust-roots.ts";
 
 export interface ApiParts {
@@ -47,6 +48,7 @@ export interface ApiParts {
   readonly ca: CaManager;
   /** The chain the server shows to agents, DER, leaf first. */
   readonly serverChain: () => readonly Uint8Array[];
+  readonly refresher: BundleRefresh;
   readonly clock: Clock;
   readonly random: Random;
   readonly metrics: Metrics;
@@ -63,6 +65,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
     nodes: store.nodes,
     entries: store.entries,
     bundles: store.bundles,
+    relationships: store.federationRelationships,
     joinTokens: store.joinTokens,
     limits: createRateLimits(parts.rateLimit, parts.clock),
   };
@@ -83,6 +86,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
     createSvidService(shared, options),
     createLoggerService(new LevelSwitch(parts.log.settings), options),
     createDebugService(parts, options),
+    createTrustDomainService(shared, options),
     createHealthService({ check: () => hasBundle(parts) }, options),
   ];
 }

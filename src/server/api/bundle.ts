@@ -1,5 +1,4 @@
 /** The Bundle service: the server's own trust bundle, and those of the trust domains it federates with. */
-import { createHash } from "node:crypto";
 import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
 import {
   type AppendBundleRequest,
@@ -16,16 +15,12 @@ import {
   type PublishJWTAuthorityRequest,
   type PublishJWTAuthorityResponse,
 } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
-import type {
-  Bundle as BundleMessage,
-  JWTKey,
-  X509Certificate,
-} from "#grpc/gen/spire/api/types/bundle.ts";
-import type { LogFields } from "#log/log.ts";
+import type { Bundle as BundleMessage } from "#grpc/gen/spire/api/types/bundle.ts";
 import { emptyBundle } from "#spiffe/bundle.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { type ApiCall, apiCall, attempt, waitForTurn } from "./api-call.ts";
 import { audited } from "./audited.ts";
+import { authorityFields } from "./bundle-audit.ts";
 import {
   bundleMessage,
   jwtAuthoritiesFrom,
@@ -152,27 +147,6 @@ async function publishJwtAuthority(
 
 async function refuseWit(): Promise<never> {
   throw new StatusError(StatusCode.UNIMPLEMENTED, "WIT-SVID functionality is not yet implemented");
-}
-
-/** What the audit log says about authorities: fingerprints and key IDs, numbered. */
-function authorityFields(
-  x509Authorities: readonly X509Certificate[],
-  jwtAuthorities: readonly JWTKey[],
-): LogFields {
-  const fields: Record<string, unknown> = {};
-  for (const [index, { asn1 }] of x509Authorities.entries()) {
-    fields[`x509_authorities_asn1_sha256.${index}`] = sha256(asn1);
-  }
-  for (const [index, { keyId, expiresAt, publicKey }] of jwtAuthorities.entries()) {
-    fields[`jwt_authority_key_id.${index}`] = keyId;
-    fields[`jwt_authority_expires_at.${index}`] = expiresAt;
-    fields[`jwt_authority_public_key_sha256.${index}`] = sha256(publicKey);
-  }
-  return fields;
-}
-
-function sha256(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }
 
 function reading<T>(what: string, read: () => T): T {

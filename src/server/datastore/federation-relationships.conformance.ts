@@ -18,8 +18,7 @@ const profile = {
 } as const;
 
 export function federationRelationshipTests(store: () => DataStore): void {
-  const relationships = (): DataStore["federationRelationships"] =>
-    store().federationRelationships;
+  const relationships = (): DataStore["federationRelationships"] => store().federationRelationships;
 
   test("what was created is found, whatever its profile", async () => {
     const spiffe = { ...web("b.org"), profile };

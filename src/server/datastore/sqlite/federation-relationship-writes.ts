@@ -19,7 +19,9 @@ export interface FederationRelationshipRow {
   endpointSpiffeId: string;
 }
 
-export type FederationRelationshipChangeRow = Partial<Omit<FederationRelationshipRow, "trustDomain">>;
+export type FederationRelationshipChangeRow = Partial<
+  Omit<FederationRelationshipRow, "trustDomain">
+>;
 
 export const SELECT_RELATIONSHIPS: string =
   "SELECT seq, trust_domain AS trustDomain, bundle_endpoint_url AS bundleEndpointUrl, " +
