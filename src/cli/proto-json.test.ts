@@ -42,6 +42,14 @@ describe("a message", () => {
     expect(mapJson(claims)).toBe('{"aud":["a"],"exp":1.5,"expiresAt":5,"nested":{"b":1}}');
   });
 
+  test("writes a oneof as the field that was chosen, in its place in the order", () => {
+    const choice = { $case: "httpsSpiffe", value: { endpointSpiffeId: "spiffe://a" } };
+    expect(protoJson({ trustDomain: "a", bundleEndpointProfile: choice, ab: 1 })).toBe(
+      '{"ab":1,"https_spiffe":{"endpoint_spiffe_id":"spiffe://a"},"trust_domain":"a"}',
+    );
+    expect(protoJson({ bundleEndpointProfile: undefined })).toBe("{}");
+  });
+
   test("escapes what a browser could read as markup", () => {
     expect(protoJson({ hint: "<h&>\u2028" })).toBe('{"hint":"\\u003ch\\u0026\\u003e\\u2028"}');
   });

@@ -36,10 +36,18 @@ export function mapJson(map: object): string {
 
 function messageValue(message: object): Record<string, unknown> {
   const fields = Object.entries(message)
-    .map(([key, value]) => [snakeCase(key), value] as const)
+    .map(([key, value]) => fieldOf(key, value))
     .filter(([, value]) => value !== undefined && value !== null)
     .sort(([a], [b]) => (a < b ? -1 : 1));
   return Object.fromEntries(fields.map(([name, value]) => [name, fieldValue(name, value)]));
+}
+
+/** The name and value of a field. A oneof is in JSON just the field that was chosen. */
+function fieldOf(key: string, value: unknown): readonly [string, unknown] {
+  if (typeof value === "object" && value !== null && "$case" in value && "value" in value) {
+    return [snakeCase(String(value.$case)), value.value];
+  }
+  return [snakeCase(key), value];
 }
 
 function fieldValue(name: string, value: unknown): unknown {

@@ -69,7 +69,9 @@ export async function batchUpdateFederationRelationship(
       "failed to update federation relationship",
       async () =>
         [
-          await parts.relationships.update(name, ...masked(relationship, bundle, inputMask)),
+          await parts.relationships
+            .update(name, ...masked(relationship, bundle, inputMask))
+            .catch((error: unknown) => Promise.reject(inWordsOfTheReference(error))),
           await parts.bundles.find(name),
         ] as const,
       StatusCode.INTERNAL,
@@ -153,6 +155,13 @@ function readTrustDomain(text: string): TrustDomain {
   } catch (error) {
     throw invalidArgument("failed to parse trust domain", error);
   }
+}
+
+/** An update of what is not there is INTERNAL at the reference, so only its text tells a script what is wrong. */
+function inWordsOfTheReference(error: unknown): unknown {
+  if (codeOf(error) !== StatusCode.NOT_FOUND) return error;
+  const words = "unable to fetch federation relationship: record not found";
+  return new StatusError(StatusCode.NOT_FOUND, words, { cause: error });
 }
 
 function masked(

@@ -9,6 +9,7 @@ import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
 import { LocalAuthorityClient } from "#grpc/gen/spire/api/server/localauthority/v1/localauthority.ts";
 import { LoggerClient } from "#grpc/gen/spire/api/server/logger/v1/logger.ts";
 import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
+import { TrustDomainClient } from "#grpc/gen/spire/api/server/trustdomain/v1/trustdomain.ts";
 
 export interface ServerConnection {
   readonly agent: Service<AgentClient>;
@@ -19,6 +20,7 @@ export interface ServerConnection {
   readonly logger: Service<LoggerClient>;
   readonly localAuthority: Service<LocalAuthorityClient>;
   readonly svid: Service<SVIDClient>;
+  readonly trustDomain: Service<TrustDomainClient>;
   close(): void;
 }
 
@@ -35,6 +37,7 @@ export function connectServer(path: string): ServerConnection {
     logger: services.of(LoggerClient).call,
     localAuthority: services.of(LocalAuthorityClient).call,
     svid: services.of(SVIDClient).call,
+    trustDomain: services.of(TrustDomainClient).call,
     close: () => services.close(),
   };
 }

@@ -11,6 +11,9 @@ import { entryCreate } from "./entry/create.ts";
 import { entryDelete } from "./entry/delete.ts";
 import { entryShow } from "./entry/show.ts";
 import { entryUpdate } from "./entry/update.ts";
+import { federationDelete, federationRefresh } from "./federation/act.ts";
+import { federationList, federationShow } from "./federation/read.ts";
+import { federationCreate, federationUpdate } from "./federation/write.ts";
 import { healthcheck } from "./healthcheck.ts";
 import { jwtMint } from "./jwt.ts";
 import { localAuthorityJwt, localAuthorityX509 } from "./localauthority.ts";
@@ -44,6 +47,14 @@ export const serverCommands: Group = defineGroup({
     delete: entryDelete,
     show: entryShow,
     update: entryUpdate,
+  }),
+  federation: defineGroup({
+    create: federationCreate,
+    delete: federationDelete,
+    list: federationList,
+    refresh: federationRefresh,
+    show: federationShow,
+    update: federationUpdate,
   }),
   healthcheck,
   jwt: defineGroup({ mint: jwtMint }),

@@ -8,8 +8,8 @@ import type { Io } from "#cli/io.ts";
 import { explained } from "#cli/rpc-error.ts";
 import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
 import { idMessage } from "#server/commands/id-message.ts";
+import { JsonObject } from "#server/commands/json-object.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
-import { JsonObject } from "./json-object.ts";
 
 /** @param path `-` for standard input. @throws Error */
 export async function readEntries(path: string, io: Io): Promise<Entry[]> {

@@ -26,6 +26,11 @@ export class JsonObject {
     return new JsonObject(value, "");
   }
 
+  /** Whatever JSON there is; undefined when there is none. */
+  value(key: string): unknown {
+    return this.#fields.get(key);
+  }
+
   text(key: string): string {
     const value = this.#fields.get(key) ?? "";
     if (typeof value !== "string") throw this.#refusal(key, "a string");
