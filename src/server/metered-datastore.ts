@@ -12,9 +12,13 @@ type Names<Port> = { readonly [Method in keyof Port]: string };
 
 /** By port and method; what stands here is the whole of what is counted. */
 const NAMES: {
-  readonly [Port in "joinTokens" | "nodes" | "entries" | "bundles" | "caJournals"]: Names<
-    DataStore[Port]
-  >;
+  readonly [Port in
+    | "joinTokens"
+    | "nodes"
+    | "entries"
+    | "bundles"
+    | "federationRelationships"
+    | "caJournals"]: Names<DataStore[Port]>;
 } = {
   joinTokens: {
     create: "join_token create",
@@ -50,6 +54,13 @@ const NAMES: {
     update: "bundle update",
     delete: "bundle delete",
   },
+  federationRelationships: {
+    create: "federation_relationship create",
+    find: "federation_relationship fetch",
+    list: "federation_relationship list",
+    update: "federation_relationship update",
+    delete: "federation_relationship delete",
+  },
   caJournals: { load: "ca_journal fetch", save: "ca_journal set" },
 };
 
@@ -59,6 +70,11 @@ export function meteredDataStore(store: DataStore, meter: Meter): DataStore {
     nodes: metered(store.nodes, NAMES.nodes, meter),
     entries: metered(store.entries, NAMES.entries, meter),
     bundles: metered(store.bundles, NAMES.bundles, meter),
+    federationRelationships: metered(
+      store.federationRelationships,
+      NAMES.federationRelationships,
+      meter,
+    ),
     caJournals: metered(store.caJournals, NAMES.caJournals, meter),
     onChange: (listener) => store.onChange(listener),
     close: () => store.close(),

@@ -58,6 +58,9 @@ export class Stage {
 }
 
 export interface ServerOptions {
+  readonly trustDomain?: string;
+  /** Of the server's process. */
+  readonly env?: Readonly<Record<string, string>>;
   /** More lines of the server block. */
   readonly settings?: string;
   /** More plugin blocks. */
@@ -72,10 +75,12 @@ export interface ServerOptions {
 
 export class TestServer {
   readonly implementation: Implementation;
+  readonly trustDomain: string;
   readonly directory: string;
   readonly port: number;
   readonly socket: string;
   readonly configuration: string;
+  readonly #env: Readonly<Record<string, string>>;
   readonly #stage: Stage;
   #daemon: Daemon | undefined;
 
@@ -84,11 +89,14 @@ export class TestServer {
     implementation: Implementation,
     directory: string,
     port: number,
+    options: ServerOptions,
   ) {
     this.#stage = stage;
     this.implementation = implementation;
+    this.trustDomain = options.trustDomain ?? TRUST_DOMAIN;
     this.directory = directory;
     this.port = port;
+    this.#env = options.env ?? {};
     this.socket = join(directory, "private", "api.sock");
     this.configuration = join(directory, "server.conf");
   }
@@ -105,6 +113,7 @@ export class TestServer {
       implementation,
       directory,
       options.port ?? (await freePort()),
+      options,
     );
     const data = join(directory, "data");
     mkdirSync(data, { recursive: true, mode: 0o700 });
@@ -114,7 +123,7 @@ export class TestServer {
   bind_address = "127.0.0.1"
   bind_port = ${server.port}
   socket_path = "${server.socket}"
-  trust_domain = "${TRUST_DOMAIN}"
+  trust_domain = "${server.trustDomain}"
   data_dir = "${data}"
   log_level = "DEBUG"
   ${options.settings ?? ""}
@@ -169,7 +178,7 @@ ${options.more ?? ""}
     return this.#stage.daemon(
       [executable(this.implementation, "spire-server"), "run", "-config", this.configuration],
       join(this.directory, "server.log"),
-      { cwd: this.directory },
+      { cwd: this.directory, env: this.#env },
     );
   }
 
@@ -258,6 +267,7 @@ export class TestAgent {
   readonly socket: string;
   readonly configuration: string;
   readonly token: string;
+  readonly trustDomain: string;
   readonly #stage: Stage;
   #daemon: Daemon | undefined;
 
@@ -266,17 +276,19 @@ export class TestAgent {
     implementation: Implementation,
     directory: string,
     token: string,
+    trustDomain: string,
   ) {
     this.#stage = stage;
     this.implementation = implementation;
     this.directory = directory;
     this.token = token;
+    this.trustDomain = trustDomain;
     this.socket = join(directory, "public", "api.sock");
     this.configuration = join(directory, "agent.conf");
   }
 
   get id(): string {
-    return `spiffe://${TRUST_DOMAIN}/spire/agent/join_token/${this.token}`;
+    return `spiffe://${this.trustDomain}/spire/agent/join_token/${this.token}`;
   }
 
   /** Writes the configuration of an agent that joins the server by token, and trusts its bundle from a file. */
@@ -288,7 +300,7 @@ export class TestAgent {
   ): Promise<TestAgent> {
     const directory = options.directory ?? stage.room(`agent-${implementation}`);
     const token = options.token ?? (await server.token());
-    const agent = new TestAgent(stage, implementation, directory, token);
+    const agent = new TestAgent(stage, implementation, directory, token, server.trustDomain);
     const data = join(directory, "data");
     mkdirSync(data, { recursive: true, mode: 0o700 });
     writeFileSync(
@@ -299,7 +311,7 @@ export class TestAgent {
   server_address = "127.0.0.1"
   server_port = ${server.port}
   socket_path = "${agent.socket}"
-  trust_domain = "${TRUST_DOMAIN}"
+  trust_domain = "${server.trustDomain}"
   trust_bundle_path = "${await server.bundleFile()}"
   join_token = "${token}"
   ${options.settings ?? ""}

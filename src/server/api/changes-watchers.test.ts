@@ -75,7 +75,13 @@ class Registry {
   }
   change(part: Partial<DataStoreChange>): void {
     const none = { stored: [], removed: [] };
-    const change = { entries: none, nodes: none, bundles: [], ...part };
+    const change = {
+      entries: none,
+      nodes: none,
+      bundles: [],
+      federationRelationships: [],
+      ...part,
+    };
     for (const listener of this.changeListeners) listener(change);
   }
 }

@@ -27,6 +27,7 @@ export function change(given: {
     entries: { stored: given.entries ?? [], removed: given.removedEntries ?? [] },
     nodes: { stored: given.nodes ?? [], removed: given.removedNodes ?? [] },
     bundles: [],
+    federationRelationships: [],
   };
 }
 
