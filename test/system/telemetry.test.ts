@@ -5,7 +5,7 @@ import { type Implementation, Stage, TestServer, TRUST_DOMAIN } from "../support
 
 /** What only the reference can measure: its language's runtime, and a cache that is filled anew every few seconds. */
 const ITS_OWN =
-  /_runtime_|_entry_cache_reload|_node_manager_|_key_manager_|_federation_relationship_|_node_selectors_|_join_token_delete|_ca_journal_|_events?_/;
+  /_runtime_|_entry_cache_reload|_node_manager_|_key_manager_|_node_selectors_|_join_token_delete|_events?_/;
 
 const stage = new Stage();
 const servers = new Map<Implementation, { readonly server: TestServer; readonly ports: Ports }>();

@@ -65,6 +65,7 @@ describe("opening a SQLite datastore", () => {
     await fresh.joinTokens.create({ token: "secret", expiresAt: 700 });
     await fresh.close();
     const db = new Database(path);
+    db.run("DROP TABLE federation_relationships");
     db.run("DROP INDEX join_tokens_used");
     for (const column of ["used_at", "public_key_sha256"]) {
       db.run(`ALTER TABLE join_tokens DROP COLUMN ${column}`);
