@@ -1,4 +1,5 @@
 /** Certificates for tests: real keys, real signatures, any defect one asks for. */
+import type { KeyObject } from "node:crypto";
 import { Certificate } from "./certificate.ts";
 import {
   authorityKeyIdExtension,
@@ -19,6 +20,7 @@ export const NOW = 1_800_000_000;
 
 export interface Made {
   readonly certificate: Certificate;
+  readonly key: KeyObject;
   readonly signer: Signer;
 }
 
@@ -38,7 +40,8 @@ export interface Wish {
 const SERIAL = 16;
 
 export async function make(wish: Wish): Promise<Made> {
-  const signer = signerFromPrivateKey(await generatePrivateKey(wish.keyType ?? "ec-p256"));
+  const key = await generatePrivateKey(wish.keyType ?? "ec-p256");
+  const signer = signerFromPrivateKey(key);
   const subjectDer = encodeName({ commonName: wish.name });
   const usage =
     wish.usage ?? (wish.isCa ? KeyUsage.keyCertSign | KeyUsage.cRLSign : KeyUsage.digitalSignature);
@@ -67,5 +70,5 @@ export async function make(wish: Wish): Promise<Made> {
     },
     issuer?.signer ?? signer,
   );
-  return { certificate: Certificate.parse(der), signer };
+  return { certificate: Certificate.parse(der), key, signer };
 }

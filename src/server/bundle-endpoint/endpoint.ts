@@ -8,7 +8,8 @@ import {
   type IncomingMessage,
   type ServerResponse,
 } from "node:http";
-import { createServer, type TLSSocket, type TlsOptions } from "node:tls";
+import type { Socket } from "node:net";
+import { createServer, type TlsOptions } from "node:tls";
 import type { Clock } from "#clock/clock.ts";
 import { listenTcp } from "#grpc/listen-tcp.ts";
 import type { TlsIdentity } from "#grpc/tls-listener.ts";
@@ -16,7 +17,7 @@ import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 
 const HANDSHAKE_MS = 10_000;
-/** From the handshake to the last byte of the answer. */
+/** From the first byte to the last one of the answer. */
 const EXCHANGE_MS = 20_000;
 const MAX_CONNECTIONS = 1000;
 const MAX_HEADER_BYTES = 8 * 1024;
@@ -54,7 +55,7 @@ export interface BundleEndpoint {
 /** @throws Error with a message for the operator: the address is taken, or key and certificate do not match */
 export async function serveBundleEndpoint(options: BundleEndpointOptions): Promise<BundleEndpoint> {
   const { clock, log } = options;
-  const open = new Set<TLSSocket>();
+  const open = new Set<Socket>();
   const asked = new WeakSet<object>();
   const http = createHttpServer({ maxHeaderSize: MAX_HEADER_BYTES }, (request, response) => {
     // One request a connection; further ones would only queue up answers.
@@ -63,6 +64,10 @@ export async function serveBundleEndpoint(options: BundleEndpointOptions): Promi
     void answer(request, response, options);
   });
   const server = createServer(tlsOptions(options.identity), (socket) => {
+    http.emit("connection", socket);
+  });
+  // From its first byte on, not only once it speaks TLS.
+  server.on("connection", (socket) => {
     const deadline = clock.after(EXCHANGE_MS, () => socket.destroy());
     open.add(socket);
     socket.on("error", () => {});
@@ -70,7 +75,6 @@ export async function serveBundleEndpoint(options: BundleEndpointOptions): Promi
       deadline.cancel();
       open.delete(socket);
     });
-    http.emit("connection", socket);
   });
   server.maxConnections = MAX_CONNECTIONS;
   server.on("tlsClientError", (error, socket) => {

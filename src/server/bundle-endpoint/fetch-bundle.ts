@@ -113,12 +113,17 @@ async function readBody(
 ): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of response) {
-    chunks.push(chunk as Buffer);
-    length += (chunk as Buffer).length;
-    if (length <= limitBytes) continue;
-    if (whole) throw new Error(`the bundle document is longer than ${limitBytes} bytes`);
-    break;
+  try {
+    for await (const chunk of response) {
+      chunks.push(chunk as Buffer);
+      length += (chunk as Buffer).length;
+      if (length > limitBytes) break;
+    }
+  } catch (error) {
+    throw new Error("the answer was cut short", { cause: error });
+  }
+  if (whole && length > limitBytes) {
+    throw new Error(`the bundle document is longer than ${limitBytes} bytes`);
   }
   return Buffer.concat(chunks).subarray(0, limitBytes);
 }
