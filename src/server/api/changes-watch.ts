@@ -1,8 +1,7 @@
 import type { Clock, Timer } from "#clock/clock.ts";
+import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
 import type { Change } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
-import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import { type Pending, PendingChanges } from "./changes-pending.ts";
-import { entryMessage } from "./convert-entry.ts";
 
 /** Who watches, by which certificate. */
 export interface WatchingAgent {
@@ -22,7 +21,8 @@ export interface WatchParts {
   readonly ended: (watch: Watch) => void;
 }
 
-type FindEntry = (agentId: string, entryId: string) => RegistrationEntry | undefined;
+/** An entry as it is now, or undefined when the agent is not authorized for it. */
+export type EntryMessageFor = (agentId: string, entryId: string) => Entry | undefined;
 
 /** One open stream of changes. What happens while the agent is busy with one message goes into the next. */
 export class Watch {
@@ -56,11 +56,11 @@ export class Watch {
   }
 
   /** Sends what is pending. */
-  async tell(find: FindEntry): Promise<void> {
+  async tell(messageFor: EntryMessageFor): Promise<void> {
     if (this.#state !== "waiting") return;
     this.#state = "sending";
     try {
-      await this.#parts.send(changeMessage(this.#pending.take(), this.agent.id, find));
+      await this.#parts.send(changeMessage(this.#pending.take(), this.agent.id, messageFor));
       this.#sent();
     } catch (error) {
       this.#ended.reject(error);
@@ -95,7 +95,7 @@ export class Watch {
 function changeMessage(
   { everything, entryIds, bundles }: Pending,
   agentId: string,
-  find: FindEntry,
+  messageFor: EntryMessageFor,
 ): Change {
   const change: Change = {
     storedEntries: [],
@@ -104,9 +104,9 @@ function changeMessage(
     everything,
   };
   for (const id of entryIds) {
-    const entry = find(agentId, id);
+    const entry = messageFor(agentId, id);
     if (entry === undefined) change.removedEntryIds.push(id);
-    else change.storedEntries.push(entryMessage(entry, undefined));
+    else change.storedEntries.push(entry);
   }
   return change;
 }

@@ -176,7 +176,7 @@ test("when many are to hear of a bundle, they do so a few in each turn", async (
     Array.from({ length: 10 }, (_, n) => started({ agentId: makeNode(`n${n}`).spiffeId })),
   );
   const told = (): number => watches.filter(({ heard }) => heard.length === 2).length;
-  clock.lookMs = 4;
+  clock.lookMs = 2;
   registry.change({ bundles: ["example.org"] });
   await settled();
   expect(told()).toBe(3);
