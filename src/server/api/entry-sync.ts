@@ -21,6 +21,8 @@ type Send = (response: SyncAuthorizedEntriesResponse) => Promise<void>;
 export interface AuthorizedEntriesSource {
   /** @param agentId the agent's SPIFFE ID */
   authorizedEntries(agentId: string): readonly RegistrationEntry[];
+  /** One of them, without a look at the others. */
+  authorizedEntry(agentId: string, entryId: string): RegistrationEntry | undefined;
 }
 
 export async function getAuthorizedEntries(

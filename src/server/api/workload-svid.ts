@@ -10,7 +10,6 @@ import type {
 } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import type { JWTSVID } from "#grpc/gen/spire/api/types/jwtsvid.ts";
 import type { CaManager, X509Svid } from "#server/ca/ca-manager.ts";
-import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
@@ -40,20 +39,20 @@ export async function batchNewX509Svid(
   if (params.length === 0) throw invalidArgument("missing parameters");
   const refusal = "rejecting request due to certificate signing rate limiting";
   await waitForTurn(parts.limits.x509Signing, context, params.length, refusal);
-  const entries = authorizedEntriesOf(parts, callerId(call));
+  const agentId = callerId(call).toString();
   // Signing leaves the event loop, so a batch keeps every core busy.
   const results = params.map((param) =>
     batchItem<BatchNewX509SVIDResponse_Result>(
       call,
       async () => ({
         status: okStatus(),
-        svid: x509SvidMessage(await newX509Svid(parts, param, entries)),
+        svid: x509SvidMessage(await newX509Svid(parts, param, agentId)),
       }),
       (status) => ({ status, svid: undefined }),
       ({ svid }) => ({
         csr: createHash("sha256").update(param.csr).digest("hex"),
         entry_id: param.entryId,
-        spiffe_id: entries.get(param.entryId)?.spiffeId.toString(),
+        spiffe_id: parts.authorized.authorizedEntry(agentId, param.entryId)?.spiffeId.toString(),
         expires_at: svid?.expiresAt,
       }),
     ),
@@ -62,13 +61,13 @@ export async function batchNewX509Svid(
 }
 
 async function newX509Svid(
-  { ca }: WorkloadSvidParts,
+  { ca, authorized }: WorkloadSvidParts,
   { entryId, csr: csrDer }: NewX509SVIDParams,
-  entries: ReadonlyMap<string, RegistrationEntry>,
+  agentId: string,
 ): Promise<X509Svid> {
   if (entryId === "") throw invalidArgument("missing entry ID");
   if (csrDer.length === 0) throw invalidArgument("missing CSR");
-  const entry = entries.get(entryId);
+  const entry = authorized.authorizedEntry(agentId, entryId);
   if (entry === undefined) throw unknownEntry();
   const csr = await checkedCsr(csrDer, {
     malformed: "malformed CSR",
@@ -96,7 +95,7 @@ export async function newJwtSvid(
   const refusal = "rejecting request due to JWT signing request rate limiting";
   await waitForTurn(parts.limits.jwtSigning, context, 1, refusal);
   checkJwtEnabled(parts);
-  const entry = authorizedEntriesOf(parts, callerId(call)).get(entryId);
+  const entry = parts.authorized.authorizedEntry(callerId(call).toString(), entryId);
   if (entry === undefined) throw unknownEntry();
   const id = entry.spiffeId;
   call.audit.add({ spiffe_id: id.toString(), ttl: entry.jwtSvidTtl });
@@ -136,14 +135,6 @@ export async function signJwtSvid(
     ca.jwtSvid({ id, audience: [...claims.audience], ttlSeconds: ttl, includeJti }),
   );
   return jwtSvidMessage(id, svid);
-}
-
-function authorizedEntriesOf(
-  { authorized }: WorkloadSvidParts,
-  agentId: SpiffeId,
-): ReadonlyMap<string, RegistrationEntry> {
-  const entries = authorized.authorizedEntries(agentId.toString());
-  return new Map(entries.map((entry) => [entry.id, entry]));
 }
 
 function unknownEntry(): StatusError {
