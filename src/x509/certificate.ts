@@ -2,9 +2,10 @@
  * A certificate, read. Parsing is strict DER; nothing here is verified: that is the work of chain.ts and svid.ts.
  */
 import { createPublicKey, type KeyObject } from "node:crypto";
-import { DerError, type DerReader, oidText, readDer, Tag, timeSeconds } from "./der.ts";
+import { DerError, type DerReader, readDer, Tag, timeSeconds } from "./der.ts";
 import { type Extensions, NO_EXTENSIONS, readExtensions } from "./extensions.ts";
 import { nameText } from "./name.ts";
+import { signatureAlgorithmOf } from "./signature.ts";
 
 /** Far above any certificate of use, far below what would hurt. */
 const MAX_CERTIFICATE_BYTES = 64 * 1024;
@@ -13,6 +14,7 @@ export class Certificate {
   readonly der: Uint8Array;
   /** The signed part. */
   readonly tbs: Uint8Array;
+  /** As signature.ts names it. */
   readonly signatureAlgorithm: string;
   readonly signature: Uint8Array;
   readonly serialNumber: bigint;
@@ -32,7 +34,7 @@ export class Certificate {
     this.der = bytes;
     this.tbs = tbs.bytes;
     const algorithm = outer.next(Tag.SEQUENCE);
-    this.signatureAlgorithm = oidText(readDer(algorithm.bytes, Tag.SEQUENCE).next(Tag.OID).content);
+    this.signatureAlgorithm = signatureAlgorithmOf(algorithm.bytes);
     this.signature = bitString(outer);
     outer.end();
 
@@ -99,6 +101,14 @@ export class Certificate {
     return this.extensions.dnsSans;
   }
 
+  get emailSans(): readonly string[] {
+    return this.extensions.emailSans;
+  }
+
+  get ipSans(): readonly Uint8Array[] {
+    return this.extensions.ipSans;
+  }
+
   get isCa(): boolean {
     return this.extensions.basicConstraints?.isCa ?? false;
   }
@@ -116,8 +126,9 @@ function readVersion3(fields: DerReader): void {
   if (number.peek() !== 2) throw new DerError("not a version 3 certificate");
 }
 
+/** RFC 5280 §4.1.2.2 allows 20 octets; issuers that draw 20 random ones write a 21st when the sign bit needs room. */
 function readSerial(content: Uint8Array): bigint {
-  if (content.length === 0 || content.length > 20)
+  if (content.length === 0 || content.length > 21)
     throw new DerError("serial number is out of range");
   if (((content[0] ?? 0) & 0x80) !== 0) throw new DerError("serial number is negative");
   return BigInt(`0x${Buffer.from(content).toString("hex")}`);

@@ -27,13 +27,28 @@ export interface ChainRequest {
  * @throws Error saying why there is none
  */
 export function verifyChain(request: ChainRequest): Certificate[] {
-  const { leaf, atSeconds } = request;
-  checkCertificate(leaf, atSeconds);
-  checkLeafUsage(leaf, request.usage);
-  const search: Search = { request, checksLeft: MAX_SIGNATURE_CHECKS, problem: undefined };
-  const path = extend(search, [leaf]);
+  const search = startSearch(request);
+  const { value: path } = pathsFrom(search, [request.leaf]).next();
   if (path !== undefined) return path;
-  throw new Error(search.problem ?? "certificate signed by unknown authority");
+  throw noPath(search);
+}
+
+/**
+ * Finds every valid path from the leaf to a root: cross-signed authorities make several.
+ *
+ * @returns at least one path, each leaf first and root last
+ * @throws Error saying why there is none
+ */
+export function verifyAllChains(request: ChainRequest): Certificate[][] {
+  const search = startSearch(request);
+  const paths = [...pathsFrom(search, [request.leaf])];
+  if (paths.length > 0) return paths;
+  throw noPath(search);
+}
+
+function noPath({ problem }: Search): Error {
+  const why = problem === undefined ? "" : ` (${problem})`;
+  return new Error(`certificate signed by unknown authority${why}`);
 }
 
 interface Search {
@@ -43,48 +58,70 @@ interface Search {
   problem: string | undefined;
 }
 
-function extend(search: Search, path: Certificate[]): Certificate[] | undefined {
+function startSearch(request: ChainRequest): Search {
+  checkCertificate(request.leaf, request.atSeconds);
+  checkLeafUsage(request.leaf, request.usage);
+  return { request, checksLeft: MAX_SIGNATURE_CHECKS, problem: undefined };
+}
+
+function* pathsFrom(search: Search, path: Certificate[]): Generator<Certificate[], undefined> {
   const current = path[path.length - 1];
-  if (current === undefined || path.length > MAX_PATH_LENGTH) return undefined;
+  if (current === undefined || path.length > MAX_PATH_LENGTH) return;
   const { roots, intermediates } = search.request;
   // An authority in the bundle is trusted as it is, even when it is the certificate itself.
   const anchor = roots.find((root) => Buffer.compare(root.der, current.der) === 0);
-  if (anchor !== undefined && path.length > 1) return path;
-  for (const root of roots) {
-    if (issues(search, root, path)) return [...path, root];
+  if (anchor !== undefined && path.length > 1) {
+    yield path;
+    return;
   }
-  for (const intermediate of intermediates) {
+  for (const root of likelyFirst(roots, current)) {
+    if (issues(search, root, path)) yield [...path, root];
+  }
+  for (const intermediate of likelyFirst(intermediates, current)) {
     if (path.includes(intermediate) || !issues(search, intermediate, path)) continue;
-    const whole = extend(search, [...path, intermediate]);
-    if (whole !== undefined) return whole;
+    yield* pathsFrom(search, [...path, intermediate]);
   }
-  return undefined;
+}
+
+/** The authorities that bear the issuer's name, those with the key that the child names first. */
+function likelyFirst(authorities: readonly Certificate[], child: Certificate): Certificate[] {
+  const named = authorities.filter(
+    ({ subjectDer }) => Buffer.compare(subjectDer, child.issuerDer) === 0,
+  );
+  // Only the order depends on key identifiers (RFC 5280 §4.2.1.1): the signature decides, and CAs were made anew with others.
+  const wanted = child.extensions.authorityKeyId;
+  const likely = ({ extensions: { subjectKeyId } }: Certificate): boolean =>
+    wanted === undefined ||
+    (subjectKeyId !== undefined && Buffer.compare(subjectKeyId, wanted) === 0);
+  return [...named.filter(likely), ...named.filter((authority) => !likely(authority))];
 }
 
 /** Whether the authority may have issued the end of the path, and did. */
 function issues(search: Search, authority: Certificate, path: readonly Certificate[]): boolean {
   const child = path[path.length - 1];
-  if (child === undefined || Buffer.compare(authority.subjectDer, child.issuerDer) !== 0)
+  if (child === undefined) return false;
+  if (search.checksLeft-- <= 0) {
+    search.problem = "certificate chain needs too many signature checks";
     return false;
-  const { subjectKeyId } = authority.extensions;
-  const { authorityKeyId } = child.extensions;
-  if (subjectKeyId && authorityKeyId && Buffer.compare(subjectKeyId, authorityKeyId) !== 0)
-    return false;
+  }
   try {
     checkCertificate(authority, search.request.atSeconds);
     checkAuthority(authority, path);
+    checkSignature(child, authority);
+    return true;
   } catch (error) {
-    search.problem = error instanceof Error ? error.message : String(error);
+    search.problem ??= error instanceof Error ? error.message : String(error);
     return false;
   }
-  if (search.checksLeft-- <= 0)
-    throw new Error("certificate chain needs too many signature checks");
+}
+
+function checkSignature(child: Certificate, authority: Certificate): void {
   const key = authority.publicKey;
-  const genuine =
-    publicKeyProblem(key) === undefined &&
-    verifySignature(child.signatureAlgorithm, key, child.tbs, child.signature);
-  if (!genuine) search.problem = `signature by "${authority.subjectText}" does not verify`;
-  return genuine;
+  const problem = publicKeyProblem(key);
+  if (problem !== undefined) throw new Error(`key of "${authority.subjectText}": ${problem}`);
+  if (!verifySignature(child.signatureAlgorithm, key, child.tbs, child.signature)) {
+    throw new Error(`signature by "${authority.subjectText}" does not verify`);
+  }
 }
 
 function checkCertificate(certificate: Certificate, atSeconds: number): void {

@@ -17,6 +17,9 @@ export const KeyUsage = {
 export interface Extensions {
   readonly uriSans: readonly string[];
   readonly dnsSans: readonly string[];
+  readonly emailSans: readonly string[];
+  /** In network order: 4 or 16 bytes each. */
+  readonly ipSans: readonly Uint8Array[];
   readonly basicConstraints: { readonly isCa: boolean; readonly pathLength?: number } | undefined;
   /** A sum of KeyUsage bits. */
   readonly keyUsage: number | undefined;
@@ -34,6 +37,8 @@ type Draft = { -readonly [K in keyof Extensions]: Extensions[K] };
 export const NO_EXTENSIONS: Extensions = {
   uriSans: [],
   dnsSans: [],
+  emailSans: [],
+  ipSans: [],
   basicConstraints: undefined,
   keyUsage: undefined,
   extKeyUsage: [],
@@ -84,8 +89,9 @@ function readKnown(draft: Draft, oid: string, value: Uint8Array): boolean {
     case Oid.nameConstraints:
       draft.nameConstraints = value;
       return true;
-    // Policies carry no weight in SPIFFE; a certificate may still name some.
+    // Policies carry no weight in SPIFFE; a certificate may still name some, and where its revocation list lies.
     case Oid.certificatePolicies:
+    case Oid.crlDistributionPoints:
       return true;
     default:
       return false;
@@ -101,17 +107,32 @@ function readBoolean(reader: DerReader): boolean {
   return true;
 }
 
+/** @returns false when it holds no name of a kind read here, so that a critical one is refused (RFC 5280 §4.2) */
 function readSubjectAltName(draft: Draft, names: DerReader): boolean {
   const uris: string[] = [];
   const dns: string[] = [];
+  const emails: string[] = [];
+  const addresses: Uint8Array[] = [];
   while (!names.done) {
-    const name = names.next();
-    if (name.tag === 0x86) uris.push(ia5Text(name.content));
-    else if (name.tag === 0x82) dns.push(ia5Text(name.content));
+    const { tag, content } = names.next();
+    if (tag === 0x86) uris.push(ia5Text(content));
+    else if (tag === 0x82) dns.push(ia5Text(content));
+    else if (tag === 0x81) emails.push(ia5Text(content));
+    else if (tag === 0x87) addresses.push(ipAddress(content));
   }
   draft.uriSans = uris;
   draft.dnsSans = dns;
-  return true;
+  draft.emailSans = emails;
+  draft.ipSans = addresses;
+  return uris.length + dns.length + emails.length + addresses.length > 0;
+}
+
+/** RFC 5280 §4.2.1.6: four octets for IPv4, sixteen for IPv6. */
+function ipAddress(content: Uint8Array): Uint8Array {
+  if (content.length !== 4 && content.length !== 16) {
+    throw new DerError(`IP address of ${content.length} bytes`);
+  }
+  return content;
 }
 
 function ia5Text(content: Uint8Array): string {

@@ -35,12 +35,17 @@ export interface Wish {
   readonly notAfter?: number;
   readonly usage?: number;
   readonly more?: readonly Uint8Array[];
+  /** Has the certificate made for the key of another. */
+  readonly signer?: Made;
+  /** Replace the extensions with the key identifiers; empty ones leave them out. */
+  readonly keyId?: Uint8Array;
+  readonly issuerKeyId?: Uint8Array;
 }
 
 const SERIAL = 16;
 
 export async function make(wish: Wish): Promise<Made> {
-  const key = await generatePrivateKey(wish.keyType ?? "ec-p256");
+  const key = wish.signer?.key ?? (await generatePrivateKey(wish.keyType ?? "ec-p256"));
   const signer = signerFromPrivateKey(key);
   const subjectDer = encodeName({ commonName: wish.name });
   const usage =
@@ -58,10 +63,7 @@ export async function make(wish: Wish): Promise<Made> {
         keyUsageExtension(usage),
         ...(wish.isCa ? [] : [extKeyUsageExtension(Oid.serverAuth, Oid.clientAuth)]),
         basicConstraintsExtension(wish.isCa ?? false),
-        subjectKeyIdExtension(subjectKeyIdOf(signer.publicKeySpki)),
-        ...(issuer === undefined
-          ? []
-          : [authorityKeyIdExtension(subjectKeyIdOf(issuer.signer.publicKeySpki))]),
+        ...keyIds(wish, signer),
         ...(wish.uri === undefined && wish.dns === undefined
           ? []
           : [subjectAltNameExtension(wish.uri, wish.dns ?? [], false)]),
@@ -71,4 +73,11 @@ export async function make(wish: Wish): Promise<Made> {
     issuer?.signer ?? signer,
   );
   return { certificate: Certificate.parse(der), key, signer };
+}
+
+function keyIds({ keyId, issuer, issuerKeyId }: Wish, signer: Signer): Uint8Array[] {
+  const own = keyId ?? subjectKeyIdExtension(subjectKeyIdOf(signer.publicKeySpki));
+  if (issuer === undefined) return [own];
+  const above = authorityKeyIdExtension(subjectKeyIdOf(issuer.signer.publicKeySpki));
+  return [own, issuerKeyId ?? above];
 }

@@ -1,12 +1,12 @@
-import { createHash, createPublicKey, type KeyObject } from "node:crypto";
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { privateKeyFromPem } from "#x509/keys.ts";
 import { certificatesFromPem } from "#x509/pem.ts";
+import { readPkcs12 } from "#x509/pkcs12.ts";
 import { verifySignature } from "#x509/signature.ts";
 import type { AuthorityParts } from "./authority.ts";
-import { readPkcs12 } from "./pkcs12.ts";
 
 /** Where the authority lies: in PEM files, or in a PKCS#12 file. */
 export interface DiskUpstreamConfig {
@@ -109,22 +109,9 @@ async function withBundle(
 }
 
 function pkcs12Parts(bytes: Uint8Array, password: string): AuthorityParts {
-  const content = readPkcs12(bytes, password);
-  const { privateKey } = content;
-  const certificates = content.certificates.map((der) => Certificate.parse(der));
-  const certificate = certificates.find((one) => isFor(one, privateKey));
-  if (certificate === undefined) throw new Error("it holds no certificate for its private key");
-  return {
-    privateKey,
-    certificate,
-    intermediates: certificates.filter((one) => one !== certificate),
-    roots: certificates.filter(isSelfSigned),
-  };
-}
-
-function isFor(certificate: Certificate, privateKey: KeyObject): boolean {
-  const spki = createPublicKey(privateKey).export({ type: "spki", format: "der" });
-  return Buffer.compare(spki, certificate.publicKeySpki) === 0;
+  const { privateKey, certificate, others } = readPkcs12(bytes, password);
+  const roots = [certificate, ...others].filter(isSelfSigned);
+  return { privateKey, certificate, intermediates: others, roots };
 }
 
 function isSelfSigned(one: Certificate): boolean {

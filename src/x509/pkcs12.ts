@@ -1,20 +1,23 @@
 /**
- * PKCS#12 files (RFC 7292), in which corporate authorities hand out a CA: its key, its certificate, the certificates above. The one
+ * PKCS#12 files (RFC 7292), in which corporate authorities hand out a key, its certificate, and the certificates above. The one
  * door to node-forge, which decrypts them; the key and the certificates it finds go on to node:crypto and #x509 as DER.
  */
-import { createPrivateKey, type KeyObject } from "node:crypto";
+import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import forge from "node-forge";
+import { Certificate } from "./certificate.ts";
 
 export interface Pkcs12Content {
   readonly privateKey: KeyObject;
-  /** DER, in the order of the file, which means nothing. */
-  readonly certificates: readonly Uint8Array[];
+  /** The certificate of the private key. */
+  readonly certificate: Certificate;
+  /** In the order of the file, which means nothing. */
+  readonly others: readonly Certificate[];
 }
 
 type Bag = forge.pkcs12.Bag;
 
 /**
- * Opens a PKCS#12 file that holds one private key. Takes up to seconds of this thread when the file asks for many iterations.
+ * Opens a PKCS#12 file that holds one private key and a certificate for it. Takes up to seconds of this thread when the file asks for many iterations.
  *
  * @param password ASCII: writers disagree on how anything else is encoded
  * @throws Error saying why it cannot be opened; never with the password or a part of the key
@@ -31,9 +34,16 @@ export function readPkcs12(bytes: Uint8Array, password: string): Pkcs12Content {
   const [privateKey, ...more] = keys;
   if (privateKey === undefined) throw new Error("it holds no private key");
   if (more.length > 0) throw new Error(`it holds ${keys.length} private keys; expected one`);
-  const certificates = bags.filter(isCertificateBag).map(certificateOf);
+  const certificates = bags
+    .filter(isCertificateBag)
+    .map((bag) => Certificate.parse(certificateOf(bag)));
   if (certificates.length === 0) throw new Error("it holds no certificate");
-  return { privateKey, certificates };
+  const spki = createPublicKey(privateKey).export({ type: "spki", format: "der" });
+  const certificate = certificates.find(
+    ({ publicKeySpki }) => Buffer.compare(publicKeySpki, spki) === 0,
+  );
+  if (certificate === undefined) throw new Error("it holds no certificate for its private key");
+  return { privateKey, certificate, others: certificates.filter((one) => one !== certificate) };
 }
 
 function openBags(bytes: Uint8Array, password: string): Bag[] {
