@@ -32,13 +32,14 @@ type command struct {
 }
 
 var commands = map[string]command{
-	"x509":    {"SOCKET", fetchX509},
-	"jwt":     {"SOCKET AUDIENCE", fetchJWT},
-	"bundles": {"SOCKET TRUST_DOMAIN", fetchBundles},
-	"serve":   {"SOCKET ADDRESS CLIENT_ID", serve},
-	"call":    {"SOCKET ADDRESS SERVER_ID", call},
-	"watch":   {"SOCKET", watch},
-	"verify":  {"BUNDLE_PEM TRUST_DOMAIN CHAIN_PEM_DIRECTORY", verify},
+	"x509":      {"SOCKET", fetchX509},
+	"jwt":       {"SOCKET AUDIENCE", fetchJWT},
+	"bundles":   {"SOCKET TRUST_DOMAIN", fetchBundles},
+	"serve":     {"SOCKET ADDRESS CLIENT_ID", serve},
+	"call":      {"SOCKET ADDRESS SERVER_ID", call},
+	"watch":     {"SOCKET", watch},
+	"verify":    {"BUNDLE_PEM TRUST_DOMAIN CHAIN_PEM_DIRECTORY", verify},
+	"templates": {"", templates},
 }
 
 func main() {

@@ -1,0 +1,36 @@
+/**
+ * Templates for the paths of SPIFFE IDs: the part of Go's text/template that such paths need, with the functions that the reference
+ * offers. A template that is read here gives what the reference gives, or is refused; it is never taken to mean something else.
+ */
+import { builtins } from "./builtins.ts";
+import { evaluate } from "./evaluate.ts";
+import type { Functions } from "./functions.ts";
+import { listFunctions } from "./list-functions.ts";
+import { type Node, parse } from "./parser.ts";
+import { textFunctions } from "./text-functions.ts";
+import type { Fields } from "./values.ts";
+
+const FUNCTIONS: Functions = new Map(
+  Object.entries({ ...builtins, ...textFunctions, ...listFunctions }),
+);
+
+export class Template {
+  readonly #nodes: readonly Node[];
+
+  private constructor(nodes: readonly Node[]) {
+    this.#nodes = nodes;
+  }
+
+  /**
+   * @param fields the names of what the template may ask for
+   * @throws TemplateError naming what is wrong and where
+   */
+  static parse(text: string, fields: readonly string[]): Template {
+    return new Template(parse(text, { functions: FUNCTIONS, fields }));
+  }
+
+  /** @throws TemplateError when the data do not have what the template asks for */
+  execute(data: Fields): string {
+    return evaluate(this.#nodes, data, FUNCTIONS);
+  }
+}
