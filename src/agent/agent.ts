@@ -93,7 +93,7 @@ async function attest(
     return { svid: recovered, roots: state.bundle };
   }
   log.info("SVID is not found. Starting node attestation");
-  const attestor = openNodeAttestor(config);
+  const attestor = await openNodeAttestor(config, tools.random);
   const key = await attestationKey(keys, state.bundle.length === 0);
   return retryAtStart("attest", tools, async () => {
     const roots = await bootstrapBundle(config, state.bundle, log);

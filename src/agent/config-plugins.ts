@@ -1,5 +1,9 @@
 /** The plugins block of agent.conf, as values a constructor takes. */
 import { join } from "node:path";
+import {
+  readX509popAgentConfig,
+  type X509popAgentConfig,
+} from "#attestors/x509pop/agent-config.ts";
 import type { Block, Problems } from "#config/block.ts";
 import { exactlyOne, pluginsOf } from "#config/plugins.ts";
 
@@ -7,7 +11,7 @@ export interface AgentPlugins {
   readonly keyManager:
     | { readonly name: "disk"; readonly keysPath: string }
     | { readonly name: "memory" };
-  readonly nodeAttestor: { readonly name: "join_token" };
+  readonly nodeAttestor: { readonly name: "join_token" } | X509popAgentConfig;
   readonly workloadAttestors: readonly {
     readonly name: "unix";
     readonly discoverWorkloadPath: boolean;
@@ -31,12 +35,12 @@ export function readAgentPlugins(
   problems: Problems,
 ): AgentPlugins {
   const managers = pluginsOf(plugins, "KeyManager", ["disk", "memory"], problems);
-  const nodeAttestors = pluginsOf(plugins, "NodeAttestor", ["join_token"], problems);
+  const nodeAttestors = pluginsOf(plugins, "NodeAttestor", ["join_token", "x509pop"], problems);
   const workloadAttestors = pluginsOf(plugins, "WorkloadAttestor", ["unix"], problems);
   pluginsOf(plugins, "SVIDStore", [], problems);
   plugins.finish();
   const manager = exactlyOne(managers, "KeyManager", problems);
-  exactlyOne(nodeAttestors, "NodeAttestor", problems);
+  const nodeAttestor = exactlyOne(nodeAttestors, "NodeAttestor", problems);
   if (workloadAttestors.length === 0) {
     problems.add("WorkloadAttestor: constraint not satisfied: expected at least 1 but got 0");
   }
@@ -47,14 +51,17 @@ export function readAgentPlugins(
       manager?.name === "memory"
         ? { name: "memory" }
         : { name: "disk", keysPath: join(directory, "keys.json") },
-    nodeAttestor: { name: "join_token" },
+    nodeAttestor:
+      nodeAttestor?.name === "x509pop"
+        ? readX509popAgentConfig(nodeAttestor.data, problems)
+        : { name: "join_token" },
     workloadAttestors: workloadAttestors.map(({ data }) => ({
       name: "unix",
       discoverWorkloadPath: data.boolean("discover_workload_path") ?? false,
       workloadSizeLimit: data.number("workload_size_limit") ?? 0,
     })),
   };
-  for (const { data, block } of [...managers, ...workloadAttestors]) {
+  for (const { data, block } of [...managers, ...nodeAttestors, ...workloadAttestors]) {
     data.finish();
     block.finish();
   }

@@ -1,8 +1,13 @@
 /** What is built into the agent: kind → configuration name → constructor. */
+import { fetchNodeIdentity } from "#agent/attestation/node-identity.ts";
 import type { AgentConfig } from "#agent/config.ts";
 import type { NodeAttestorAgent, WorkloadAttestor } from "#attestors/attestor.ts";
 import { createJoinTokenAgent } from "#attestors/join_token/agent.ts";
 import { createUnixWorkloadAttestor } from "#attestors/unix/workload.ts";
+import { createX509popAgent } from "#attestors/x509pop/agent.ts";
+import type { X509popAgentConfig } from "#attestors/x509pop/agent-config.ts";
+import { type NodeIdentity, readIdentityFiles } from "#attestors/x509pop/node-identity.ts";
+import type { Random } from "#clock/random.ts";
 import { DiskKeyManager } from "#keymanager/disk.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import { MemoryKeyManager } from "#keymanager/memory.ts";
@@ -18,13 +23,29 @@ export function openKeyManager(
 }
 
 /** @throws Error when the attestor lacks what it needs */
-export function openNodeAttestor(config: AgentConfig): NodeAttestorAgent {
+export async function openNodeAttestor(
+  config: AgentConfig,
+  random: Random,
+): Promise<NodeAttestorAgent> {
+  const { nodeAttestor } = config.plugins;
+  if (nodeAttestor.name === "x509pop") {
+    const identity = nodeIdentitySource(nodeAttestor);
+    // Files that do not fit show at once; a Workload API may come up later than this agent.
+    if ("files" in nodeAttestor) await identity();
+    return createX509popAgent({ identity, random });
+  }
   if (config.joinToken === undefined) {
     throw new Error(
       "the agent has no SVID yet and no join token: give -joinToken (spire-server token generate prints one)",
     );
   }
   return createJoinTokenAgent(config.joinToken);
+}
+
+function nodeIdentitySource(config: X509popAgentConfig): () => Promise<NodeIdentity> {
+  return "files" in config
+    ? () => readIdentityFiles(config.files)
+    : () => fetchNodeIdentity(config.spiffeSocketPath);
 }
 
 export function openWorkloadAttestors({ plugins }: AgentConfig): readonly WorkloadAttestor[] {

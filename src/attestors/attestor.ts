@@ -40,19 +40,26 @@ export interface JoinTokenClaim {
   readonly usedSince: number;
 }
 
+/** Who asks to be attested, as far as it is known before. */
+export interface NodePeer {
+  /** The key (SubjectPublicKeyInfo, DER) that the SVID is to be for; that its holder asks is proven. */
+  readonly publicKeySpki: Uint8Array;
+  /** The address the connection comes from; undefined when it came over no network. */
+  readonly ipAddress?: string;
+}
+
 export interface NodeAttestorServer {
   readonly type: string;
   /**
    * Checks one attestation.
    *
    * @param challenge sends a challenge and resolves with the agent's response
-   * @param publicKeySpki the key (SubjectPublicKeyInfo, DER) whose holder asks; that it holds it is proven
    * @throws StatusError with the code the agent is to see
    */
   attest(
     payload: Uint8Array,
     challenge: (bytes: Uint8Array) => Promise<Uint8Array>,
-    publicKeySpki: Uint8Array,
+    node: NodePeer,
   ): Promise<NodeAttestation>;
 }
 

@@ -107,7 +107,7 @@ function cancelled(): StatusError {
 }
 
 /** The call option that ends a call after so many milliseconds; undefined sets no end. */
-function deadline({ timeoutMs }: Pick<CallSettings, "timeoutMs">): Partial<CallOptions> {
+export function deadline({ timeoutMs }: Pick<CallSettings, "timeoutMs">): Partial<CallOptions> {
   return timeoutMs === undefined ? {} : { deadline: new Date(systemClock.nowMs() + timeoutMs) };
 }
 

@@ -1,5 +1,9 @@
 /** The plugins block of server.conf, as values a constructor takes. */
 import { join } from "node:path";
+import {
+  readX509popServerConfig,
+  type X509popServerConfig,
+} from "#attestors/x509pop/server-config.ts";
 import type { Block, Problems } from "#config/block.ts";
 import { exactlyOne, type Plugin, pluginsOf } from "#config/plugins.ts";
 
@@ -8,9 +12,11 @@ export interface ServerPlugins {
   readonly keyManager:
     | { readonly name: "disk"; readonly keysPath: string }
     | { readonly name: "memory" };
-  readonly nodeAttestors: readonly { readonly name: "join_token" }[];
+  readonly nodeAttestors: readonly NodeAttestorConfig[];
   readonly upstreamAuthority?: UpstreamDiskConfig;
 }
+
+type NodeAttestorConfig = { readonly name: "join_token" } | X509popServerConfig;
 
 export interface UpstreamDiskConfig {
   readonly name: "disk";
@@ -41,7 +47,7 @@ export function readServerPlugins(
   const zero = zeroServerPlugins(dataDir);
   const stores = pluginsOf(plugins, "DataStore", ["sql"], problems);
   const managers = pluginsOf(plugins, "KeyManager", ["disk", "memory"], problems);
-  const attestors = pluginsOf(plugins, "NodeAttestor", ["join_token"], problems);
+  const attestors = pluginsOf(plugins, "NodeAttestor", ["join_token", "x509pop"], problems);
   const upstreams = pluginsOf(plugins, "UpstreamAuthority", ["disk"], problems);
   for (const kind of OTHER_KINDS) pluginsOf(plugins, kind, [], problems);
   plugins.finish();
@@ -53,14 +59,18 @@ export function readServerPlugins(
   const read: ServerPlugins = {
     dataStore: store === undefined ? zero.dataStore : readStore(store, dataDir, problems),
     keyManager: manager === undefined ? zero.keyManager : readKeyManager(manager, problems),
-    nodeAttestors: attestors.map(() => ({ name: "join_token" as const })),
+    nodeAttestors: attestors.map((plugin) => readNodeAttestor(plugin, problems)),
     ...(upstream === undefined ? {} : { upstreamAuthority: readUpstream(upstream, problems) }),
   };
-  for (const { data, block } of [...stores, ...managers, ...upstreams]) {
+  for (const { data, block } of [...stores, ...managers, ...attestors, ...upstreams]) {
     data.finish();
     block.finish();
   }
   return read;
+}
+
+function readNodeAttestor({ name, data }: Plugin, problems: Problems): NodeAttestorConfig {
+  return name === "x509pop" ? readX509popServerConfig(data, problems) : { name: "join_token" };
 }
 
 function readStore(

@@ -3,6 +3,9 @@
  */
 import type { JoinTokenClaim, NodeAttestorServer } from "#attestors/attestor.ts";
 import { createJoinTokenServer } from "#attestors/join_token/server.ts";
+import { CaBundle } from "#attestors/x509pop/ca-bundle.ts";
+import { createX509popServer } from "#attestors/x509pop/server.ts";
+import type { X509popServerConfig } from "#attestors/x509pop/server-config.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import { DiskKeyManager } from "#keymanager/disk.ts";
@@ -10,11 +13,12 @@ import type { KeyManager } from "#keymanager/key-manager.ts";
 import { MemoryKeyManager } from "#keymanager/memory.ts";
 import type { Log } from "#log/log.ts";
 import type { ServerConfig } from "#server/config.ts";
-import type { DataStore, JoinTokens } from "#server/datastore/datastore.ts";
+import type { Bundles, DataStore, JoinTokens } from "#server/datastore/datastore.ts";
 import { openSqliteDataStore } from "#server/datastore/sqlite/open.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { openDiskUpstreamAuthority } from "#upstream/disk/disk.ts";
 import type { UpstreamAuthority } from "#upstream/upstream-authority.ts";
+import { Certificate } from "#x509/certificate.ts";
 
 type Configured = ServerConfig["plugins"];
 type NodeAttestorConfig = Configured["nodeAttestors"][number];
@@ -31,6 +35,7 @@ interface PluginParts {
 /** What the constructor of a node attestor may use besides. */
 interface NodeAttestorParts extends PluginParts {
   readonly joinTokens: JoinTokens;
+  readonly bundles: Pick<Bundles, "find">;
 }
 
 /** A constructor for every name a configuration can hold. */
@@ -48,6 +53,10 @@ const KEY_MANAGERS: Constructors<Configured["keyManager"], PluginParts, KeyManag
 
 const NODE_ATTESTORS: Constructors<NodeAttestorConfig, NodeAttestorParts, NodeAttestorServer> = {
   join_token: async (_config, parts) => createJoinTokenServer(joinTokenParts(parts)),
+  x509pop: async (config, parts) => {
+    const roots = await nodeAuthorities(config, parts);
+    return createX509popServer({ ...parts, config, roots });
+  },
 };
 
 const UPSTREAM_AUTHORITIES: Constructors<UpstreamAuthorityConfig, PluginParts, UpstreamAuthority> =
@@ -94,6 +103,21 @@ export async function openNodeAttestors(
 
 function joinTokenParts({ joinTokens, trustDomain, clock }: NodeAttestorParts) {
   return { findToken: (claim: JoinTokenClaim) => joinTokens.find(claim), trustDomain, clock };
+}
+
+/** Who may sign the certificates of nodes: the authorities in the operator's files, or this trust domain itself. */
+async function nodeAuthorities(
+  { mode, caBundlePaths }: X509popServerConfig,
+  { bundles, trustDomain, log }: NodeAttestorParts,
+): Promise<() => Promise<readonly Certificate[]>> {
+  if (mode === "external_pki") {
+    const files = await CaBundle.open(caBundlePaths, log);
+    return () => files.roots();
+  }
+  return async () => {
+    const bundle = await bundles.find(trustDomain.name);
+    return bundle?.x509Authorities.map(({ certificate }) => Certificate.parse(certificate)) ?? [];
+  };
 }
 
 function construct<Config extends { readonly name: string }, Parts, Made>(

@@ -160,6 +160,7 @@ async function createServices(
   const attestors = await openNodeAttestors(plugins.nodeAttestors, {
     trustDomain,
     joinTokens: made.store.joinTokens,
+    bundles: made.store.bundles,
     ...tools,
   });
   return createApi({

@@ -45,6 +45,12 @@ test("every way to a root is found", async () => {
   expect(paths.map((path) => names(path).at(-1)).sort()).toEqual(["CN=other root", "CN=root"]);
 });
 
+test("a leaf that is a root itself is a path alone, while its time lasts", () => {
+  const alone = { roots: [leaf.certificate], intermediates: [] };
+  expect(verifyAllChains(request(alone)).map(names)).toEqual([["CN=leaf"]]);
+  expect(() => verifyAllChains(request({ ...alone, atSeconds: NOW + 3601 }))).toThrow(/expired/);
+});
+
 test("an authority made anew with another key identifier is still the issuer", async () => {
   const renewed = await make({
     name: "policy",

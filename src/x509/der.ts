@@ -13,9 +13,13 @@ export const Tag = {
   UTF8_STRING: 0x0c,
   SEQUENCE: 0x30,
   SET: 0x31,
+  NUMERIC_STRING: 0x12,
   PRINTABLE_STRING: 0x13,
+  T61_STRING: 0x14,
+  IA5_STRING: 0x16,
   UTC_TIME: 0x17,
   GENERALIZED_TIME: 0x18,
+  BMP_STRING: 0x1e,
 } as const;
 
 /** What is not DER. */

@@ -35,8 +35,13 @@ export interface Wish {
   readonly notAfter?: number;
   readonly usage?: number;
   readonly more?: readonly Uint8Array[];
+  /** Replace the name as the subject, and the basic constraints; DER. */
+  readonly subjectDer?: Uint8Array;
+  readonly basicConstraints?: Uint8Array;
   /** Has the certificate made for the key of another. */
   readonly signer?: Made;
+  /** Of another kind of key than those we sign with; DER. */
+  readonly publicKeySpki?: Uint8Array;
   /** Replace the extensions with the key identifiers; empty ones leave them out. */
   readonly keyId?: Uint8Array;
   readonly issuerKeyId?: Uint8Array;
@@ -47,9 +52,7 @@ const SERIAL = 16;
 export async function make(wish: Wish): Promise<Made> {
   const key = wish.signer?.key ?? (await generatePrivateKey(wish.keyType ?? "ec-p256"));
   const signer = signerFromPrivateKey(key);
-  const subjectDer = encodeName({ commonName: wish.name });
-  const usage =
-    wish.usage ?? (wish.isCa ? KeyUsage.keyCertSign | KeyUsage.cRLSign : KeyUsage.digitalSignature);
+  const subjectDer = wish.subjectDer ?? encodeName({ commonName: wish.name });
   const issuer = wish.issuer;
   const der = await issueCertificate(
     {
@@ -58,21 +61,26 @@ export async function make(wish: Wish): Promise<Made> {
       subjectDer,
       notBefore: wish.notBefore ?? NOW - 60,
       notAfter: wish.notAfter ?? NOW + 3600,
-      publicKeySpki: signer.publicKeySpki,
-      extensions: [
-        keyUsageExtension(usage),
-        ...(wish.isCa ? [] : [extKeyUsageExtension(Oid.serverAuth, Oid.clientAuth)]),
-        basicConstraintsExtension(wish.isCa ?? false),
-        ...keyIds(wish, signer),
-        ...(wish.uri === undefined && wish.dns === undefined
-          ? []
-          : [subjectAltNameExtension(wish.uri, wish.dns ?? [], false)]),
-        ...(wish.more ?? []),
-      ],
+      publicKeySpki: wish.publicKeySpki ?? signer.publicKeySpki,
+      extensions: extensionsOf(wish, signer),
     },
     issuer?.signer ?? signer,
   );
   return { certificate: Certificate.parse(der), key, signer };
+}
+
+function extensionsOf(wish: Wish, signer: Signer): Uint8Array[] {
+  const { isCa = false, uri, dns, more = [] } = wish;
+  const usual = isCa ? KeyUsage.keyCertSign | KeyUsage.cRLSign : KeyUsage.digitalSignature;
+  const names = uri === undefined && dns === undefined ? [] : [uri];
+  return [
+    keyUsageExtension(wish.usage ?? usual),
+    ...(isCa ? [] : [extKeyUsageExtension(Oid.serverAuth, Oid.clientAuth)]),
+    wish.basicConstraints ?? basicConstraintsExtension(isCa),
+    ...keyIds(wish, signer),
+    ...names.map((name) => subjectAltNameExtension(name, dns ?? [], false)),
+    ...more,
+  ];
 }
 
 function keyIds({ keyId, issuer, issuerKeyId }: Wish, signer: Signer): Uint8Array[] {

@@ -28,7 +28,7 @@ export interface JoinTokenParts {
 export function createJoinTokenServer(parts: JoinTokenParts): NodeAttestorServer {
   return {
     type: "join_token",
-    attest: async (payload, _challenge, publicKeySpki): Promise<NodeAttestation> => {
+    attest: async (payload, _challenge, { publicKeySpki }): Promise<NodeAttestation> => {
       const token = readToken(payload);
       const now = parts.clock.nowSeconds();
       const joinToken: JoinTokenClaim = {

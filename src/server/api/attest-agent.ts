@@ -1,4 +1,4 @@
-import type { NodeAttestation, NodeAttestorServer } from "#attestors/attestor.ts";
+import type { NodeAttestation, NodeAttestorServer, NodePeer } from "#attestors/attestor.ts";
 import { joinTokenRefusal } from "#attestors/join_token/server.ts";
 import type { CallContext } from "#grpc/bind.ts";
 import type {
@@ -37,6 +37,8 @@ export interface AttestAgentParts {
   readonly agentIdAsSelector: boolean;
 }
 
+const REQUEST_TIMEOUT_MS = 30_000;
+
 type Send = (response: AttestAgentResponse) => Promise<void>;
 
 /**
@@ -63,7 +65,7 @@ export async function attestAgent(
   const attestation = await attestor.attest(
     payload,
     (challenge) => exchangeChallenge(stream, send, challenge),
-    csr.publicKeySpki,
+    peerOf(context, csr),
   );
   const agentId = checkedAgentId(parts, attestation);
   audit.add({ agent_id: agentId.toString() });
@@ -85,7 +87,7 @@ export async function attestAgent(
 async function receiveParams(
   stream: AsyncIterator<AttestAgentRequest>,
 ): Promise<{ type: string; payload: Uint8Array; csrDer: Uint8Array }> {
-  const { value: request, done } = await stream.next();
+  const { value: request, done } = await nextRequest(stream);
   if (done) throw invalidArgument("failed to receive request from stream: EOF");
   const params = request.step?.$case === "params" ? request.step.value : undefined;
   const problem = paramsProblem(params);
@@ -122,11 +124,33 @@ async function exchangeChallenge(
   challenge: Uint8Array,
 ): Promise<Uint8Array> {
   await send({ step: { $case: "challenge", value: challenge } });
-  const { value: request, done } = await stream.next();
+  const { value: request, done } = await nextRequest(stream);
   if (done) {
     throw new StatusError(StatusCode.INTERNAL, "failed to receive challenge from agent: EOF");
   }
   return request.step?.$case === "challengeResponse" ? request.step.value : new Uint8Array();
+}
+
+/** Whoever asks to be attested has proved nothing yet, and is not waited for without end. */
+async function nextRequest(
+  stream: AsyncIterator<AttestAgentRequest>,
+): Promise<IteratorResult<AttestAgentRequest>> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const limit = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+  const give = (): void =>
+    reject(new StatusError(StatusCode.DEADLINE_EXCEEDED, "the agent did not answer in time"));
+  limit.addEventListener("abort", give, { once: true });
+  try {
+    return await Promise.race([stream.next(), late]);
+  } finally {
+    limit.removeEventListener("abort", give);
+  }
+}
+
+function peerOf({ caller }: CallContext, { publicKeySpki }: Csr): NodePeer {
+  return caller.kind === "tls"
+    ? { publicKeySpki, ipAddress: caller.remoteAddress }
+    : { publicKeySpki };
 }
 
 /** An attestor that names anything but an agent of this trust domain is broken, and gets nobody in. */

@@ -1,0 +1,83 @@
+/** The node's certificate and key, as they lie in files. They are read anew for each attestation, so that a renewed certificate is used. */
+import { createPublicKey, type KeyObject } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { errorText } from "#spiffe/status-error.ts";
+import { Certificate } from "#x509/certificate.ts";
+import { privateKeyFromPem } from "#x509/keys.ts";
+import { certificatesFromPem } from "#x509/pem.ts";
+import { readPkcs12 } from "#x509/pkcs12.ts";
+
+export interface NodeIdentity {
+  readonly privateKey: KeyObject;
+  /** DER, the node's first, then intermediates. */
+  readonly certificates: readonly Uint8Array[];
+}
+
+export interface IdentityFiles {
+  readonly privateKeyPath?: string;
+  readonly certificatePath?: string;
+  readonly intermediatesPath?: string;
+  readonly pkcs12FilePath?: string;
+  /** A file with the password alone; a final newline is not part of it. Without it the password is empty. */
+  readonly pkcs12PasswordFile?: string;
+}
+
+/** @throws Error naming the file, never with a part of the key or the password */
+export async function readIdentityFiles(files: IdentityFiles): Promise<NodeIdentity> {
+  const identity =
+    files.pkcs12FilePath === undefined
+      ? await fromPem(files.privateKeyPath ?? "", files.certificatePath ?? "")
+      : await fromPkcs12(files.pkcs12FilePath, files.pkcs12PasswordFile);
+  if (files.intermediatesPath === undefined) return identity;
+  const more = await fromFile(
+    "unable to load intermediate certificates",
+    files.intermediatesPath,
+    pemCertificates,
+  );
+  return { ...identity, certificates: [...identity.certificates, ...more] };
+}
+
+async function fromPem(keyPath: string, certificatePath: string): Promise<NodeIdentity> {
+  const what = "unable to load keypair";
+  const privateKey = await fromFile(what, keyPath, (bytes) =>
+    privateKeyFromPem(bytes.toString("utf8")),
+  );
+  const certificates = await fromFile(what, certificatePath, pemCertificates);
+  const [leaf = new Uint8Array()] = certificates;
+  const spki = createPublicKey(privateKey).export({ type: "spki", format: "der" });
+  if (Buffer.compare(Certificate.parse(leaf).publicKeySpki, spki) !== 0) {
+    throw new Error(
+      `${what}: the private key in ${keyPath} does not match the certificate in ${certificatePath}`,
+    );
+  }
+  return { privateKey, certificates };
+}
+
+async function fromPkcs12(path: string, passwordFile: string | undefined): Promise<NodeIdentity> {
+  const password =
+    passwordFile === undefined
+      ? ""
+      : await fromFile("unable to load the password", passwordFile, (bytes) =>
+          bytes.toString("utf8").replace(/\r?\n$/, ""),
+        );
+  return await fromFile("unable to load keypair", path, (bytes) => {
+    const { privateKey, certificate, others } = readPkcs12(bytes, password);
+    // The server has its roots from elsewhere, and counts what it is sent.
+    const intermediates = others.filter(({ isSelfIssued }) => !isSelfIssued);
+    return { privateKey, certificates: [certificate, ...intermediates].map(({ der }) => der) };
+  });
+}
+
+function pemCertificates(bytes: Buffer): Uint8Array[] {
+  const found = certificatesFromPem(bytes.toString("utf8"));
+  for (const der of found) Certificate.parse(der);
+  return found;
+}
+
+async function fromFile<T>(words: string, path: string, parse: (bytes: Buffer) => T): Promise<T> {
+  try {
+    return parse(await readFile(path));
+  } catch (error) {
+    throw new Error(`${words}: ${path}: ${errorText(error)}`);
+  }
+}
