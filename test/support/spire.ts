@@ -258,6 +258,8 @@ export interface AgentOptions {
   readonly keyManager?: string;
   /** Used instead of a token of the server's. */
   readonly token?: string;
+  /** Replaces the NodeAttestor block; the agent then has no token. */
+  readonly nodeAttestor?: string;
   readonly directory?: string;
 }
 
@@ -299,7 +301,7 @@ export class TestAgent {
     options: AgentOptions = {},
   ): Promise<TestAgent> {
     const directory = options.directory ?? stage.room(`agent-${implementation}`);
-    const token = options.token ?? (await server.token());
+    const token = options.token ?? (options.nodeAttestor ? "" : await server.token());
     const agent = new TestAgent(stage, implementation, directory, token, server.trustDomain);
     const data = join(directory, "data");
     mkdirSync(data, { recursive: true, mode: 0o700 });
@@ -313,14 +315,12 @@ export class TestAgent {
   socket_path = "${agent.socket}"
   trust_domain = "${server.trustDomain}"
   trust_bundle_path = "${await server.bundleFile()}"
-  join_token = "${token}"
+  ${token === "" ? "" : `join_token = "${token}"`}
   ${options.settings ?? ""}
 }
 plugins {
   ${options.keyManager ?? `KeyManager "disk" {\n    plugin_data {\n      directory = "${data}"\n    }\n  }`}
-  NodeAttestor "join_token" {
-    plugin_data {}
-  }
+  ${options.nodeAttestor ?? `NodeAttestor "join_token" {\n    plugin_data {}\n  }`}
   WorkloadAttestor "unix" {
     plugin_data {
       ${options.unix ?? ""}
