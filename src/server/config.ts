@@ -19,6 +19,7 @@ import { parseKeyType } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { type FederationConfig, readFederation } from "./config-federation.ts";
 import { readServerPlugins, type ServerPlugins, zeroServerPlugins } from "./config-plugins.ts";
+import { type NodePruning, readNodePruning } from "./config-pruning.ts";
 import { ttlWarnings } from "./ttl-warnings.ts";
 
 /** The flags of `spire-server run`; absent ones leave the file's value. */
@@ -59,7 +60,7 @@ export interface ServerConfig {
   readonly disableJwtSvids: boolean;
   readonly jwtIssuer: string;
   readonly log: LogConfig;
-  readonly pruneAttestedNodesExpiredForSeconds?: number;
+  readonly nodePruning?: NodePruning;
   readonly rateLimit: { readonly attestation: boolean; readonly signing: boolean };
   readonly experimental?: { readonly agentSpiffeIdAsSelector: boolean };
   readonly federation?: FederationConfig;
@@ -138,11 +139,8 @@ function finishServer(
     server.duration("default_jwt_svid_ttl", "could not parse default JWT SVID ttl") ?? 300;
   const agentTtl = server.duration("agent_ttl", "could not parse agent ttl") ?? x509Ttl;
   const caKeyType = readKeyType(server, "ca_key_type") ?? "ec-p256";
-  const pruneAfter = server.duration(
-    "prune_attested_nodes_expired_for",
-    "could not parse prune_attested_nodes_expired_for",
-  );
   const federation = readFederation(server, trustDomain, problems);
+  const nodePruning = readNodePruning(server, problems);
   const config: Omit<ServerConfig, "plugins"> = {
     ...observed,
     trustDomain,
@@ -162,7 +160,7 @@ function finishServer(
     disableJwtSvids: server.boolean("disable_jwt_svids") ?? false,
     jwtIssuer: server.string("jwt_issuer") ?? "",
     log: readLogConfig(server, flags, problems),
-    ...(pruneAfter === undefined ? {} : { pruneAttestedNodesExpiredForSeconds: pruneAfter }),
+    ...(nodePruning === undefined ? {} : { nodePruning }),
     rateLimit: readRateLimit(server),
     experimental: readExperimental(server),
     federation,
@@ -247,8 +245,6 @@ function unusedKeys(server: Block): string[] {
     "profiling_names",
     "profiling_port",
     "proxy_protocol_trusted_cidrs",
-    "prune_attested_nodes_batch_size",
-    "prune_tofu_nodes",
   ];
   return keys
     .filter((key) => server.has(key))

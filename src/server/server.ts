@@ -243,10 +243,9 @@ function startPruningTasks(
   const tasks = startPruning({
     store,
     trustDomain: config.trustDomain,
-    nodesExpiredForSeconds: config.pruneAttestedNodesExpiredForSeconds,
-    nodesBatchSize: 1000,
-    includeTofuNodes: false,
+    nodes: config.nodePruning,
     clock: tools.clock,
+    random: tools.random,
     log: subsystem(tools, "registration_manager"),
   });
   for (const task of tasks) parts.defer(() => task.stop());
