@@ -18,6 +18,7 @@ import { type MintX509SVIDResponse, SVIDClient } from "#grpc/gen/spire/api/serve
 import type { JoinToken } from "#grpc/gen/spire/api/types/jointoken.ts";
 import type { X509SVID } from "#grpc/gen/spire/api/types/x509svid.ts";
 import { ChangesClient } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
+import { JoinTokenClient } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
 import { createLog } from "#log/log.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { createCsr } from "#x509/csr.ts";
@@ -32,6 +33,7 @@ export interface Clients {
   readonly changes: ChangesClient;
   readonly entry: EntryClient;
   readonly localAuthority: LocalAuthorityClient;
+  readonly joinToken: JoinTokenClient;
   readonly svid: SVIDClient;
 }
 
@@ -99,8 +101,7 @@ export async function startTestServer(
     random: systemRandom,
   });
   const opened: Clients[] = [];
-  const open = (address: string, credential: ChannelCredentials): Clients => {
-    const clients = clientsOf(address, credential);
+  const keep = (clients: Clients): Clients => {
     opened.push(clients);
     return clients;
   };
@@ -108,10 +109,10 @@ export async function startTestServer(
     config,
     server,
     logged,
-    local: open(`unix:${config.socketPath}`, credentials.createInsecure()),
-    remote: (identity) => open(server.address, tlsCredentials(identity)),
+    local: keep(clientsOf(`unix:${config.socketPath}`, credentials.createInsecure())),
+    remote: (identity) => keep(remoteClients(server.address, identity)),
     stop: async () => {
-      for (const clients of opened) for (const client of Object.values(clients)) client.close();
+      for (const clients of opened) closeClients(clients);
       await server.stop();
       rmSync(directory, { recursive: true });
     },
@@ -161,6 +162,15 @@ export function testConfig(directory: string, change: Partial<ServerConfig> = {}
   };
 }
 
+/** Clients of any server over TLS, with or without a client certificate. */
+export function remoteClients(address: string, identity?: ClientIdentity): Clients {
+  return clientsOf(address, tlsCredentials(identity));
+}
+
+export function closeClients(clients: Clients): void {
+  for (const client of Object.values(clients)) client.close();
+}
+
 function clientsOf(address: string, credential: ChannelCredentials): Clients {
   const options = {
     "grpc.ssl_target_name_override": "localhost",
@@ -172,6 +182,7 @@ function clientsOf(address: string, credential: ChannelCredentials): Clients {
     changes: new ChangesClient(address, credential, options),
     entry: new EntryClient(address, credential, options),
     localAuthority: new LocalAuthorityClient(address, credential, options),
+    joinToken: new JoinTokenClient(address, credential, options),
     svid: new SVIDClient(address, credential, options),
   };
 }

@@ -17,12 +17,17 @@ const MAX_TOKEN_BYTES = 1024;
 export const REPEAT_SECONDS = 60;
 
 export interface JoinTokenParts {
-  /** Finds a token that is good for the claimant, with its expiry in Unix seconds. */
-  readonly findToken: (
-    claim: JoinTokenClaim,
-  ) => Promise<{ readonly expiresAt: number } | undefined>;
+  /** Finds a token that is good for the claimant. */
+  readonly findToken: (claim: JoinTokenClaim) => Promise<FoundToken | undefined>;
   readonly trustDomain: TrustDomain;
   readonly clock: Clock;
+}
+
+interface FoundToken {
+  /** Unix seconds. */
+  readonly expiresAt: number;
+  /** The agent ID that the node has from before; undefined for a new node. */
+  readonly rejoins?: string;
 }
 
 export function createJoinTokenServer(parts: JoinTokenParts): NodeAttestorServer {
@@ -40,8 +45,8 @@ export function createJoinTokenServer(parts: JoinTokenParts): NodeAttestorServer
       const found = await parts.findToken(joinToken);
       if (found === undefined) throw joinTokenRefusal();
       if (found.expiresAt < now) throw refusal("join token expired");
-      const id = agentId(parts.trustDomain, `join_token/${token}`);
-      return { agentId: id.toString(), selectors: [], canReattest: false, joinToken };
+      const id = found.rejoins ?? agentId(parts.trustDomain, `join_token/${token}`).toString();
+      return { agentId: id, selectors: [], canReattest: false, joinToken };
     },
   };
 }

@@ -2,6 +2,7 @@ import type { AttestedNode, Nodes } from "#server/datastore/datastore.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { type PermissionDeniedReason, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { Certificate } from "#x509/certificate.ts";
+import type { CallerIdentity } from "./caller-identity.ts";
 import { isBanned } from "./convert-agent.ts";
 import type { Exclusive } from "./exclusive.ts";
 
@@ -27,10 +28,10 @@ export async function checkAgentStanding(
   certificate: Certificate,
 ): Promise<void> {
   const serial = certificate.serialNumberDecimal;
-  if (isCurrent(await attestedNode(parts, id), id, serial)) return;
+  if (isCurrent(await attestedNode(parts.nodes, id), id, serial)) return;
   await parts.agentLocks.run(id.toString(), async () => {
     // Read again under the lock: a ban in between must not be undone by writing the new serial number over it.
-    const node = await attestedNode(parts, id);
+    const node = await attestedNode(parts.nodes, id);
     if (isCurrent(node, id, serial)) return;
     await parts.nodes.update(node.spiffeId, {
       serialNumber: node.newSerialNumber,
@@ -49,8 +50,23 @@ export function hasGoodSerial(
   return serialNumber === serial || newSerialNumber === serial;
 }
 
-async function attestedNode(parts: StandingParts, id: SpiffeId): Promise<AttestedNode> {
-  const node = await parts.nodes.find(id.toString());
+/**
+ * Looks again, later in a call, whether the calling agent is in good standing. For whoever holds the agent's lock and is about
+ * to write.
+ *
+ * @throws StatusError PERMISSION_DENIED with the reason the agent acts on
+ */
+export async function checkStillActive(
+  nodes: Pick<Nodes, "find">,
+  identity: CallerIdentity,
+): Promise<void> {
+  if (identity.kind !== "spiffe") throw new Error("only an agent has a standing");
+  const { id, certificate } = identity;
+  isCurrent(await attestedNode(nodes, id), id, certificate.serialNumberDecimal);
+}
+
+async function attestedNode(nodes: Pick<Nodes, "find">, id: SpiffeId): Promise<AttestedNode> {
+  const node = await nodes.find(id.toString());
   if (node === undefined) throw denied("AGENT_NOT_ATTESTED", `agent "${id}" is not attested`);
   if (isBanned(node)) throw denied("AGENT_BANNED", `agent "${id}" is banned`);
   return node;

@@ -29,6 +29,7 @@ import { createGuard, type Guard } from "./guard.ts";
 import { createLocalAuthorityService } from "./local-authority.ts";
 import { createLoggerService } from "./logger.ts";
 import { createRateLimits } from "./rate-limit.ts";
+import { createJoinTokenService } from "./rejoin.ts";
 import { createSvidService } from "./svid.ts";
 import { type BundleRefresh, createTrustDomainService } from "./trust-domain.ts";
 import { TrustRoots } from "./trust-roots.ts";
@@ -83,6 +84,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
     createChangesService(shared, options),
     createEntryService(shared, options),
     createLocalAuthorityService(shared, options),
+    createJoinTokenService(shared, options),
     createSvidService(shared, options),
     createLoggerService(new LevelSwitch(parts.log.settings), options),
     createDebugService(parts, options),

@@ -89,6 +89,10 @@ const RULES: Readonly<Record<string, Readonly<Record<string, readonly CallerRole
     SetLogLevel: LOCAL,
     ResetLogLevel: LOCAL,
   },
+  "spire_edge.jointoken.v1.JoinToken": {
+    CreateRejoinToken: OPERATOR,
+    DeleteJoinToken: OPERATOR,
+  },
   "spire.api.server.debug.v1.Debug": { GetInfo: LOCAL },
   "spire_edge.changes.v1.Changes": { WatchChanges: AGENT },
   "grpc.health.v1.Health": { Check: LOCAL, List: LOCAL, Watch: LOCAL },

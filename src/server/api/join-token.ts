@@ -9,6 +9,7 @@ import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { type ApiCall, attempt } from "./api-call.ts";
+import type { AuditTrail } from "./audit-trail.ts";
 import { workloadIdFrom } from "./convert-id.ts";
 import { invalidArgument } from "./failure.ts";
 
@@ -26,13 +27,11 @@ export async function createJoinToken(
   request: CreateJoinTokenRequest,
   { audit }: ApiCall,
 ): Promise<JoinToken> {
-  if (request.ttl > 0) audit.add({ ttl: request.ttl });
-  if (request.ttl < 1) throw invalidArgument("ttl is required, you must provide one");
+  const expiresAt = expiryOf(parts, request, audit);
   const alias = request.agentId === undefined ? undefined : readAlias(parts, request.agentId);
   if (alias !== undefined) audit.add({ spiffe_id: alias.toString() });
   const value = request.token === "" ? parts.random.uuid() : request.token;
   const joiner = readJoinerId(parts, value);
-  const expiresAt = parts.clock.nowSeconds() + request.ttl;
   await attempt(
     "failed to create token",
     () => parts.joinTokens.create({ token: value, expiresAt }),
@@ -48,6 +47,17 @@ export async function createJoinToken(
   return { value, expiresAt };
 }
 
+/** When a token ends that is asked for now, in Unix seconds. */
+export function expiryOf(
+  { clock }: Pick<JoinTokenParts, "clock">,
+  { ttl }: { readonly ttl: number },
+  audit: AuditTrail,
+): number {
+  if (ttl < 1) throw invalidArgument("ttl is required, you must provide one");
+  audit.add({ ttl });
+  return clock.nowSeconds() + ttl;
+}
+
 function readAlias({ trustDomain }: JoinTokenParts, message: SPIFFEID): SpiffeId {
   try {
     return workloadIdFrom(trustDomain, message);
@@ -57,7 +67,10 @@ function readAlias({ trustDomain }: JoinTokenParts, message: SPIFFEID): SpiffeId
 }
 
 /** A token that cannot stand in a SPIFFE ID could never be used; better to hear it now. The token itself stays unsaid. */
-function readJoinerId({ trustDomain }: JoinTokenParts, token: string): SpiffeId {
+export function readJoinerId(
+  { trustDomain }: Pick<JoinTokenParts, "trustDomain">,
+  token: string,
+): SpiffeId {
   try {
     if (!token.includes("/")) return agentId(trustDomain, `join_token/${token}`);
   } catch {

@@ -8,13 +8,14 @@ import type {
 } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
 import type { NodeChange } from "#server/datastore/datastore.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { checkStillActive } from "./agent-standing.ts";
 import { apiCall, attempt, callerId, waitForTurn } from "./api-call.ts";
 import type { AttestAgentParts } from "./attest-agent.ts";
 import { x509SvidMessage } from "./convert-svid.ts";
 import { checkedCsr } from "./csr.ts";
 import { codeOf, failure, invalidArgument } from "./failure.ts";
 
-type RenewParts = Pick<AttestAgentParts, "nodes" | "ca" | "limits">;
+type RenewParts = Pick<AttestAgentParts, "nodes" | "agentLocks" | "ca" | "limits">;
 
 const MAX_VERSION_BYTES = 255;
 
@@ -45,9 +46,13 @@ export async function renewAgent(
   const svid = await attempt("failed to sign X509 SVID", () =>
     parts.ca.agentSvid({ id, publicKeySpki: csr.publicKeySpki, publicKey: csr.publicKey }),
   );
-  await updateAgent(parts, id.toString(), {
-    newSerialNumber: svid.serialNumber,
-    newNotAfter: svid.expiresAt,
+  await parts.agentLocks.run(id.toString(), async () => {
+    // Whoever joined again under this ID meanwhile has put another SVID in the place of the caller's.
+    await checkStillActive(parts.nodes, call.identity);
+    await updateAgent(parts, id.toString(), {
+      newSerialNumber: svid.serialNumber,
+      newNotAfter: svid.expiresAt,
+    });
   });
   return { svid: x509SvidMessage(svid) };
 }

@@ -10,6 +10,7 @@ import { LocalAuthorityClient } from "#grpc/gen/spire/api/server/localauthority/
 import { LoggerClient } from "#grpc/gen/spire/api/server/logger/v1/logger.ts";
 import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { TrustDomainClient } from "#grpc/gen/spire/api/server/trustdomain/v1/trustdomain.ts";
+import { JoinTokenClient } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
 
 export interface ServerConnection {
   readonly agent: Service<AgentClient>;
@@ -17,6 +18,7 @@ export interface ServerConnection {
   readonly debug: Service<DebugClient>;
   readonly entry: Service<EntryClient>;
   readonly health: Service<HealthClient>;
+  readonly joinToken: Service<JoinTokenClient>;
   readonly logger: Service<LoggerClient>;
   readonly localAuthority: Service<LocalAuthorityClient>;
   readonly svid: Service<SVIDClient>;
@@ -34,6 +36,7 @@ export function connectServer(path: string): ServerConnection {
     debug: services.of(DebugClient).call,
     entry: services.of(EntryClient).call,
     health: services.of(HealthClient).call,
+    joinToken: services.of(JoinTokenClient).call,
     logger: services.of(LoggerClient).call,
     localAuthority: services.of(LocalAuthorityClient).call,
     svid: services.of(SVIDClient).call,

@@ -1,6 +1,9 @@
 import type { Command } from "#cli/command.ts";
 import { intFlag, stringFlag } from "#cli/flags.ts";
+import { readInputFile } from "#cli/input-file.ts";
+import type { Io } from "#cli/io.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
+import type { DeleteJoinTokenRequest } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
 import { idMessage } from "./id-message.ts";
 import { int32 } from "./int32.ts";
 import { serverCommand } from "./server-command.ts";
@@ -23,3 +26,32 @@ export const tokenGenerate: Command = serverCommand({
     });
   },
 });
+
+/** The token is not a flag: whoever lists the machine's processes reads those. */
+export const tokenDelete: Command = serverCommand({
+  synopsis: "Makes a join token worthless that nobody used yet",
+  flags: {
+    file: stringFlag("A file that holds the token; '-' is standard input"),
+    spiffeID: stringFlag("Instead of the token: the SPIFFE ID of the agent that it lets in again"),
+    output: outputFlag(),
+  },
+  run: async ({ flags, io, server }) => {
+    const which = await readWhich(flags, io);
+    const { joinToken } = await server();
+    const answer = await joinToken("deleteJoinToken", { which });
+    printMessages(io, flags.output, [answer], () => io.out("Token deleted.\n"));
+  },
+});
+
+async function readWhich(
+  { file, spiffeID }: { readonly file: string; readonly spiffeID: string },
+  io: Io,
+): Promise<NonNullable<DeleteJoinTokenRequest["which"]>> {
+  if ((file === "") === (spiffeID === "")) {
+    throw new Error("either a file with the token or a SPIFFE ID is required");
+  }
+  if (spiffeID !== "") return { $case: "agentId", value: idMessage(spiffeID) };
+  const token = (await readInputFile(file, io)).trim();
+  if (token === "") throw new Error("token file is empty");
+  return { $case: "token", value: token };
+}

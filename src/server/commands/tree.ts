@@ -3,6 +3,7 @@ import { agentCount } from "./agent/count.ts";
 import { agentList } from "./agent/list.ts";
 import { agentBan, agentEvict, agentShow } from "./agent/one-agent.ts";
 import { agentPurge } from "./agent/purge.ts";
+import { agentRejoin } from "./agent/rejoin.ts";
 import { bundleDelete, bundleSet } from "./bundle/change.ts";
 import { bundleCount, bundleList, bundleShow } from "./bundle/show.ts";
 import { debugGetInfo } from "./debug.ts";
@@ -19,7 +20,7 @@ import { jwtMint } from "./jwt.ts";
 import { localAuthorityJwt, localAuthorityX509 } from "./localauthority.ts";
 import { loggerGet, loggerReset, loggerSet } from "./logger.ts";
 import { run, validate } from "./run.ts";
-import { tokenGenerate } from "./token.ts";
+import { tokenDelete, tokenGenerate } from "./token.ts";
 import { upstreamAuthorityRevoke, upstreamAuthorityTaint } from "./upstreamauthority.ts";
 import { x509Mint } from "./x509.ts";
 
@@ -31,6 +32,7 @@ export const serverCommands: Group = defineGroup({
     evict: agentEvict,
     list: agentList,
     purge: agentPurge,
+    rejoin: agentRejoin,
     show: agentShow,
   }),
   bundle: defineGroup({
@@ -61,11 +63,11 @@ export const serverCommands: Group = defineGroup({
   localauthority: defineGroup({ jwt: localAuthorityJwt, x509: localAuthorityX509 }),
   logger: defineGroup({ get: loggerGet, reset: loggerReset, set: loggerSet }),
   run,
-  token: defineGroup({ generate: tokenGenerate }),
   upstreamauthority: defineGroup({
     revoke: upstreamAuthorityRevoke,
     taint: upstreamAuthorityTaint,
   }),
+  token: defineGroup({ delete: tokenDelete, generate: tokenGenerate }),
   validate,
   x509: defineGroup({ mint: x509Mint }),
 });

@@ -61,6 +61,8 @@ export interface JoinToken {
   readonly token: string;
   /** Unix seconds. */
   readonly expiresAt: number;
+  /** The SPIFFE ID of the node that it lets in again; undefined lets in a new one. */
+  readonly rejoins?: string;
 }
 
 /** A node's wish to be let in by a join token. */
@@ -78,15 +80,28 @@ export interface JoinTokenClaim {
 export type JoinOutcome = "taken" | "repeated" | "refused";
 
 export interface JoinTokens {
-  /** @throws StatusError ALREADY_EXISTS while a token of that name is unused */
+  /**
+   * A token that lets a node in again takes the place of the one made before for that node, if nobody used it.
+   *
+   * @throws StatusError ALREADY_EXISTS while the same token is unused, NOT_FOUND when the node to let in again is unknown or banned
+   */
   create(token: JoinToken): Promise<void>;
   /** The token, expired or not, if nobody used it yet, or if the claim repeats its use. */
   find(claim: JoinTokenClaim): Promise<JoinToken | undefined>;
   /**
    * Takes the token and stores the node, in one transaction: of two nodes with the same token one is let in, and no token is used up for a
-   * node that is not stored. A claim that repeats an earlier one only replaces a node that is there and not banned.
+   * node that is not stored. A claim that repeats an earlier one, or whose token lets a node in again, only replaces a node that is there and not banned.
    */
   join(node: AttestedNode, claim: JoinTokenClaim): Promise<JoinOutcome>;
+  /**
+   * Removes an unused token, and the entries that were made with it: those with the new node as parent and `spiffe_id:<its ID>` as their
+   * only selector.
+   *
+   * @param newNode the SPIFFE ID that a new node would have got by the token
+   */
+  delete(token: string, newNode: string): Promise<"deleted" | "used" | "unknown">;
+  /** Removes the unused token that would let the node in again. @returns whether there was one */
+  deleteRejoin(node: string): Promise<boolean>;
   /** Forgets tokens that expired before the one moment, or were used before the other (Unix seconds); returns how many. */
   prune(expiredBefore: number, usedBefore: number): Promise<number>;
 }
@@ -143,7 +158,7 @@ export interface Nodes {
   /** @throws StatusError NOT_FOUND */
   update(spiffeId: string, change: NodeChange): Promise<AttestedNode>;
   /**
-   * Removes the node and its selectors; for a node that joined by token also the entries that the token made: those with
+   * Removes the node, its selectors and the tokens that would let it in again; for a node that joined by token also the entries that the token made: those with
    * the node as parent and `spiffe_id:<its ID>` as their only selector. All in one transaction.
    *
    * @throws StatusError NOT_FOUND

@@ -1,7 +1,8 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
+import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode } from "#spiffe/status-error.ts";
 import type { DataStore, JoinTokenClaim } from "./datastore.ts";
-import { makeNode, rejection } from "./records.conformance.ts";
+import { ALL, makeEntry, makeNode, rejection } from "./records.conformance.ts";
 
 const NOW = 1_700_000_000;
 const TOKEN = { token: "secret", expiresAt: NOW + 600 };
@@ -87,6 +88,73 @@ export function joinTokenTests(store: () => DataStore): void {
     await store().joinTokens.create(again);
     expect(await store().joinTokens.find(claim(2))).toEqual(again);
     expect(await store().joinTokens.join(node, claim(2))).toBe("taken");
+  });
+
+  test("deleting an unused token takes along the entry made with it; a used one and its entry stay", async () => {
+    const parentId = SpiffeId.parse(node.spiffeId);
+    const selectors = [{ type: "spiffe_id", value: node.spiffeId }];
+    const entries = [makeEntry("alias", { parentId, selectors }), makeEntry("other", { parentId })];
+    await store().entries.create(entries);
+    await store().joinTokens.create(TOKEN);
+    expect(await store().joinTokens.delete(TOKEN.token, node.spiffeId)).toBe("deleted");
+    expect((await store().entries.list({}, ALL)).items.map(({ id }) => id)).toEqual(["other"]);
+    expect(await store().joinTokens.join(node, claim(1))).toBe("refused");
+    expect(await store().joinTokens.delete(TOKEN.token, node.spiffeId)).toBe("unknown");
+    await store().entries.create(entries);
+    await store().joinTokens.create(TOKEN);
+    await store().joinTokens.join(node, claim(1));
+    expect(await store().joinTokens.delete(TOKEN.token, node.spiffeId)).toBe("used");
+    expect(await store().entries.count({})).toBe(2);
+    expect(await store().joinTokens.join(node, later(1))).toBe("repeated");
+  });
+
+  describe("a token that lets a node in again", () => {
+    const again = { token: "again", expiresAt: NOW + 600, rejoins: node.spiffeId };
+    const replaced = { ...node, serialNumber: "77" };
+
+    test("is found with the node's ID, and replaces that node alone", async () => {
+      await store().nodes.put(node);
+      await store().joinTokens.create(again);
+      const presented = claim(1, { token: "again" });
+      expect(await store().joinTokens.find(presented)).toEqual(again);
+      expect(await store().joinTokens.join(makeNode("other"), presented)).toBe("refused");
+      expect(await store().joinTokens.join(replaced, presented)).toBe("taken");
+      expect(await store().nodes.find(node.spiffeId)).toEqual(replaced);
+      expect(await store().joinTokens.join(replaced, claim(2, { token: "again" }))).toBe("refused");
+      const repeated = claim(1, { token: "again", now: NOW + 60, usedSince: NOW });
+      expect(await store().joinTokens.join(replaced, repeated)).toBe("repeated");
+    });
+
+    test("needs a node that is there and not banned, when it is made and when it is used", async () => {
+      const refusal = { code: StatusCode.NOT_FOUND, message: "agent not found" };
+      expect(await rejection(store().joinTokens.create(again))).toMatchObject(refusal);
+      await store().nodes.put(node);
+      await store().joinTokens.create(again);
+      await store().nodes.update(node.spiffeId, { serialNumber: "" });
+      expect(await rejection(store().joinTokens.create(again))).toMatchObject(refusal);
+      expect(await store().joinTokens.join(replaced, claim(1, { token: "again" }))).toBe("refused");
+    });
+
+    test("goes with the node, and does not come back with it", async () => {
+      await store().nodes.put(node);
+      await store().joinTokens.create(again);
+      await store().nodes.delete(node.spiffeId);
+      await store().nodes.put(node);
+      expect(await store().joinTokens.join(replaced, claim(1, { token: "again" }))).toBe("refused");
+    });
+
+    test("takes the place of the one before, and is deleted by the node's ID while it is unused", async () => {
+      await store().nodes.put(node);
+      await store().joinTokens.create({ ...again, token: "before" });
+      await store().joinTokens.create(again);
+      expect(await store().joinTokens.find(claim(1, { token: "before" }))).toBeUndefined();
+      expect(await store().joinTokens.deleteRejoin(node.spiffeId)).toBe(true);
+      expect(await store().joinTokens.deleteRejoin(node.spiffeId)).toBe(false);
+      expect(await store().joinTokens.find(claim(1, { token: "again" }))).toBeUndefined();
+      await store().joinTokens.create(again);
+      await store().joinTokens.join(replaced, claim(1, { token: "again" }));
+      expect(await store().joinTokens.deleteRejoin(node.spiffeId)).toBe(false);
+    });
   });
 
   test("pruning forgets what expired or was used before the moments, not at them", async () => {

@@ -9,11 +9,14 @@ import type {
 } from "#server/datastore/datastore.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { type NodeRow, nodeRow } from "./node-row.ts";
-import { storeNode } from "./node-writes.ts";
+import { deleteAlias, storeNode } from "./node-writes.ts";
 import type { WriteFunctions } from "./write-context.ts";
 import type { Writer } from "./writer.ts";
 
-/** Join tokens let a node in, so the file holds their SHA-256 only: a copy of the file, a backup, opens nothing. */
+/**
+ * Join tokens let a node in, so this table holds their SHA-256 only: what reads it opens nothing. (The entry for a token's
+ * alias, where one was asked for, names the token in its parent ID, on the wire as well; the protocol has it so.)
+ */
 export class SqliteJoinTokens implements JoinTokens {
   readonly #reader: Database;
   readonly #writer: Writer;
@@ -24,17 +27,28 @@ export class SqliteJoinTokens implements JoinTokens {
   }
 
   async create(token: JoinToken): Promise<void> {
-    const { expiresAt } = token;
-    await this.#writer.write("joinTokens.create", { digest: digestOf(token.token), expiresAt });
+    const { expiresAt, rejoins = null } = token;
+    const digest = digestOf(token.token);
+    await this.#writer.write("joinTokens.create", { digest, expiresAt, rejoins });
   }
 
   async find(claim: JoinTokenClaim): Promise<JoinToken | undefined> {
     const found = findClaimed(this.#reader, claimRow(claim));
-    return found === null ? undefined : { token: claim.token, expiresAt: found.expiresAt };
+    if (found === null) return undefined;
+    const { expiresAt, rejoins } = found;
+    return { token: claim.token, expiresAt, ...(rejoins === null ? {} : { rejoins }) };
   }
 
   join(node: AttestedNode, claim: JoinTokenClaim): Promise<JoinOutcome> {
     return this.#writer.write("joinTokens.join", { node: nodeRow(node), claim: claimRow(claim) });
+  }
+
+  delete(token: string, newNode: string): Promise<DeleteOutcome> {
+    return this.#writer.write("joinTokens.delete", { digest: digestOf(token), newNode });
+  }
+
+  deleteRejoin(node: string): Promise<boolean> {
+    return this.#writer.write("joinTokens.deleteRejoin", node);
   }
 
   prune(expiredBefore: number, usedBefore: number): Promise<number> {
@@ -54,11 +68,20 @@ interface ClaimedToken {
   expiresAt: number;
   /** Null until the token let a node in. */
   usedAt: number | null;
+  /** Null lets in a new node. */
+  rejoins: string | null;
 }
 
+type DeleteOutcome = Awaited<ReturnType<JoinTokens["delete"]>>;
+
 export interface JoinTokenWriteTypes {
-  "joinTokens.create": { argument: { digest: Uint8Array; expiresAt: number }; result: undefined };
+  "joinTokens.create": {
+    argument: { digest: Uint8Array; expiresAt: number; rejoins: string | null };
+    result: undefined;
+  };
   "joinTokens.join": { argument: { node: NodeRow; claim: ClaimRow }; result: JoinOutcome };
+  "joinTokens.delete": { argument: { digest: Uint8Array; newNode: string }; result: DeleteOutcome };
+  "joinTokens.deleteRejoin": { argument: string; result: boolean };
   "joinTokens.prune": {
     argument: { expiredBefore: number; usedBefore: number };
     result: number;
@@ -66,15 +89,19 @@ export interface JoinTokenWriteTypes {
 }
 
 export const joinTokenWrites: WriteFunctions<JoinTokenWriteTypes> = {
-  "joinTokens.create": ({ db }, { digest, expiresAt }) => {
+  "joinTokens.create": ({ db }, { digest, expiresAt, rejoins }) => {
+    if (rejoins !== null) {
+      if (!isStanding(db, rejoins)) throw new StatusError(StatusCode.NOT_FOUND, "agent not found");
+      deleteRejoin(db, rejoins);
+    }
     const { changes } = db
       .query(
-        `INSERT INTO join_tokens (token_sha256, expires_at) VALUES (?, ?)
+        `INSERT INTO join_tokens (token_sha256, expires_at, rejoins) VALUES (?, ?, ?)
         ON CONFLICT (token_sha256) DO UPDATE
-          SET expires_at = excluded.expires_at, used_at = NULL, public_key_sha256 = NULL
+          SET expires_at = excluded.expires_at, rejoins = excluded.rejoins, used_at = NULL, public_key_sha256 = NULL
           WHERE used_at IS NOT NULL`,
       )
-      .run(digest, expiresAt);
+      .run(digest, expiresAt, rejoins);
     if (changes === 0)
       throw new StatusError(StatusCode.ALREADY_EXISTS, "join token already exists");
     return undefined;
@@ -84,17 +111,30 @@ export const joinTokenWrites: WriteFunctions<JoinTokenWriteTypes> = {
     const { db } = context;
     const found = findClaimed(db, claim);
     if (found === null || found.expiresAt < claim.now) return "refused";
-    if (found.usedAt !== null) {
-      if (!isStanding(db, node.spiffeId)) return "refused";
-      storeNode(context, node);
-      return "repeated";
-    }
+    if (found.rejoins !== null && found.rejoins !== node.spiffeId) return "refused";
+    const again = found.usedAt !== null || found.rejoins !== null;
+    if (again && !isStanding(db, node.spiffeId)) return "refused";
     db.query(
-      "UPDATE join_tokens SET used_at = ?, public_key_sha256 = ? WHERE token_sha256 = ?",
+      "UPDATE join_tokens SET used_at = ?, public_key_sha256 = ? WHERE token_sha256 = ? AND used_at IS NULL",
     ).run(claim.now, claim.publicKeySha256, claim.digest);
     storeNode(context, node);
-    return "taken";
+    return found.usedAt === null ? "taken" : "repeated";
   },
+
+  "joinTokens.delete": (context, { digest, newNode }) => {
+    const found = context.db
+      .query<{ used: number }, [Uint8Array]>(
+        "SELECT used_at IS NOT NULL AS used FROM join_tokens WHERE token_sha256 = ?",
+      )
+      .get(digest);
+    if (found === null) return "unknown";
+    if (found.used !== 0) return "used";
+    context.db.query("DELETE FROM join_tokens WHERE token_sha256 = ?").run(digest);
+    deleteAlias(context, newNode);
+    return "deleted";
+  },
+
+  "joinTokens.deleteRejoin": ({ db }, node) => deleteRejoin(db, node),
 
   "joinTokens.prune": ({ db }, { expiredBefore, usedBefore }) =>
     db
@@ -109,10 +149,15 @@ export const joinTokenWrites: WriteFunctions<JoinTokenWriteTypes> = {
 function findClaimed(db: Database, claim: ClaimRow): ClaimedToken | null {
   return db
     .query<ClaimedToken, [Uint8Array, Uint8Array, number, number]>(
-      `SELECT expires_at AS expiresAt, used_at AS usedAt FROM join_tokens
+      `SELECT expires_at AS expiresAt, used_at AS usedAt, rejoins FROM join_tokens
       WHERE token_sha256 = ? AND (used_at IS NULL OR (public_key_sha256 = ? AND used_at BETWEEN ? AND ?))`,
     )
     .get(claim.digest, claim.publicKeySha256, claim.usedSince, claim.now);
+}
+
+function deleteRejoin(db: Database, node: string): boolean {
+  const unused = "DELETE FROM join_tokens WHERE rejoins = ? AND used_at IS NULL";
+  return db.query(unused).run(node).changes > 0;
 }
 
 /** Whether the node is there and not banned. */

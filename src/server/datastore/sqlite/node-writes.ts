@@ -84,21 +84,22 @@ function storedNode(db: Database, spiffeId: string): StoredNode {
   return node;
 }
 
-/**
- * A node that joined by token takes the entry along that `token generate -spiffeID` made for it: nobody else knows that
- * entry, and no node will ever have this SPIFFE ID again. Entries an operator made below the node stay.
- */
 function deleteNode(context: WriteContext, node: NodeRow): void {
   const { db, changes } = context;
-  if (node.attestationType === "join_token") {
-    const selectorSet = JSON.stringify([selectorKey({ type: "spiffe_id", value: node.spiffeId })]);
-    const made = db
-      .query<EntryRow, [string, string]>(
-        `${SELECT_ENTRIES} WHERE selector_set = ? AND parent_id = ?`,
-      )
-      .all(selectorSet, node.spiffeId);
-    deleteEntries(context, made);
-  }
+  if (node.attestationType === "join_token") deleteAlias(context, node.spiffeId);
+  db.query("DELETE FROM join_tokens WHERE rejoins = ?").run(node.spiffeId);
   db.query("DELETE FROM nodes WHERE spiffe_id = ?").run(node.spiffeId);
   changes.removedNodes.push(node.spiffeId);
+}
+
+/**
+ * Removes the entry that `token generate -spiffeID` made for the node: nobody else knows it, and no node will ever have this
+ * SPIFFE ID again. Entries an operator made below the node stay.
+ */
+export function deleteAlias(context: WriteContext, node: string): void {
+  const selectorSet = JSON.stringify([selectorKey({ type: "spiffe_id", value: node })]);
+  const made = context.db
+    .query<EntryRow, [string, string]>(`${SELECT_ENTRIES} WHERE selector_set = ? AND parent_id = ?`)
+    .all(selectorSet, node);
+  deleteEntries(context, made);
 }

@@ -66,8 +66,8 @@ describe("opening a SQLite datastore", () => {
     await fresh.close();
     const db = new Database(path);
     db.run("DROP TABLE federation_relationships");
-    db.run("DROP INDEX join_tokens_used");
-    for (const column of ["used_at", "public_key_sha256"]) {
+    for (const index of ["used", "rejoins"]) db.run(`DROP INDEX join_tokens_${index}`);
+    for (const column of ["used_at", "public_key_sha256", "rejoins"]) {
       db.run(`ALTER TABLE join_tokens DROP COLUMN ${column}`);
     }
     db.run("PRAGMA user_version = 1");

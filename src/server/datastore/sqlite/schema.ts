@@ -107,6 +107,12 @@ const MIGRATIONS: readonly string[] = [
     endpoint_spiffe_id TEXT NOT NULL
   ) STRICT;
   `,
+
+  // A token may let a known node in again.
+  `
+  ALTER TABLE join_tokens ADD COLUMN rejoins TEXT;
+  CREATE INDEX join_tokens_rejoins ON join_tokens (rejoins) WHERE rejoins IS NOT NULL;
+  `,
 ];
 
 export const SCHEMA_VERSION: number = MIGRATIONS.length;

@@ -77,7 +77,7 @@ describe("writes that come together", () => {
     await Promise.all(
       Array.from({ length: 50 }, (_, i) =>
         writer
-          .write("joinTokens.create", { digest: Uint8Array.of(i), expiresAt: i })
+          .write("joinTokens.create", { digest: Uint8Array.of(i), expiresAt: i, rejoins: null })
           .then(() => order.push(i)),
       ),
     );

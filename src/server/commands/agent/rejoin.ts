@@ -1,0 +1,24 @@
+import type { Command } from "#cli/command.ts";
+import { intFlag, stringFlag } from "#cli/flags.ts";
+import { outputFlag, printMessages } from "#cli/printer.ts";
+import { idMessage } from "#server/commands/id-message.ts";
+import { int32 } from "#server/commands/int32.ts";
+import { serverCommand } from "#server/commands/server-command.ts";
+
+/** Not in the reference: there, a node that joined by token and lost its SVID needs a new agent ID, and new entries. */
+export const agentRejoin: Command = serverCommand({
+  synopsis: "Makes a join token by which a known agent joins again, with the SPIFFE ID it has",
+  flags: {
+    spiffeID: stringFlag("The SPIFFE ID of the agent that joins again"),
+    ttl: intFlag("How long the token is good for, in seconds", 600),
+    output: outputFlag(),
+  },
+  run: async ({ flags, io, server }) => {
+    if (flags.spiffeID === "") throw new Error("a SPIFFE ID is required");
+    const agentId = idMessage(flags.spiffeID);
+    const ttl = int32(flags.ttl, "TTL");
+    const { joinToken } = await server();
+    const token = await joinToken("createRejoinToken", { agentId, ttl });
+    printMessages(io, flags.output, [token], () => io.out(`Token: ${token.value}\n`));
+  },
+});
