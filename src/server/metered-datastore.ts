@@ -24,6 +24,8 @@ const NAMES: {
     create: "join_token create",
     find: "join_token fetch",
     join: "join_token delete",
+    delete: "join_token delete",
+    deleteRejoin: "join_token delete",
     prune: "join_token prune",
   },
   nodes: {

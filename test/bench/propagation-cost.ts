@@ -51,7 +51,7 @@ async function fleetOf(size: number) {
   }
   const none = { stored: [], removed: [] };
   const change = (part: Partial<DataStoreChange>): void =>
-    commit({ entries: none, nodes: none, bundles: [], ...part });
+    commit({ entries: none, nodes: none, bundles: [], federationRelationships: [], ...part });
   /** Makes the change and waits until that many messages were sent. */
   const told = async (messages: number, part: Partial<DataStoreChange>): Promise<void> => {
     waiting.messages = 0;

@@ -40,6 +40,9 @@ var commands = map[string]command{
 	"watch":     {"SOCKET", watch},
 	"verify":    {"BUNDLE_PEM TRUST_DOMAIN CHAIN_PEM_DIRECTORY", verify},
 	"templates": {"", templates},
+
+	"endure-serve": {"SOCKET ADDRESS CLIENT_ID", endureServe},
+	"endure-call":  {"SOCKET ADDRESS SERVER_ID", endureCall},
 }
 
 func main() {
