@@ -12,10 +12,10 @@ import {
 } from "#agent/attestation/agent-svid.ts";
 import { loadState, saveState } from "#agent/attestation/stored-state.ts";
 import { bootstrapBundle } from "#agent/attestation/trust-bundle.ts";
+import { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import { connectServer } from "#agent/sync/server-connection.ts";
 import { Synchronizer } from "#agent/sync/synchronizer.ts";
-import { WorkloadCache } from "#agent/sync/workload-cache.ts";
 import { createWorkloadApi } from "#agent/workload-api/workload-api.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
@@ -57,7 +57,7 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   parts.defer(() => lock.release());
   const keys = await openKeyManager(config, tools.log);
   const { svid, roots } = await attest(config, tools, keys);
-  const cache = new WorkloadCache();
+  const cache = new WorkloadCache({ ...config, clock: tools.clock });
   const synchronizer = createSynchronizer(config, tools, keys, cache, svid, roots);
   parts.defer(() => synchronizer.stop());
   await retryAtStart("synchronise", tools, () => synchronizer.synchronize());
@@ -126,6 +126,7 @@ function createSynchronizer(
       syncIntervalSeconds: config.syncIntervalSeconds,
       workloadKeyType: config.workloadX509SvidKeyType,
       keys,
+      openAttestor: () => openNodeAttestor(config),
       cache,
       clock: tools.clock,
       random: tools.random,

@@ -58,6 +58,7 @@ export interface AgentConfig {
   readonly trustOnFirstUse: boolean;
   readonly joinToken?: string;
   readonly workloadX509SvidKeyType: KeyType;
+  readonly x509SvidCacheMaxSize: number;
   readonly jwtSvidCacheMaxSize: number;
   readonly allowUnauthenticatedVerifiers: boolean;
   readonly allowedForeignJwtClaims: readonly string[];
@@ -131,6 +132,7 @@ function finish(
     ...readBootstrap(agent, flags, problems, zero),
     ...readJoinToken(agent, flags, problems),
     workloadX509SvidKeyType: readWorkloadKeyType(agent),
+    x509SvidCacheMaxSize: readCacheSize(agent, "x509_svid_cache_max_size", problems),
     jwtSvidCacheMaxSize: readCacheSize(agent, "jwt_svid_cache_max_size", problems),
     allowUnauthenticatedVerifiers:
       flags.allowUnauthenticatedVerifiers ??
@@ -275,7 +277,6 @@ function unusedKeys(agent: Block): string[] {
     "sds",
     "trust_bundle_spiffe_workload_api",
     "trust_bundle_unix_socket",
-    "x509_svid_cache_max_size",
   ];
   // A delay that nobody could read is an error even where it has no effect.
   const delay = agent.string("rebootstrap_delay");

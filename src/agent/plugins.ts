@@ -1,7 +1,11 @@
 /** What is built into the agent: kind → configuration name → constructor. */
 import { fetchNodeIdentity } from "#agent/attestation/node-identity.ts";
 import type { AgentConfig } from "#agent/config.ts";
-import type { NodeAttestorAgent, WorkloadAttestor } from "#attestors/attestor.ts";
+import {
+  CannotAttestError,
+  type NodeAttestorAgent,
+  type WorkloadAttestor,
+} from "#attestors/attestor.ts";
 import { createJoinTokenAgent } from "#attestors/join_token/agent.ts";
 import { createUnixWorkloadAttestor } from "#attestors/unix/workload.ts";
 import { createX509popAgent } from "#attestors/x509pop/agent.ts";
@@ -22,7 +26,7 @@ export function openKeyManager(
     : Promise.resolve(new MemoryKeyManager());
 }
 
-/** @throws Error when the attestor lacks what it needs */
+/** @throws CannotAttestError or Error when the attestor lacks what it needs */
 export async function openNodeAttestor(
   config: AgentConfig,
   random: Random,
@@ -35,7 +39,7 @@ export async function openNodeAttestor(
     return createX509popAgent({ identity, random });
   }
   if (config.joinToken === undefined) {
-    throw new Error(
+    throw new CannotAttestError(
       "the agent has no SVID yet and no join token: give -joinToken (spire-server token generate prints one)",
     );
   }

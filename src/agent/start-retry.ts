@@ -1,4 +1,5 @@
-import { AgentRefusedError } from "#agent/sync/synchronizer.ts";
+import { AgentRefusedError } from "#agent/attestation/own-svid.ts";
+import { CannotAttestError } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { Log } from "#log/log.ts";
@@ -32,6 +33,7 @@ export async function retryAtStart<T>(
       const wait = pause * (1 + JITTER * (2 * random.fraction() - 1));
       const final =
         error instanceof AgentRefusedError ||
+        error instanceof CannotAttestError ||
         (error instanceof StatusError && FINAL.includes(error.code));
       if (final || clock.monotonicMs() + wait - started > PATIENCE_MS) {
         throw new Error(`failed to ${what}: ${errorText(error)}`, { cause: error });

@@ -13,10 +13,19 @@ export interface ChallengeStream {
   sendChallengeResponse(response: Uint8Array): Promise<void>;
 }
 
+/** There is nothing to prove the node with, at present; the message says what an operator must do. */
+export class CannotAttestError extends Error {
+  override readonly name: string = "CannotAttestError";
+}
+
 export interface NodeAttestorAgent {
   /** The attestation type on the wire, for instance `join_token`. */
   readonly type: string;
-  /** Runs the agent's side of one attestation. @throws StatusError */
+  /**
+   * Runs the agent's side of one attestation; called again whenever the node has to be attested anew.
+   *
+   * @throws CannotAttestError before anything is sent, or StatusError
+   */
   attest(stream: ChallengeStream): Promise<void>;
 }
 

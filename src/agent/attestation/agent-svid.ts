@@ -33,12 +33,6 @@ export function identityOf(svid: AgentSvid): ClientIdentity {
   return { privateKeyPem: svid.key.exportPrivateKeyPem(), chain: svid.chain };
 }
 
-/** Whether half of its life is over. */
-export function isRenewalDue(svid: AgentSvid, clock: Clock): boolean {
-  const { notBefore, notAfter } = svid.leaf;
-  return clock.nowSeconds() >= notBefore + (notAfter - notBefore) / 2;
-}
-
 /** The SVID of the last run, if it is still valid and its key is there. */
 export function recoverSvid(
   chain: readonly Uint8Array[],
@@ -65,7 +59,13 @@ export async function attestationKey(keys: KeyManager, unfinished: boolean): Pro
   return left ?? (await keys.generateKey(KEY_SLOTS[0], "ec-p256"));
 }
 
-/** Attests the node. @throws StatusError with the server's answer */
+/** A key for the SVID after this one, in the slot that is free. */
+export function nextKey(keys: KeyManager, current: AgentSvid): Promise<ManagedKey> {
+  const slot = current.key.id === KEY_SLOTS[0] ? KEY_SLOTS[1] : KEY_SLOTS[0];
+  return keys.generateKey(slot, "ec-p256");
+}
+
+/** Attests the node. @throws CannotAttestError, or StatusError with the server's answer */
 export async function attestNode(
   clients: ServerClients,
   attestor: NodeAttestorAgent,
@@ -110,11 +110,9 @@ export async function attestNode(
 export async function renewSvid(
   clients: ServerClients,
   current: AgentSvid,
-  keys: KeyManager,
+  key: ManagedKey,
   trustDomain: TrustDomain,
 ): Promise<AgentSvid> {
-  const slot = current.key.id === KEY_SLOTS[0] ? KEY_SLOTS[1] : KEY_SLOTS[0];
-  const key = await keys.generateKey(slot, "ec-p256");
   const csr = await createCsr({ signer: key });
   const { svid } = await callUnary(
     clients.agent,

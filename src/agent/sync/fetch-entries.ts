@@ -1,4 +1,5 @@
 /** The entries this agent may issue for: only what changed crosses the wire, from servers that can say what changed. */
+import { isSameRevision, type WorkloadEntry, workloadEntry } from "#agent/cache/workload-entry.ts";
 import { type Conversation, callUnary, openBidi } from "#grpc/client.ts";
 import type {
   EntryClient,
@@ -6,8 +7,8 @@ import type {
   SyncAuthorizedEntriesResponse,
 } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
 import { type Entry, EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
-import { StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { type WorkloadEntry, workloadEntry } from "./workload-entry.ts";
+import type { Log } from "#log/log.ts";
+import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 const TIMEOUT_MS = 30_000;
 
@@ -38,9 +39,10 @@ const MASK: EntryMask = EntryMask.fromPartial({
 export async function fetchEntries(
   client: EntryClient,
   known: ReadonlyMap<string, WorkloadEntry>,
+  log: Log,
 ): Promise<ReadonlyMap<string, WorkloadEntry>> {
   try {
-    return await syncEntries(client, known);
+    return await syncEntries(client, known, log);
   } catch (error) {
     if (!(error instanceof StatusError) || error.code !== StatusCode.UNIMPLEMENTED) throw error;
     const { entries } = await callUnary(
@@ -49,14 +51,26 @@ export async function fetchEntries(
       { outputMask: MASK },
       { timeoutMs: TIMEOUT_MS },
     );
-    return byId(entries);
+    return byId(entries, log);
   }
 }
 
-function byId(entries: readonly Entry[]): Map<string, WorkloadEntry> {
-  return new Map(
-    entries.filter((entry) => !entry.storeSvid).map((entry) => [entry.id, workloadEntry(entry)]),
-  );
+/** The entries as the agent keeps them; one that makes no sense is logged and left out. */
+export function workloadEntries(entries: readonly Entry[], log: Log): WorkloadEntry[] {
+  return entries.flatMap((entry) => {
+    // Those are for stores of SVIDs, not for workloads that come and ask.
+    if (entry.storeSvid) return [];
+    try {
+      return [workloadEntry(entry)];
+    } catch (error) {
+      log.warn("Received malformed entry", { entry_id: entry.id, error: errorText(error) });
+      return [];
+    }
+  });
+}
+
+function byId(entries: readonly Entry[], log: Log): Map<string, WorkloadEntry> {
+  return new Map(workloadEntries(entries, log).map((entry) => [entry.id, entry]));
 }
 
 type SyncConversation = Conversation<SyncAuthorizedEntriesRequest, SyncAuthorizedEntriesResponse>;
@@ -64,6 +78,7 @@ type SyncConversation = Conversation<SyncAuthorizedEntriesRequest, SyncAuthorize
 async function syncEntries(
   client: EntryClient,
   known: ReadonlyMap<string, WorkloadEntry>,
+  log: Log,
 ): Promise<ReadonlyMap<string, WorkloadEntry>> {
   const conversation: SyncConversation = openBidi(
     (metadata, options) => client.syncAuthorizedEntries(metadata, options),
@@ -72,8 +87,8 @@ async function syncEntries(
   try {
     conversation.send({ outputMask: MASK, ids: [] });
     const first = await answer(conversation);
-    if (first.entryRevisions.length === 0) return byId(first.entries);
-    return await fetchChanged(conversation, first, known);
+    if (first.entryRevisions.length === 0) return byId(first.entries, log);
+    return await fetchChanged(conversation, first, known, log);
   } finally {
     conversation.finish();
     conversation.cancel();
@@ -85,16 +100,15 @@ async function fetchChanged(
   conversation: SyncConversation,
   first: SyncAuthorizedEntriesResponse,
   known: ReadonlyMap<string, WorkloadEntry>,
+  log: Log,
 ): Promise<ReadonlyMap<string, WorkloadEntry>> {
   const current = new Map<string, WorkloadEntry>();
   const wanted = new Set<string>();
   for (let page = first; ; page = await answer(conversation)) {
-    for (const { id, revisionNumber, createdAt } of page.entryRevisions) {
-      const entry = known.get(id);
-      // An entry that was deleted and made again starts its revisions anew, but not its creation time.
-      if (entry?.revisionNumber === revisionNumber && entry.createdAt === createdAt)
-        current.set(id, entry);
-      else wanted.add(id);
+    for (const revision of page.entryRevisions) {
+      const entry = known.get(revision.id);
+      if (entry !== undefined && isSameRevision(entry, revision)) current.set(entry.id, entry);
+      else wanted.add(revision.id);
     }
     if (!page.more) break;
   }
@@ -102,7 +116,7 @@ async function fetchChanged(
   conversation.send({ outputMask: undefined, ids: [...wanted] });
   for (;;) {
     const page = await answer(conversation);
-    for (const [id, entry] of byId(page.entries)) current.set(id, entry);
+    for (const [id, entry] of byId(page.entries, log)) current.set(id, entry);
     if (!page.more) return current;
   }
 }

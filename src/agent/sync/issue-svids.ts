@@ -1,6 +1,7 @@
 /** Has the server sign X509-SVIDs for entries, many in a call. Each gets a key of its own, made off the event loop's thread. */
+import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
+import type { WorkloadX509Svid } from "#agent/cache/x509-svids.ts";
 import type { Clock } from "#clock/clock.ts";
-import type { Random } from "#clock/random.ts";
 import { callUnary } from "#grpc/client.ts";
 import type { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import type { Log } from "#log/log.ts";
@@ -8,35 +9,23 @@ import { Certificate } from "#x509/certificate.ts";
 import { createCsr } from "#x509/csr.ts";
 import { generatePrivateKey, privateKeyToPkcs8Der, signerFromPrivateKey } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
-import type { WorkloadX509Svid } from "./workload-cache.ts";
-import type { WorkloadEntry } from "./workload-entry.ts";
+import { type RotationRule, rotateAt } from "./rotation.ts";
 
-/** The server's burst: more in one call is refused. */
-const BATCH_SIZE = 500;
 const TIMEOUT_MS = 30_000;
-/** SVIDs issued together are not all due together. */
-const JITTER = 0.1;
 
 export interface IssueTools {
   readonly client: SVIDClient;
   readonly keyType: KeyType;
+  readonly rotation: RotationRule;
   readonly clock: Clock;
-  readonly random: Random;
   readonly log: Log;
 }
 
-/**
- * @param onIssued called with each batch's SVIDs by entry ID, as they come
- * @throws StatusError when a whole call fails; single refusals are logged
- */
-export async function issueSvids(
-  tools: IssueTools,
-  entries: readonly WorkloadEntry[],
-  onIssued: (svids: ReadonlyMap<string, WorkloadX509Svid>) => void,
-): Promise<void> {
-  for (let at = 0; at < entries.length; at += BATCH_SIZE) {
-    onIssued(await issueBatch(tools, entries.slice(at, at + BATCH_SIZE)));
-  }
+/** What a call brought, by entry ID. */
+export interface Issued {
+  readonly svids: ReadonlyMap<string, WorkloadX509Svid>;
+  /** Entries that the server gave none for; the reason is in the log. */
+  readonly refused: readonly WorkloadEntry[];
 }
 
 interface Pending {
@@ -46,10 +35,11 @@ interface Pending {
   readonly csr: Uint8Array;
 }
 
-async function issueBatch(
+/** Gets X509-SVIDs in one call. @throws StatusError when the whole call fails */
+export async function issueSvids(
   tools: IssueTools,
   entries: readonly WorkloadEntry[],
-): Promise<ReadonlyMap<string, WorkloadX509Svid>> {
+): Promise<Issued> {
   const pending = await Promise.all(entries.map((entry) => prepare(tools.keyType, entry)));
   const params = pending.map(({ entry, csr }) => ({ entryId: entry.id, csr }));
   const { results } = await callUnary(
@@ -58,21 +48,23 @@ async function issueBatch(
     { params },
     { timeoutMs: TIMEOUT_MS },
   );
-  const issued = new Map<string, WorkloadX509Svid>();
-  pending.forEach((one, index) => {
+  const svids = new Map<string, WorkloadX509Svid>();
+  const refused: WorkloadEntry[] = [];
+  for (const [index, one] of pending.entries()) {
     const result = results[index];
     try {
       if (result?.svid === undefined) throw new Error(result?.status?.message ?? "no answer");
-      issued.set(one.entry.id, received(tools, one, result.svid.certChain));
+      svids.set(one.entry.id, received(tools, one, result.svid.certChain));
     } catch (error) {
+      refused.push(one.entry);
       tools.log.error("Could not get an X509-SVID", {
         entry_id: one.entry.id,
         spiffe_id: one.entry.spiffeId.toString(),
         error,
       });
     }
-  });
-  return issued;
+  }
+  return { svids, refused };
 }
 
 async function prepare(keyType: KeyType, entry: WorkloadEntry): Promise<Pending> {
@@ -88,7 +80,7 @@ async function prepare(keyType: KeyType, entry: WorkloadEntry): Promise<Pending>
 
 /** A chain for another key or name is never handed to a workload. */
 function received(
-  { clock, random }: IssueTools,
+  { clock, rotation }: IssueTools,
   { entry, privateKey, publicKeySpki }: Pending,
   chain: readonly Uint8Array[],
 ): WorkloadX509Svid {
@@ -99,8 +91,6 @@ function received(
   if (!sameKey || leaf.uriSans.join() !== entry.spiffeId.toString()) {
     throw new Error("the server sent a certificate for another key or name");
   }
-  const lifetime = leaf.notAfter - leaf.notBefore;
-  const spread = 0.5 + JITTER * (random.fraction() - 0.5);
-  const renewAt = Math.max(clock.nowSeconds() + 1, Math.floor(leaf.notBefore + lifetime * spread));
+  const renewAt = Math.max(clock.nowSeconds() + 1, rotateAt(leaf, rotation));
   return { chain, privateKey, notAfter: leaf.notAfter, renewAt, svidKey: entry.svidKey };
 }

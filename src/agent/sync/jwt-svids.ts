@@ -1,9 +1,9 @@
 /** JWT-SVIDs, fetched when a workload asks and kept for as long as they are fresh. A token is a secret: it is never logged. */
+import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import type { Clock } from "#clock/clock.ts";
 import { callUnary } from "#grpc/client.ts";
 import type { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
-import type { WorkloadEntry } from "./workload-entry.ts";
 
 const TIMEOUT_MS = 30_000;
 

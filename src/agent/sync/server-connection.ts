@@ -5,11 +5,15 @@ import { AgentClient } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
 import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
 import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
+import { ChangesClient } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
 import { serverId } from "#spiffe/reserved-id.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { certificatesToPem } from "#x509/pem.ts";
 import { verifyX509Svid } from "#x509/svid.ts";
+
+/** A stream without news would not notice that the network is gone; sent only while a call is under way. */
+const KEEPALIVE = { "grpc.keepalive_time_ms": 30_000, "grpc.keepalive_timeout_ms": 10_000 };
 
 export interface ServerAddress {
   readonly trustDomain: TrustDomain;
@@ -25,6 +29,7 @@ export interface ClientIdentity {
 }
 
 export interface ServerClients {
+  readonly changes: ChangesClient;
   readonly agent: AgentClient;
   readonly bundle: BundleClient;
   readonly entry: EntryClient;
@@ -63,7 +68,7 @@ export function connectServer(
         throw new Error(`unexpected server ID "${id}", expected "${expected}"`);
     },
   });
-  return clientsOf(channel);
+  return clientsOf({ ...channel, options: { ...channel.options, ...KEEPALIVE } });
 }
 
 function clientsOf({ address, credentials, options }: Channel): ServerClients {
@@ -71,6 +76,7 @@ function clientsOf({ address, credentials, options }: Channel): ServerClients {
   const shared = { ...options, channelOverride: agent.getChannel() };
   const clients = {
     agent,
+    changes: new ChangesClient(address, credentials, shared),
     bundle: new BundleClient(address, credentials, shared),
     entry: new EntryClient(address, credentials, shared),
     svid: new SVIDClient(address, credentials, shared),

@@ -1,75 +1,114 @@
 /**
- * Keeps the cache true: entries and bundles from the server every few seconds, SVIDs issued as soon as an entry wants one and replaced at
- * half of their life, the agent's own SVID renewed alike. Ends for good only when the server says that this agent is no more.
+ * Keeps the cache true: entries and bundles from the server as they change, SVIDs issued as soon as an entry wants one and replaced in
+ * time, the agent's own SVID likewise; none of it waits for another part. Ends for good only when the server says that this agent is no
+ * more.
  */
-import {
-  type AgentSvid,
-  identityOf,
-  isRenewalDue,
-  renewSvid,
-} from "#agent/attestation/agent-svid.ts";
+import type { AgentSvid } from "#agent/attestation/agent-svid.ts";
+import { AgentRefusedError, OwnSvid } from "#agent/attestation/own-svid.ts";
+import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { NodeAttestorAgent } from "#attestors/attestor.ts";
+import { Backoff } from "#clock/backoff.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
+import { Wakeup } from "#clock/wakeup.ts";
 import { callUnary } from "#grpc/client.ts";
+import type { Change } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
-import { errorText, StatusError } from "#spiffe/status-error.ts";
+import { errorText } from "#spiffe/status-error.ts";
 import type { KeyType } from "#x509/signer.ts";
-import { fetchFederatedBundles, fetchOwnBundle } from "./fetch-bundles.ts";
-import { fetchEntries } from "./fetch-entries.ts";
-import { issueSvids } from "./issue-svids.ts";
-import { connectServer, type ServerAddress, type ServerClients } from "./server-connection.ts";
-import type { WorkloadCache } from "./workload-cache.ts";
+import { CacheUpdates } from "./cache-updates.ts";
+import type { ServerAddress, ServerClients } from "./server-connection.ts";
+import { ServerLink, type ServerLinkParts } from "./server-link.ts";
+import { SvidIssuer } from "./svid-issuer.ts";
+import { ChangeWatch } from "./watch-changes.ts";
 
-/** How often due SVIDs are looked for between synchronisations. */
-const TICK_MS = 500;
+/** As long as there is nothing to serve, and after a failure, a long interval is not waited for. */
+const MAX_EAGER_PAUSE_MS = 5_000;
+/** With a server that tells of changes, asking for them is but a safety net. */
+const MIN_PAUSE_WHEN_TOLD_MS = 60_000;
 const MAX_BACKOFF_FACTOR = 48;
-const MAX_BACKOFF_SECONDS = 480;
-const BACKOFF_GROWTH = 1.5;
-const BACKOFF_JITTER = 0.1;
+const MAX_BACKOFF_MS = 480_000;
+const JITTER = 0.1;
 const RPC_TIMEOUT_MS = 30_000;
 
-export interface SynchronizerParts {
+export interface SynchronizerParts extends Pick<ServerLinkParts, "save"> {
   readonly address: ServerAddress;
   readonly syncIntervalSeconds: number;
+  readonly availabilityTargetSeconds?: number;
   readonly workloadKeyType: KeyType;
   readonly keys: KeyManager;
+  /** Asked each time the node is attested. @throws CannotAttestError */
+  readonly openAttestor: () => NodeAttestorAgent;
   readonly cache: WorkloadCache;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** Writes down SVID and bundle whenever one of them changed. */
-  readonly save: (svid: AgentSvid | undefined, bundle: readonly Uint8Array[]) => Promise<void>;
-}
-
-/** The server no longer knows this agent; it has to join anew. */
-export class AgentRefusedError extends Error {
-  override readonly name: string = "AgentRefusedError";
 }
 
 export class Synchronizer {
   readonly #parts: SynchronizerParts;
-  #svid: AgentSvid;
-  #roots: readonly Uint8Array[];
-  #clients: ServerClients;
+  readonly #link: ServerLink;
+  readonly #own: OwnSvid;
+  readonly #updates: CacheUpdates;
+  readonly #issuer: SvidIssuer;
+  readonly #watch: ChangeWatch;
+  readonly #wakeup: Wakeup;
+  readonly #backoff: Backoff;
   readonly #stopping: AbortController = new AbortController();
 
+  /** @param roots the X.509 authorities to verify the server with, DER */
   constructor(parts: SynchronizerParts, svid: AgentSvid, roots: readonly Uint8Array[]) {
+    const { address, cache, clock, random, log, syncIntervalSeconds } = parts;
+    const { trustDomain } = address;
+    const intervalMs = syncIntervalSeconds * 1000;
+    const firstPauseMs = Math.min(intervalMs, MAX_EAGER_PAUSE_MS);
+    const maxPauseMs = Math.min(MAX_BACKOFF_FACTOR * intervalMs, MAX_BACKOFF_MS);
+    const { availabilityTargetSeconds } = parts;
+    const rotation = {
+      random,
+      ...(availabilityTargetSeconds === undefined ? {} : { availabilityTargetSeconds }),
+    };
+    const link = new ServerLink(parts, svid, roots);
+    const own = new OwnSvid({ ...parts, link, trustDomain, rotation });
+    const tools = {
+      cache,
+      clock,
+      random,
+      log,
+      connection: () => link.connection,
+      onFailure: own.settle.bind(own),
+    };
     this.#parts = parts;
-    this.#svid = svid;
-    this.#roots = roots;
-    this.#clients = this.#connect();
+    this.#link = link;
+    this.#own = own;
+    this.#updates = new CacheUpdates({ ...tools, link, trustDomain, onMissed: () => this.wake() });
+    this.#issuer = new SvidIssuer({ ...tools, rotation, keyType: parts.workloadKeyType });
+    this.#watch = new ChangeWatch({
+      ...tools,
+      firstPauseMs,
+      maxPauseMs,
+      onChange: (change) => this.#follow(change),
+      onLost: () => clock.after(firstPauseMs * random.fraction(), () => this.wake()),
+    });
+    this.#wakeup = new Wakeup(clock);
+    this.#backoff = new Backoff(firstPauseMs, maxPauseMs, random);
   }
 
   get clients(): ServerClients {
-    return this.#clients;
+    return this.#link.clients;
+  }
+
+  /** Synchronises as soon as possible, whatever the interval. */
+  wake(): void {
+    this.#wakeup.wake();
   }
 
   /** Tells the server which version runs here; it is shown to operators, so a failure does not matter. */
   async postStatus(agentVersion: string): Promise<void> {
     try {
       await callUnary(
-        this.#clients.agent,
+        this.clients.agent,
         "postStatus",
         { currentBundleSerial: 0, agentVersion },
         { timeoutMs: RPC_TIMEOUT_MS },
@@ -79,132 +118,84 @@ export class Synchronizer {
     }
   }
 
-  /** One round: renewal, entries, bundles, SVIDs. @throws StatusError, or AgentRefusedError when the server turned the agent away */
+  /**
+   * Fetches all entries and our own bundle. SVIDs and federated bundles follow while `run` goes on.
+   *
+   * @throws StatusError, or AgentRefusedError when the server turned the agent away
+   */
   async synchronize(): Promise<void> {
+    const { connection } = this.#link;
     try {
-      await this.#renewIfDue();
-      const { cache, log } = this.#parts;
-      const [entries, own] = await Promise.all([
-        fetchEntries(this.#clients.entry, cache.entries),
-        fetchOwnBundle(this.#clients.bundle),
-      ]);
-      const wanted = new Set([...entries.values()].flatMap((entry) => entry.federatesWith));
-      wanted.delete(own.trustDomain.name);
-      cache.setEntries(entries);
-      await this.#takeRoots(own.x509Authorities.map(({ certificate }) => certificate));
-      cache.setBundles(new Map([...cache.bundles, [own.trustDomain.name, own]]));
-      const federated = fetchFederatedBundles(this.#clients.bundle, wanted, log).then((found) => {
-        const kept = [...cache.bundles].filter(([name]) => wanted.has(name));
-        cache.setBundles(new Map([...kept, ...found, [own.trustDomain.name, own]]));
-      });
-      await Promise.all([federated, this.issueDue()]);
+      if (this.#own.isExpired) throw new Error("the agent's SVID has expired");
+      await this.#updates.fetchAll();
+      this.#reached();
     } catch (error) {
-      throw await this.#explained(error);
+      if (await this.#own.settle(error, connection)) return this.synchronize();
+      this.#parts.cache.isServerAway = true;
+      throw error;
     }
-  }
-
-  /** Gets SVIDs for the entries that want one. @throws StatusError */
-  async issueDue(): Promise<void> {
-    const { cache, clock, random, log, workloadKeyType: keyType } = this.#parts;
-    const due = cache.dueForIssue(clock.nowSeconds());
-    if (due.length === 0) return;
-    log.debug("Renewing X509-SVIDs", { count: due.length });
-    await issueSvids({ client: this.#clients.svid, keyType, clock, random, log }, due, (svids) =>
-      cache.setSvids(svids),
-    );
   }
 
   /** Goes on until stopped. @throws AgentRefusedError */
   async run(): Promise<void> {
-    const { clock, cache, syncIntervalSeconds } = this.#parts;
     const { signal } = this.#stopping;
-    const tickMs = Math.min(TICK_MS, syncIntervalSeconds * 1000);
-    let failures = 0;
-    let pauseEnds = clock.monotonicMs() + this.#pauseSeconds(0) * 1000;
-    for (;;) {
-      await clock.sleep(tickMs, signal);
-      if (signal.aborted) return;
-      cache.dropExpired(clock.nowSeconds());
-      const syncing = clock.monotonicMs() >= pauseEnds;
-      // While the server is away nothing is asked of it before the pause is over.
-      if (!syncing && failures > 0) continue;
-      const worked = await this.#try(() => (syncing ? this.synchronize() : this.issueDue()));
-      failures = worked ? 0 : failures + 1;
-      if (syncing || !worked) pauseEnds = clock.monotonicMs() + this.#pauseSeconds(failures) * 1000;
-    }
-  }
-
-  /** @throws AgentRefusedError; other failures are logged */
-  async #try(step: () => Promise<void>): Promise<boolean> {
-    try {
-      await step();
-      return true;
-    } catch (error) {
-      if (error instanceof AgentRefusedError) throw error;
-      if (!this.#stopping.signal.aborted) {
-        this.#parts.log.error("Failed to sync with SPIRE Server", { error: errorText(error) });
-      }
-      return false;
-    }
+    await Promise.all([
+      this.#poll(signal),
+      this.#watch.run(signal),
+      this.#issuer.run(signal),
+      this.#own.run(signal),
+    ]);
   }
 
   stop(): void {
     this.#stopping.abort();
-    this.#clients.close();
+    this.#updates.stop();
+    this.#link.close();
   }
 
-  /** The interval, or after failures a growing multiple of it with some jitter, so that a fleet does not come back as one. */
-  #pauseSeconds(failures: number): number {
-    const { syncIntervalSeconds: interval, random } = this.#parts;
-    const most = Math.min(MAX_BACKOFF_FACTOR * interval, MAX_BACKOFF_SECONDS);
-    const grown = Math.min(interval * BACKOFF_GROWTH ** failures, most);
-    return failures === 0 ? interval : grown * (1 + BACKOFF_JITTER * (2 * random.fraction() - 1));
+  async #poll(stopping: AbortSignal): Promise<void> {
+    let pauseMs = this.#parts.cache.isFilled ? this.#pauseMs() : 0;
+    for (;;) {
+      await this.#wakeup.wait(pauseMs, stopping);
+      if (stopping.aborted) return;
+      pauseMs = await this.#tryToSynchronize(stopping);
+    }
   }
 
-  async #renewIfDue(): Promise<void> {
-    const { clock, keys, address, log } = this.#parts;
-    if (!isRenewalDue(this.#svid, clock)) return;
-    const renewed = await renewSvid(this.#clients, this.#svid, keys, address.trustDomain);
-    await this.#parts.save(renewed, this.#roots);
-    this.#svid = renewed;
-    this.#reconnect();
-    log.info("Successfully rotated agent SVID", { expiration: renewed.leaf.notAfter });
+  /** @returns milliseconds until the next time. @throws AgentRefusedError */
+  async #tryToSynchronize(stopping: AbortSignal): Promise<number> {
+    try {
+      await this.synchronize();
+      return this.#pauseMs();
+    } catch (error) {
+      if (stopping.aborted) return 0;
+      if (error instanceof AgentRefusedError) throw error;
+      this.#parts.log.error("Failed to sync with SPIRE Server", { error: errorText(error) });
+      return this.#backoff.nextMs();
+    }
   }
 
-  async #takeRoots(roots: readonly Uint8Array[]): Promise<void> {
-    const same =
-      roots.length === this.#roots.length &&
-      roots.every((root) => this.#roots.some((known) => Buffer.compare(known, root) === 0));
-    if (same || roots.length === 0) return;
-    await this.#parts.save(this.#svid, roots);
-    this.#roots = roots;
-    this.#reconnect();
+  #pauseMs(): number {
+    const { cache, random, syncIntervalSeconds } = this.#parts;
+    const interval = syncIntervalSeconds * 1000;
+    const eager = cache.svidCount === 0 ? Math.min(interval, MAX_EAGER_PAUSE_MS) : interval;
+    const pause = this.#watch.isLive ? Math.max(interval, MIN_PAUSE_WHEN_TOLD_MS) : eager;
+    return pause * (1 + JITTER * (2 * random.fraction() - 1));
   }
 
-  #connect(): ServerClients {
-    return connectServer(
-      this.#parts.address,
-      this.#roots,
-      identityOf(this.#svid),
-      this.#parts.clock,
-    );
+  #follow(change: Change): void {
+    if (change.everything) this.wake();
+    else this.#updates.apply(change);
   }
 
-  /** Calls under way on the old connection end by themselves. */
-  #reconnect(): void {
-    const old = this.#clients;
-    this.#clients = this.#connect();
-    old.close();
-  }
-
-  /** An agent that was banned, evicted or forgotten throws its SVID away: it would only be refused again. */
-  async #explained(error: unknown): Promise<unknown> {
-    const reason = error instanceof StatusError ? error.reason : undefined;
-    if (reason === undefined) return error;
-    await this.#parts.save(undefined, this.#roots);
-    const what = reason === "AGENT_BANNED" ? "Agent is banned" : "Agent needs to attest again";
-    return new AgentRefusedError(
-      `${what}: removing its SVID and shutting down (${errorText(error)})`,
-    );
+  /** The server answered; if it was away, what had to wait for it goes on now. */
+  #reached(): void {
+    this.#backoff.reset();
+    const { cache } = this.#parts;
+    if (!cache.isServerAway) return;
+    cache.isServerAway = false;
+    this.#issuer.retry();
+    this.#own.retry();
+    this.#watch.retry();
   }
 }

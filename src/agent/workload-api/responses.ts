@@ -1,79 +1,130 @@
-/** The messages of the Workload API, made from what the cache holds (SPIFFE Workload API §5-6). */
-import type { Identity, WorkloadCache } from "#agent/sync/workload-cache.ts";
+/**
+ * The messages of the Workload API, made from what the cache holds (SPIFFE Workload API §5-6). A message is made once for all workloads
+ * that get the same, and it is the same object for as long as nothing in it changes.
+ */
+import type { BundleForms } from "#agent/cache/bundle-forms.ts";
+import type { Identity, Subscription, WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type {
   JWTBundlesResponse,
   X509BundlesResponse,
   X509SVIDResponse,
 } from "#grpc/gen/spiffe/workload/workload.ts";
-import { formatJwtKeySet } from "#jwt/bundle-document.ts";
-import type { Bundle } from "#spiffe/bundle.ts";
-import type { TrustDomain } from "#spiffe/trust-domain.ts";
 
-/** Undefined as long as one of the SVIDs, or our own bundle, is still on its way. */
-export function x509SvidResponse(
-  identities: readonly Identity[],
-  cache: WorkloadCache,
-  trustDomain: TrustDomain,
-): X509SVIDResponse | undefined {
-  const own = cache.bundles.get(trustDomain.name);
-  if (own === undefined) return undefined;
-  const bundle = concatenated(own);
-  const svids: X509SVIDResponse["svids"] = [];
-  for (const { entry, svid } of identities) {
-    if (svid === undefined) return undefined;
-    svids.push({
-      spiffeId: entry.spiffeId.toString(),
-      x509Svid: Buffer.concat(svid.chain),
-      x509SvidKey: svid.privateKey,
-      bundle,
-      hint: entry.hint,
-    });
-  }
-  return { svids, crl: [], federatedBundles: federated(identities, cache, concatenated) };
+/** A message about to be made, and all that it is made of. */
+interface Recipe<R> {
+  /** Compared one by one, by identity. */
+  readonly ingredients: readonly unknown[];
+  make(): R;
 }
 
-export function x509BundlesResponse(
+export interface Responses {
+  /** The SVIDs that are there; undefined as long as there is none, or no bundle of our own. */
+  x509Svids(subscription: Subscription): X509SVIDResponse | undefined;
+  x509Bundles(subscription: Subscription): X509BundlesResponse | undefined;
+  jwtBundles(subscription: Subscription): JWTBundlesResponse | undefined;
+}
+
+export function createResponses(cache: WorkloadCache): Responses {
+  return {
+    x509Svids: once((identities) => x509SvidRecipe(identities, cache)),
+    x509Bundles: once((identities) =>
+      bundlesRecipe(identities, cache, ({ x509 }) => x509, x509BundlesResponse),
+    ),
+    jwtBundles: once((identities) =>
+      bundlesRecipe(
+        identities,
+        cache,
+        ({ jwt }) => jwt,
+        (bundles) => ({ bundles }),
+      ),
+    ),
+  };
+}
+
+/** Follows a recipe only when the group of workloads may get something new, and makes the message only when it really differs. */
+function once<R>(
+  recipeFor: (identities: readonly Identity[]) => Recipe<R> | undefined,
+): (subscription: Subscription) => R | undefined {
+  interface Kept {
+    readonly version: number;
+    readonly ingredients: readonly unknown[];
+    readonly response: R;
+  }
+  const kept = new WeakMap<object, Kept>();
+  return (subscription) => {
+    const { group, version } = subscription;
+    const last = kept.get(group);
+    if (last?.version === version) return last.response;
+    const recipe = recipeFor(subscription.identities());
+    if (recipe === undefined) return undefined;
+    const { ingredients } = recipe;
+    const isSame =
+      last?.ingredients.length === ingredients.length &&
+      ingredients.every((one, index) => one === last.ingredients[index]);
+    const response = isSame ? last.response : recipe.make();
+    kept.set(group, { version, ingredients, response });
+    return response;
+  };
+}
+
+function x509SvidRecipe(
   identities: readonly Identity[],
   cache: WorkloadCache,
-  trustDomain: TrustDomain,
-): X509BundlesResponse | undefined {
-  const own = cache.bundles.get(trustDomain.name);
-  if (own === undefined) return undefined;
-  const bundles = {
-    [own.trustDomain.id]: concatenated(own),
-    ...federated(identities, cache, concatenated),
+): Recipe<X509SVIDResponse> | undefined {
+  const bundle = cache.ownBundle?.x509;
+  const there = identities.flatMap(({ entry, svid }) =>
+    svid === undefined ? [] : [{ entry, svid, spiffeId: entry.spiffeId.toString() }],
+  );
+  if (bundle === undefined || there.length === 0) return undefined;
+  const federated = federatedBundles(identities, cache, ({ x509 }) => x509);
+  return {
+    ingredients: [
+      bundle,
+      ...there.flatMap(({ entry, svid, spiffeId }) => [spiffeId, entry.hint, svid.chain]),
+      ...federated.flat(),
+    ],
+    make: () => ({
+      svids: there.map(({ entry, svid, spiffeId }) => ({
+        spiffeId,
+        x509Svid: Buffer.concat(svid.chain),
+        x509SvidKey: svid.privateKey,
+        bundle,
+        hint: entry.hint,
+      })),
+      crl: [],
+      federatedBundles: Object.fromEntries(federated),
+    }),
   };
+}
+
+function bundlesRecipe<R>(
+  identities: readonly Identity[],
+  cache: WorkloadCache,
+  form: (bundle: BundleForms) => Uint8Array,
+  make: (bundles: Record<string, Uint8Array>) => R,
+): Recipe<R> | undefined {
+  const own = cache.ownBundle;
+  if (own === undefined) return undefined;
+  const all = [
+    [own.bundle.trustDomain.id, form(own)] as const,
+    ...federatedBundles(identities, cache, form),
+  ];
+  return { ingredients: all.flat(), make: () => make(Object.fromEntries(all)) };
+}
+
+function x509BundlesResponse(bundles: Record<string, Uint8Array>): X509BundlesResponse {
   return { crl: [], bundles };
 }
 
-export function jwtBundlesResponse(
-  identities: readonly Identity[],
-  cache: WorkloadCache,
-  trustDomain: TrustDomain,
-): JWTBundlesResponse | undefined {
-  const own = cache.bundles.get(trustDomain.name);
-  if (own === undefined) return undefined;
-  const keySet = (bundle: Bundle): Uint8Array => new TextEncoder().encode(formatJwtKeySet(bundle));
-  return {
-    bundles: { [own.trustDomain.id]: keySet(own), ...federated(identities, cache, keySet) },
-  };
-}
-
 /** The bundles that the caller's entries federate with, by `spiffe://td`. */
-function federated(
+function federatedBundles(
   identities: readonly Identity[],
   cache: WorkloadCache,
-  encode: (bundle: Bundle) => Uint8Array,
-): Record<string, Uint8Array> {
+  form: (bundle: BundleForms) => Uint8Array,
+): (readonly [id: string, bytes: Uint8Array])[] {
   const names = new Set(identities.flatMap(({ entry }) => entry.federatesWith));
-  const found: Record<string, Uint8Array> = {};
-  for (const name of [...names].sort()) {
+  return [...names].sort().flatMap((name) => {
     const bundle = cache.bundles.get(name);
-    if (bundle !== undefined) found[bundle.trustDomain.id] = encode(bundle);
-  }
-  return found;
-}
-
-function concatenated(bundle: Bundle): Uint8Array {
-  return Buffer.concat(bundle.x509Authorities.map(({ certificate }) => certificate));
+    return bundle === undefined ? [] : [[bundle.bundle.trustDomain.id, form(bundle)] as const];
+  });
 }

@@ -1,10 +1,9 @@
-import type { WorkloadCache } from "#agent/sync/workload-cache.ts";
+import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { Clock } from "#clock/clock.ts";
 import type {
   ValidateJWTSVIDRequest,
   ValidateJWTSVIDResponse,
 } from "#grpc/gen/spiffe/workload/workload.ts";
-import { jwtKeysOf } from "#jwt/bundle-document.ts";
 import { verifyJwtSvid } from "#jwt/verify.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
@@ -27,10 +26,7 @@ export async function validateJwtSvid(
   if (audience === "")
     throw new StatusError(StatusCode.INVALID_ARGUMENT, "audience must be specified");
   if (svid === "") throw new StatusError(StatusCode.INVALID_ARGUMENT, "svid must be specified");
-  const keysOf = ({ name }: TrustDomain) => {
-    const bundle = parts.cache.bundles.get(name);
-    return bundle === undefined ? undefined : jwtKeysOf(bundle);
-  };
+  const keysOf = ({ name }: TrustDomain) => parts.cache.bundles.get(name)?.jwtKeys;
   try {
     const { id, claims } = await verifyJwtSvid(svid, audience, keysOf, parts.clock.nowSeconds());
     const own = id.memberOf(parts.trustDomain);

@@ -3,9 +3,10 @@
  * what the cache holds for it, again whenever that changed, and until it has no identity any more.
  */
 import { attestWorkload } from "#agent/attestation/workload-attestation.ts";
+import type { CallerNeed } from "#agent/cache/callers.ts";
+import type { Identity, Subscription, WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import type { ServerClients } from "#agent/sync/server-connection.ts";
-import type { Identity, WorkloadCache } from "#agent/sync/workload-cache.ts";
 import type { PeerProcess, WorkloadAttestor } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
 import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
@@ -18,7 +19,7 @@ import type { Log } from "#log/log.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
-import { jwtBundlesResponse, x509BundlesResponse, x509SvidResponse } from "./responses.ts";
+import { createResponses } from "./responses.ts";
 import { validateJwtSvid } from "./validate-jwt.ts";
 
 export interface WorkloadApiParts {
@@ -35,21 +36,16 @@ export interface WorkloadApiParts {
 }
 
 export function createWorkloadApi(parts: WorkloadApiParts): BoundService {
+  const responses = createResponses(parts.cache);
   return bindService(
     SpiffeWorkloadAPIService,
     {
       fetchX509Svid: (_request, context, send) =>
-        follow(parts, context, true, (identities) =>
-          ifChanged(x509SvidResponse(identities, parts.cache, parts.trustDomain), send),
-        ),
+        follow(parts, context, "x509-svids", responses.x509Svids, send),
       fetchX509Bundles: (_request, context, send) =>
-        follow(parts, context, false, (identities) =>
-          ifChanged(x509BundlesResponse(identities, parts.cache, parts.trustDomain), send),
-        ),
+        follow(parts, context, "bundles", responses.x509Bundles, send),
       fetchJwtBundles: (_request, context, send) =>
-        follow(parts, context, false, (identities) =>
-          ifChanged(jwtBundlesResponse(identities, parts.cache, parts.trustDomain), send),
-        ),
+        follow(parts, context, "bundles", responses.jwtBundles, send),
       fetchJwtsvid: (request, context) => fetchJwtSvid(parts, request, context),
       validateJwtsvid: async (request, context) => {
         await callerIdentities(parts, context, false);
@@ -83,61 +79,70 @@ async function attested(parts: WorkloadApiParts, context: CallContext): Promise<
   return { peer, selectors: await attestWorkload(parts.attestors, peer, parts.log) };
 }
 
-/** What the caller is, now. @throws StatusError PERMISSION_DENIED when it is nobody, or no more */
-function identitiesOf(
-  parts: WorkloadApiParts,
-  { peer, selectors }: Attested,
-  needed: boolean,
-): readonly Identity[] {
-  // The process may have ended while its socket lives on in another.
-  const identities = peer.isAlive() ? parts.cache.identitiesFor(selectors) : [];
-  if (
-    identities.length === 0 &&
-    (needed || !parts.allowUnauthenticatedVerifiers || !peer.isAlive())
-  ) {
-    parts.log.debug("No identity issued", { pid: peer.pid, registered: false });
-    throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");
-  }
-  return identities;
-}
-
 async function callerIdentities(
   parts: WorkloadApiParts,
   context: CallContext,
   needed: boolean,
 ): Promise<readonly Identity[]> {
-  return identitiesOf(parts, await attested(parts, context), needed);
+  const { peer, selectors } = await attested(parts, context);
+  const identities = parts.cache.identitiesFor(selectors);
+  checkCaller(parts, peer, identities, needed);
+  return identities;
 }
 
-type SendState = (last: string | undefined) => Promise<string | undefined>;
+/**
+ * @param needed whether a caller without any identity is refused in every case
+ * @throws StatusError PERMISSION_DENIED when the caller is nobody, or no more; UNAVAILABLE when that cannot be said yet
+ */
+function checkCaller(
+  parts: WorkloadApiParts,
+  peer: PeerProcess,
+  identities: readonly Identity[],
+  needed: boolean,
+): void {
+  // The process may have ended while its socket lives on in another.
+  if (peer.isAlive()) {
+    if (identities.length > 0) return;
+    if (!parts.cache.isFilled) throw serverAway();
+    if (!needed && parts.allowUnauthenticatedVerifiers) return;
+  }
+  parts.log.debug("No identity issued", { pid: peer.pid, registered: false });
+  throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");
+}
 
-/** Prepares sending a response unless it is the same as the one before; a response not ready yet is not sent at all. */
-function ifChanged<R>(response: R | undefined, send: (response: R) => Promise<void>): SendState {
-  return async (last) => {
-    if (response === undefined) return last;
-    const text = JSON.stringify(response, (_key, value: unknown) =>
-      value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value,
-    );
-    if (text !== last) await send(response);
-    return text;
-  };
+function serverAway(): StatusError {
+  return new StatusError(StatusCode.UNAVAILABLE, "the agent cannot reach its server");
 }
 
 /** Serves a stream until the caller leaves or loses its identity. */
-async function follow(
+async function follow<R>(
   parts: WorkloadApiParts,
   context: CallContext,
-  needed: boolean,
-  respond: (identities: readonly Identity[]) => SendState,
+  need: CallerNeed,
+  responseFor: (subscription: Subscription) => R | undefined,
+  send: (response: R) => Promise<void>,
 ): Promise<void> {
-  const caller = await attested(parts, context);
-  let last: string | undefined;
+  const { peer, selectors } = await attested(parts, context);
+  using subscription = parts.cache.subscribe(selectors, need);
+  let last: R | undefined;
   while (!context.signal.aborted) {
     // Taken before the cache is read, so that a change in between is not missed.
-    const { version } = parts.cache;
-    last = await respond(identitiesOf(parts, caller, needed))(last);
-    await parts.cache.changedSince(version, context.signal);
+    const { version } = subscription;
+    const identities = subscription.identities();
+    checkCaller(parts, peer, identities, need === "x509-svids");
+    const isWaiting = need === "x509-svids" && isIncomplete(identities, last === undefined);
+    if (isWaiting && parts.cache.isServerAway) throw serverAway();
+    const response = isWaiting ? undefined : responseFor(subscription);
+    if (response !== undefined && response !== last) await send(response);
+    last = response ?? last;
+    await subscription.changedSince(version, context.signal);
   }
+}
+
+/** The first answer has all SVIDs; later ones do not hold back what is there because of one that is not. */
+function isIncomplete(identities: readonly Identity[], isFirst: boolean): boolean {
+  const isMissing = ({ svid }: Identity): boolean => svid === undefined;
+  return isFirst ? identities.some(isMissing) : identities.every(isMissing);
 }
 
 async function fetchJwtSvid(

@@ -11,6 +11,8 @@ const entry = (id: string, selectors: string[], hint = "", createdAt = 0): Workl
   dnsNames: [],
   federatesWith: [],
   hint,
+  prefetched: true,
+  jwtSvidsOnce: false,
   createdAt,
   revisionNumber: 0,
   svidKey: id,

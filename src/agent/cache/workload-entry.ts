@@ -13,6 +13,10 @@ export interface WorkloadEntry {
   /** Names of trust domains. */
   readonly federatesWith: readonly string[];
   readonly hint: string;
+  /** Whether its X509-SVID is issued before a workload asks for it. */
+  readonly prefetched: boolean;
+  /** Whether its JWT-SVIDs carry an ID of their own (`jti`), so that none is handed out twice. */
+  readonly jwtSvidsOnce: boolean;
   /** Unix seconds. */
   readonly createdAt: number;
   readonly revisionNumber: number;
@@ -22,7 +26,7 @@ export interface WorkloadEntry {
 
 /** @throws SpiffeIdError when the server sent an entry that is none */
 export function workloadEntry(entry: Entry): WorkloadEntry {
-  const { spiffeId, dnsNames, x509SvidTtl } = entry;
+  const { spiffeId, dnsNames, x509SvidTtl, additionalAttributes } = entry;
   const trustDomain = TrustDomain.parse(spiffeId?.trustDomain ?? "");
   const id = SpiffeId.of(trustDomain, spiffeId?.path ?? "");
   return {
@@ -32,8 +36,25 @@ export function workloadEntry(entry: Entry): WorkloadEntry {
     dnsNames,
     federatesWith: entry.federatesWith,
     hint: entry.hint,
+    prefetched: additionalAttributes?.disableX509SvidPrefetch !== true,
+    jwtSvidsOnce: additionalAttributes?.jwtSvidIncludeJti === true,
     createdAt: entry.createdAt,
     revisionNumber: entry.revisionNumber,
     svidKey: JSON.stringify([id, dnsNames, x509SvidTtl]),
   };
+}
+
+/** An entry that was deleted and made again starts its revisions anew, but not its creation time. */
+export function isSameRevision(
+  a: Pick<WorkloadEntry, "createdAt" | "revisionNumber">,
+  b: Pick<WorkloadEntry, "createdAt" | "revisionNumber">,
+): boolean {
+  return a.createdAt === b.createdAt && a.revisionNumber === b.revisionNumber;
+}
+
+/** Whether the entry is an earlier state of the other. */
+export function isEarlier(entry: WorkloadEntry, than: WorkloadEntry): boolean {
+  return entry.createdAt === than.createdAt
+    ? entry.revisionNumber < than.revisionNumber
+    : entry.createdAt < than.createdAt;
 }

@@ -1,0 +1,208 @@
+/**
+ * Keeps the agent's own SVID good: renewed when its time comes, or, where the node can prove itself again, attested anew. Knows what the
+ * server's refusals mean, and which of them are the end.
+ */
+
+import { type RotationRule, rotateAt } from "#agent/sync/rotation.ts";
+import type { Connection, ServerLink } from "#agent/sync/server-link.ts";
+import { CannotAttestError, type NodeAttestorAgent } from "#attestors/attestor.ts";
+import { Backoff } from "#clock/backoff.ts";
+import type { Clock } from "#clock/clock.ts";
+import { Wakeup } from "#clock/wakeup.ts";
+import type { KeyManager, ManagedKey } from "#keymanager/key-manager.ts";
+import type { Log } from "#log/log.ts";
+import {
+  errorText,
+  type PermissionDeniedReason,
+  StatusCode,
+  StatusError,
+} from "#spiffe/status-error.ts";
+import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { type AgentSvid, attestNode, nextKey, renewSvid } from "./agent-svid.ts";
+
+const FIRST_PAUSE_MS = 5_000;
+const MAX_PAUSE_MS = 480_000;
+/** The clock on the wall may be set meanwhile, so it is looked at now and then. */
+const MAX_SLEEP_MS = 30_000;
+/** A server that attests an agent only to refuse it the next moment is not asked again and again. */
+const MIN_BETWEEN_ATTESTATIONS_MS = 5_000;
+
+/** Answers to an attestation that no repetition changes. */
+const FINAL: readonly StatusCode[] = [
+  StatusCode.PERMISSION_DENIED,
+  StatusCode.INVALID_ARGUMENT,
+  StatusCode.FAILED_PRECONDITION,
+];
+
+const EXPIRED =
+  "The agent's SVID has expired and the node could not be attested again; that is tried on and on. A join token is good for one time: put a new one into the join_token_file, or start the agent again with a new one";
+
+/** The server no longer knows this agent, and the agent cannot prove its node again; it has to be joined anew. */
+export class AgentRefusedError extends Error {
+  override readonly name: string = "AgentRefusedError";
+}
+
+export interface OwnSvidParts {
+  readonly link: ServerLink;
+  readonly trustDomain: TrustDomain;
+  readonly keys: KeyManager;
+  /** Asked each time the node is attested. @throws CannotAttestError */
+  readonly openAttestor: () => NodeAttestorAgent;
+  readonly rotation: RotationRule;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class OwnSvid {
+  readonly #parts: OwnSvidParts;
+  readonly #wakeup: Wakeup;
+  readonly #backoff: Backoff;
+  /** Unix seconds. */
+  #rotateAt: number;
+  /** Replacing the SVID, one at a time. */
+  #underWay: Promise<void> | undefined;
+  /** No SVID has come for it yet. */
+  #nextKey: ManagedKey | undefined;
+  #lastAttestedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(parts: OwnSvidParts) {
+    this.#parts = parts;
+    this.#wakeup = new Wakeup(parts.clock);
+    this.#backoff = new Backoff(FIRST_PAUSE_MS, MAX_PAUSE_MS, parts.rotation.random);
+    this.#rotateAt = rotateAt(parts.link.svid.leaf, parts.rotation);
+  }
+
+  get isExpired(): boolean {
+    return this.#parts.link.svid.leaf.notAfter <= this.#parts.clock.nowSeconds();
+  }
+
+  /** The server answers (again): a rotation that failed is tried at once. */
+  retry(): void {
+    this.#backoff.reset();
+    this.#wakeup.wake();
+  }
+
+  /** Goes on until stopped. @throws AgentRefusedError */
+  async run(stopping: AbortSignal): Promise<void> {
+    while (!stopping.aborted) {
+      const untilDueMs = this.#rotateAt * 1000 - this.#parts.clock.nowMs();
+      const pauseMs = untilDueMs > 0 ? untilDueMs : await this.#tryToReplace(stopping);
+      await this.#wakeup.wait(Math.min(pauseMs, MAX_SLEEP_MS), stopping);
+    }
+  }
+
+  /**
+   * Looks into a failure of a call to the server: a refusal of the SVID that was shown makes the agent attest its node anew.
+   *
+   * @returns whether the agent shows another SVID by now, so that the call can be made again
+   * @throws AgentRefusedError
+   */
+  async settle(error: unknown, { replaced }: Connection): Promise<boolean> {
+    if (reasonOf(error) === undefined || replaced.aborted) return replaced.aborted;
+    // Then the run is at it, and goes on trying.
+    if (this.isExpired) return false;
+    try {
+      await this.#oneAtATime(() => this.#afterRefusal(error));
+    } catch (failure) {
+      if (failure instanceof AgentRefusedError) throw failure;
+      this.#parts.log.error("Could not reattest agent", { error: errorText(failure) });
+    }
+    return replaced.aborted;
+  }
+
+  /** @returns milliseconds until the next try. @throws AgentRefusedError */
+  async #tryToReplace(stopping: AbortSignal): Promise<number> {
+    try {
+      await this.#oneAtATime(() => this.#replace());
+      this.#backoff.reset();
+      return 0;
+    } catch (error) {
+      if (stopping.aborted) return 0;
+      if (error instanceof AgentRefusedError) throw error;
+      this.#parts.log.error(this.isExpired ? EXPIRED : "Could not rotate agent SVID", {
+        error: errorText(error),
+      });
+      return this.#backoff.nextMs();
+    }
+  }
+
+  #oneAtATime(step: () => Promise<void>): Promise<void> {
+    this.#underWay ??= step().finally(() => {
+      this.#underWay = undefined;
+    });
+    return this.#underWay;
+  }
+
+  async #replace(): Promise<void> {
+    const { link, trustDomain, log } = this.#parts;
+    if (link.svid.reattestable || this.isExpired) return this.#attest();
+    const key = await this.#keyToCertify();
+    try {
+      const renewed = await renewSvid(link.clients, link.svid, key, trustDomain);
+      await this.#take(renewed);
+      log.info("Successfully rotated agent SVID", { expiration: renewed.leaf.notAfter });
+    } catch (error) {
+      if (reasonOf(error) === undefined) throw error;
+      await this.#afterRefusal(error);
+    }
+  }
+
+  async #afterRefusal(error: unknown): Promise<void> {
+    if (reasonOf(error) === "AGENT_BANNED") throw await this.#over("Agent is banned", error);
+    this.#parts.log.warn("Agent needs to re-attest; will attempt to re-attest", {
+      error: errorText(error),
+    });
+    try {
+      await this.#attest();
+    } catch (failure) {
+      const isFinal =
+        failure instanceof CannotAttestError ||
+        (failure instanceof StatusError && FINAL.includes(failure.code));
+      if (isFinal) throw await this.#over("Agent needs to attest again", failure);
+      throw failure;
+    }
+  }
+
+  /** Attests over a connection of its own, which does not show the SVID that is to be replaced. */
+  async #attest(): Promise<void> {
+    const { link, trustDomain, openAttestor, clock, log } = this.#parts;
+    if (clock.monotonicMs() - this.#lastAttestedMs < MIN_BETWEEN_ATTESTATIONS_MS) {
+      throw new Error("the server refuses the SVID that it has just issued");
+    }
+    const clients = link.connectAnonymously();
+    try {
+      const attestor = openAttestor();
+      const svid = await attestNode(clients, attestor, await this.#keyToCertify(), trustDomain);
+      this.#lastAttestedMs = clock.monotonicMs();
+      await this.#take(svid);
+      log.info("Successfully reattested node", { spiffe_id: svid.id.toString() });
+    } finally {
+      clients.close();
+    }
+  }
+
+  /** The same for every try, because the server knows a node whose answer got lost by its key. */
+  async #keyToCertify(): Promise<ManagedKey> {
+    this.#nextKey ??= await nextKey(this.#parts.keys, this.#parts.link.svid);
+    return this.#nextKey;
+  }
+
+  async #take(svid: AgentSvid): Promise<void> {
+    await this.#parts.link.takeSvid(svid);
+    this.#rotateAt = rotateAt(svid.leaf, this.#parts.rotation);
+    this.#nextKey = undefined;
+    this.#wakeup.wake();
+  }
+
+  /** An agent that was banned, evicted or forgotten throws its SVID away: it would only be refused again. */
+  async #over(what: string, cause: unknown): Promise<AgentRefusedError> {
+    await this.#parts.link.dropSvid();
+    return new AgentRefusedError(
+      `${what}: removing its SVID and shutting down (${errorText(cause)})`,
+    );
+  }
+}
+
+function reasonOf(error: unknown): PermissionDeniedReason | undefined {
+  return error instanceof StatusError ? error.reason : undefined;
+}

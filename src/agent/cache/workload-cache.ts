@@ -1,0 +1,270 @@
+/**
+ * What workloads are served from: entries, their X509-SVIDs with keys, and bundles. All of it lives in memory alone: no workload key
+ * ever reaches a disk. Filled by the synchroniser, read by the Workload API.
+ */
+import type { Clock } from "#clock/clock.ts";
+import type { Bundle } from "#spiffe/bundle.ts";
+import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { BundleForms } from "./bundle-forms.ts";
+import { type CallerGroup, type CallerNeed, Callers } from "./callers.ts";
+import { SelectorIndex } from "./selector-index.ts";
+import { isSameRevision, type WorkloadEntry } from "./workload-entry.ts";
+import { type WorkloadX509Svid, X509Svids } from "./x509-svids.ts";
+
+export interface Identity {
+  readonly entry: WorkloadEntry;
+  /** Undefined until it is issued. */
+  readonly svid: WorkloadX509Svid | undefined;
+}
+
+/** Which X509-SVIDs to have issued. */
+export interface DueSvids {
+  /** Missing, and a workload waits for them. */
+  readonly urgent: readonly WorkloadEntry[];
+  /** Missing and to be there before a workload asks, or to be replaced. */
+  readonly routine: readonly WorkloadEntry[];
+  /** Unix seconds: when to look again, if nothing changes before. */
+  readonly nextAt: number;
+}
+
+export interface WorkloadCacheParts {
+  readonly trustDomain: TrustDomain;
+  /** X509-SVIDs kept for workloads that are not connected. */
+  readonly x509SvidCacheMaxSize: number;
+  readonly clock: Clock;
+}
+
+export class WorkloadCache {
+  readonly #parts: WorkloadCacheParts;
+  readonly #entries: Map<string, WorkloadEntry> = new Map();
+  readonly #index: SelectorIndex = new SelectorIndex();
+  readonly #svids: X509Svids = new X509Svids();
+  readonly #bundles: Map<string, BundleForms> = new Map();
+  readonly #callers: Callers;
+  #isFilled = false;
+  #isServerAway = false;
+  #onDue: () => void = () => {};
+
+  constructor(parts: WorkloadCacheParts) {
+    this.#parts = parts;
+    this.#callers = new Callers(parts.clock, (selectors) => this.#index.match(selectors));
+  }
+
+  get entries(): ReadonlyMap<string, WorkloadEntry> {
+    return this.#entries;
+  }
+
+  /** By trust domain name; our own among them. */
+  get bundles(): ReadonlyMap<string, BundleForms> {
+    return this.#bundles;
+  }
+
+  get ownBundle(): BundleForms | undefined {
+    return this.#bundles.get(this.#parts.trustDomain.name);
+  }
+
+  get svidCount(): number {
+    return this.#svids.size;
+  }
+
+  /** Whether the server has said which entries there are; before that nobody can be told that he has no identity. */
+  get isFilled(): boolean {
+    return this.#isFilled;
+  }
+
+  get isServerAway(): boolean {
+    return this.#isServerAway;
+  }
+
+  /** Told whether the server answers. Workloads that wait for an SVID are woken, so that they need not wait in vain. */
+  set isServerAway(away: boolean) {
+    if (away === this.#isServerAway) return;
+    this.#isServerAway = away;
+    if (!away) return;
+    const missing = (entry: WorkloadEntry): boolean => this.#svids.of(entry) === undefined;
+    this.#callers.bundleChanged((entries) => entries.some(missing));
+  }
+
+  /** Sets who is called when SVIDs may have become due. */
+  whenDue(call: () => void): void {
+    this.#onDue = call;
+  }
+
+  identitiesFor(selectors: ReadonlySet<string>): readonly Identity[] {
+    return this.#identities(this.#index.match(selectors));
+  }
+
+  /** Follows what concerns a workload; the SVIDs it needs are issued, and kept for as long as it stays. */
+  subscribe(selectors: ReadonlySet<string>, need: CallerNeed): Subscription {
+    const group = this.#callers.join(selectors, need);
+    for (const { id } of group.entries) this.#svids.touch(id);
+    if (group.entries.some((entry) => this.#svids.of(entry) === undefined)) this.#onDue();
+    return new Subscription(
+      group,
+      () => this.#identities(group.entries),
+      () => {
+        this.#callers.leave(group, need);
+        this.#shrink();
+      },
+    );
+  }
+
+  #identities(entries: readonly WorkloadEntry[]): readonly Identity[] {
+    return entries.map((entry) => ({ entry, svid: this.#svids.of(entry) }));
+  }
+
+  /** Takes all entries there are, in place of those known. */
+  setEntries(entries: ReadonlyMap<string, WorkloadEntry>): void {
+    const removed = [...this.#entries.keys()].filter((id) => !entries.has(id));
+    const stored = [...entries.values()].filter((entry) => {
+      const known = this.#entries.get(entry.id);
+      return known === undefined || !isSameRevision(known, entry);
+    });
+    this.#isFilled = true;
+    this.changeEntries(stored, removed);
+  }
+
+  /** Takes single entries, new or changed, and forgets others by their IDs. */
+  changeEntries(stored: readonly WorkloadEntry[], removedIds: readonly string[]): void {
+    const concerned: WorkloadEntry[] = [];
+    for (const id of removedIds) {
+      const known = this.#entries.get(id);
+      if (known === undefined) continue;
+      concerned.push(known);
+      this.#entries.delete(id);
+      this.#index.remove(id);
+      this.#svids.delete(id);
+    }
+    for (const entry of stored) {
+      const known = this.#entries.get(entry.id);
+      if (known !== undefined) concerned.push(known);
+      concerned.push(entry);
+      this.#entries.set(entry.id, entry);
+      this.#index.add(entry);
+    }
+    if (concerned.length === 0) return;
+    this.#callers.entriesChanged(concerned);
+    this.#onDue();
+  }
+
+  /** Takes SVIDs in, by entry ID; those whose entry is gone meanwhile are dropped. */
+  setSvids(svids: ReadonlyMap<string, WorkloadX509Svid>): void {
+    const concerned: WorkloadEntry[] = [];
+    for (const [id, svid] of svids) {
+      const entry = this.#entries.get(id);
+      if (entry === undefined) continue;
+      this.#svids.set(id, svid);
+      concerned.push(entry);
+    }
+    this.#shrink();
+    this.#callers.svidsChanged(concerned);
+  }
+
+  #shrink(): void {
+    this.#svids.shrink(this.#parts.x509SvidCacheMaxSize, (id) => this.#callers.needs(id));
+  }
+
+  /** Forgets SVIDs whose time is over; serving them would only move the error to the peer. @param now Unix seconds */
+  dropExpired(now: number): void {
+    const ids = this.#svids.dropExpired(now);
+    this.#callers.svidsChanged(ids.flatMap((id) => this.#entries.get(id) ?? []));
+  }
+
+  /** Makes the SVIDs that the test accepts due at once; they are served until they are replaced. @returns how many */
+  expedite(accepts: (svid: WorkloadX509Svid) => boolean): number {
+    const count = this.#svids.expedite(accepts);
+    if (count > 0) this.#onDue();
+    return count;
+  }
+
+  setBundle(bundle: Bundle): void {
+    const { name } = bundle.trustDomain;
+    const known = this.#bundles.get(name);
+    const forms = BundleForms.of(bundle, known);
+    if (forms === known) return;
+    this.#bundles.set(name, forms);
+    this.#bundleChanged(name);
+  }
+
+  /** Forgets a federated bundle. */
+  deleteBundle(name: string): void {
+    if (this.#bundles.delete(name)) this.#bundleChanged(name);
+  }
+
+  #bundleChanged(name: string): void {
+    const isOwn = name === this.#parts.trustDomain.name;
+    this.#callers.bundleChanged(
+      (entries) => isOwn || entries.some(({ federatesWith }) => federatesWith.includes(name)),
+    );
+  }
+
+  /** @param now Unix seconds */
+  dueForIssue(now: number): DueSvids {
+    const urgent: WorkloadEntry[] = [];
+    const renewals: WorkloadEntry[] = [];
+    const missing: WorkloadEntry[] = [];
+    let nextAt = Number.POSITIVE_INFINITY;
+    for (const entry of this.#entries.values()) {
+      const svid = this.#svids.of(entry);
+      const isNeeded = this.#callers.needs(entry.id);
+      if (svid === undefined) {
+        (isNeeded ? urgent : missing).push(entry);
+        continue;
+      }
+      // An SVID that is issued on demand and that nobody holds a stream for is left to expire.
+      const isRenewed = isNeeded || entry.prefetched;
+      if (isRenewed && svid.renewAt <= now) renewals.push(entry);
+      nextAt = Math.min(nextAt, isRenewed && svid.renewAt > now ? svid.renewAt : svid.notAfter);
+    }
+    const room = this.#parts.x509SvidCacheMaxSize - this.#svids.size - urgent.length;
+    const prefetched = missing.filter((entry) => entry.prefetched).slice(0, Math.max(0, room));
+    return { urgent, routine: [...renewals, ...prefetched], nextAt };
+  }
+}
+
+/** One stream's view of the cache; dispose of it when the stream ends. */
+export class Subscription implements Disposable {
+  readonly #group: CallerGroup;
+  readonly #read: () => readonly Identity[];
+  readonly #leave: () => void;
+
+  constructor(group: CallerGroup, read: () => readonly Identity[], leave: () => void) {
+    this.#group = group;
+    this.#read = read;
+    this.#leave = leave;
+  }
+
+  /** The same object for all workloads that get the same; what is made for one can be kept by it. */
+  get group(): object {
+    return this.#group;
+  }
+
+  /** Grows with every change that concerns the workload. */
+  get version(): number {
+    return this.#group.version;
+  }
+
+  /** What the workload is, now. */
+  identities(): readonly Identity[] {
+    return this.#read();
+  }
+
+  /** Resolves when the version is no longer the given one, or when the signal aborts. */
+  changedSince(version: number, signal: AbortSignal): Promise<void> {
+    const { waiting } = this.#group;
+    if (this.#group.version !== version || signal.aborted) return Promise.resolve();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const wake = (): void => {
+      waiting.delete(wake);
+      signal.removeEventListener("abort", wake);
+      resolve();
+    };
+    waiting.add(wake);
+    signal.addEventListener("abort", wake, { once: true });
+    return promise;
+  }
+
+  [Symbol.dispose](): void {
+    this.#leave();
+  }
+}

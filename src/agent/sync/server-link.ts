@@ -1,0 +1,98 @@
+/** What ties the agent to its server: its SVID, the authorities it trusts, and the connection made of the two. */
+import { type AgentSvid, identityOf } from "#agent/attestation/agent-svid.ts";
+import type { Clock } from "#clock/clock.ts";
+import { connectServer, type ServerAddress, type ServerClients } from "./server-connection.ts";
+
+export interface ServerLinkParts {
+  readonly address: ServerAddress;
+  readonly clock: Clock;
+  /** Writes down SVID and bundle whenever one of them changed. */
+  readonly save: (svid: AgentSvid | undefined, bundle: readonly Uint8Array[]) => Promise<void>;
+}
+
+/** A connection, from one change of the SVID or of the authorities to the next. */
+export interface Connection {
+  readonly clients: ServerClients;
+  /** Aborted when another connection has taken its place. */
+  readonly replaced: AbortSignal;
+}
+
+export class ServerLink {
+  readonly #parts: ServerLinkParts;
+  #svid: AgentSvid;
+  #roots: readonly Uint8Array[];
+  #areRootsSaved = true;
+  #clients: ServerClients;
+  #replaced: AbortController = new AbortController();
+
+  constructor(parts: ServerLinkParts, svid: AgentSvid, roots: readonly Uint8Array[]) {
+    this.#parts = parts;
+    this.#svid = svid;
+    this.#roots = roots;
+    this.#clients = connectServer(parts.address, roots, identityOf(svid), parts.clock);
+  }
+
+  get svid(): AgentSvid {
+    return this.#svid;
+  }
+
+  /** The X.509 authorities to verify the server with, DER. */
+  get roots(): readonly Uint8Array[] {
+    return this.#roots;
+  }
+
+  get clients(): ServerClients {
+    return this.#clients;
+  }
+
+  get connection(): Connection {
+    return { clients: this.#clients, replaced: this.#replaced.signal };
+  }
+
+  /** A connection that shows no SVID, for attesting the node; close it afterwards. */
+  connectAnonymously(): ServerClients {
+    return connectServer(this.#parts.address, this.#roots, undefined, this.#parts.clock);
+  }
+
+  /** Written down before it is used: the server refuses the old SVID as soon as it has seen the new one. */
+  async takeSvid(svid: AgentSvid): Promise<void> {
+    await this.#parts.save(svid, this.#roots);
+    this.#svid = svid;
+    this.#reconnect();
+  }
+
+  /** Used at once, also where they cannot be written down: without them the agent might not know its server any more. */
+  async takeRoots(roots: readonly Uint8Array[]): Promise<void> {
+    if (roots.length === 0) return;
+    const isSame =
+      roots.length === this.#roots.length &&
+      roots.every((root) => this.#roots.some((known) => Buffer.compare(known, root) === 0));
+    if (!isSame) {
+      this.#roots = roots;
+      this.#areRootsSaved = false;
+      this.#reconnect();
+    }
+    if (this.#areRootsSaved) return;
+    await this.#parts.save(this.#svid, roots);
+    this.#areRootsSaved = true;
+  }
+
+  /** Throws the SVID away that the server does not take any more. */
+  async dropSvid(): Promise<void> {
+    await this.#parts.save(undefined, this.#roots);
+  }
+
+  close(): void {
+    this.#replaced.abort();
+    this.#clients.close();
+  }
+
+  /** Calls under way on the old connection end by themselves; streams have to be opened anew. */
+  #reconnect(): void {
+    const { svid, roots, clients: old } = this;
+    this.#clients = connectServer(this.#parts.address, roots, identityOf(svid), this.#parts.clock);
+    this.#replaced.abort();
+    this.#replaced = new AbortController();
+    old.close();
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * Sees to it that the cache has the X509-SVIDs it should have. SVIDs that a workload waits for go ahead of those that are renewed or
+ * prefetched, in calls of their own.
+ */
+import type { DueSvids, WorkloadCache } from "#agent/cache/workload-cache.ts";
+import { isSameRevision, type WorkloadEntry } from "#agent/cache/workload-entry.ts";
+import { Backoff } from "#clock/backoff.ts";
+import type { Random } from "#clock/random.ts";
+import { Wakeup } from "#clock/wakeup.ts";
+import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { type IssueTools, issueSvids } from "./issue-svids.ts";
+import type { Connection } from "./server-link.ts";
+
+/** The server's burst: more in one call is refused. */
+const MAX_BATCH_SIZE = 500;
+const FIRST_PAUSE_MS = 500;
+const MAX_PAUSE_MS = 240_000;
+/** The clock on the wall may be set meanwhile, so it is looked at now and then. */
+const MAX_SLEEP_MS = 30_000;
+
+export interface SvidIssuerParts extends Omit<IssueTools, "client"> {
+  readonly cache: WorkloadCache;
+  readonly connection: () => Connection;
+  /** Looks into a failure of a call over that connection. @returns whether to try again at once; throws when it is all over */
+  readonly onFailure: (error: unknown, connection: Connection) => Promise<boolean>;
+  readonly random: Random;
+}
+
+interface Refusal {
+  readonly entry: WorkloadEntry;
+  readonly backoff: Backoff;
+  /** Milliseconds of the clock that never jumps. */
+  readonly retryAtMs: number;
+}
+
+export class SvidIssuer {
+  readonly #parts: SvidIssuerParts;
+  readonly #lanes: readonly Lane[];
+  readonly #underWay: Set<string> = new Set();
+  /** Entries that the server would not give an SVID for, by ID. */
+  readonly #refusals: Map<string, Refusal> = new Map();
+  #batchSize = MAX_BATCH_SIZE;
+
+  constructor(parts: SvidIssuerParts) {
+    this.#parts = parts;
+    this.#lanes = [this.#lane(({ urgent }) => urgent), this.#lane(({ routine }) => routine)];
+    parts.cache.whenDue(() => {
+      for (const { wakeup } of this.#lanes) wakeup.wake();
+    });
+  }
+
+  #lane(pick: Lane["pick"]): Lane {
+    const { clock, random } = this.#parts;
+    const backoff = new Backoff(FIRST_PAUSE_MS, MAX_PAUSE_MS, random);
+    return { pick, backoff, wakeup: new Wakeup(clock), retryAtMs: 0 };
+  }
+
+  /** Goes on until stopped. @throws whatever `onFailure` throws */
+  async run(stopping: AbortSignal): Promise<void> {
+    await Promise.all(this.#lanes.map((lane) => this.#follow(lane, stopping)));
+  }
+
+  /** The server answers (again): nothing has to wait for its next try. */
+  retry(): void {
+    for (const lane of this.#lanes) {
+      lane.backoff.reset();
+      lane.retryAtMs = 0;
+      lane.wakeup.wake();
+    }
+  }
+
+  async #follow(lane: Lane, stopping: AbortSignal): Promise<void> {
+    while (!stopping.aborted) {
+      const pauseMs = await this.#round(lane, stopping);
+      if (pauseMs > 0) await lane.wakeup.wait(Math.min(pauseMs, MAX_SLEEP_MS), stopping);
+    }
+  }
+
+  /** @returns milliseconds until there is more to do */
+  async #round(lane: Lane, stopping: AbortSignal): Promise<number> {
+    const { cache, clock } = this.#parts;
+    cache.dropExpired(clock.nowSeconds());
+    const due = cache.dueForIssue(clock.nowSeconds());
+    const waitMs = lane.retryAtMs - clock.monotonicMs();
+    const untilDueMs = Math.max(1, due.nextAt * 1000 - clock.nowMs());
+    if (waitMs > 0) return Math.min(waitMs, untilDueMs);
+    const wanted = lane.pick(due).filter(({ id }) => !this.#underWay.has(id));
+    const batch = wanted.filter((entry) => this.#retryInMs(entry) <= 0).slice(0, this.#batchSize);
+    if (batch.length > 0) {
+      await this.#issue(lane, batch, stopping);
+      return 0;
+    }
+    return wanted.reduce((least, entry) => Math.min(least, this.#retryInMs(entry)), untilDueMs);
+  }
+
+  /** Milliseconds until the entry can be asked for again, if the server refused it. */
+  #retryInMs(entry: WorkloadEntry): number {
+    const refusal = this.#refusals.get(entry.id);
+    if (refusal === undefined || !isSameRevision(refusal.entry, entry)) return 0;
+    return refusal.retryAtMs - this.#parts.clock.monotonicMs();
+  }
+
+  async #issue(lane: Lane, batch: readonly WorkloadEntry[], stopping: AbortSignal): Promise<void> {
+    const { cache, log } = this.#parts;
+    const connection = this.#parts.connection();
+    for (const { id } of batch) this.#underWay.add(id);
+    log.debug("Renewing X509-SVIDs", { count: batch.length });
+    try {
+      const tools = { ...this.#parts, client: connection.clients.svid };
+      const { svids, refused } = await issueSvids(tools, batch);
+      cache.setSvids(svids);
+      for (const id of svids.keys()) this.#refusals.delete(id);
+      for (const entry of refused) this.#refused(entry);
+      lane.backoff.reset();
+      this.#batchSize = Math.min(MAX_BATCH_SIZE, this.#batchSize * 2);
+    } catch (error) {
+      if (stopping.aborted || (await this.#parts.onFailure(error, connection))) return;
+      if (isTooMuch(error)) this.#batchSize = Math.max(1, Math.floor(this.#batchSize / 2));
+      lane.retryAtMs = this.#parts.clock.monotonicMs() + lane.backoff.nextMs();
+      log.error("Could not get X509-SVIDs", { count: batch.length, error: errorText(error) });
+    } finally {
+      for (const { id } of batch) this.#underWay.delete(id);
+    }
+  }
+
+  #refused(entry: WorkloadEntry): void {
+    const { cache, clock, random } = this.#parts;
+    for (const id of this.#refusals.keys()) if (!cache.entries.has(id)) this.#refusals.delete(id);
+    const backoff =
+      this.#refusals.get(entry.id)?.backoff ?? new Backoff(FIRST_PAUSE_MS, MAX_PAUSE_MS, random);
+    const retryAtMs = clock.monotonicMs() + backoff.nextMs();
+    this.#refusals.set(entry.id, { entry, backoff, retryAtMs });
+  }
+}
+
+/** One of the two kinds of work, which do not wait for each other. */
+interface Lane {
+  readonly pick: (due: DueSvids) => readonly WorkloadEntry[];
+  readonly backoff: Backoff;
+  readonly wakeup: Wakeup;
+  /** Milliseconds of the clock that never jumps. */
+  retryAtMs: number;
+}
+
+/** Whether fewer at a time may be what the server can do. */
+function isTooMuch(error: unknown): boolean {
+  if (!(error instanceof StatusError)) return false;
+  return (
+    error.code === StatusCode.DEADLINE_EXCEEDED || error.code === StatusCode.RESOURCE_EXHAUSTED
+  );
+}
