@@ -14,6 +14,7 @@ import { loadState, saveState } from "#agent/attestation/stored-state.ts";
 import { bootstrapBundle } from "#agent/attestation/trust-bundle.ts";
 import { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import { JwtSvids } from "#agent/sync/jwt-svids.ts";
+import { rotationRule } from "#agent/sync/rotation.ts";
 import { connectServer } from "#agent/sync/server-connection.ts";
 import { Synchronizer } from "#agent/sync/synchronizer.ts";
 import { createWorkloadApi } from "#agent/workload-api/workload-api.ts";
@@ -64,7 +65,10 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   void synchronizer.postStatus(tools.version);
   if (!config.disableWorkloadApi) {
     const listener = await serve(config, tools, cache, synchronizer);
-    parts.defer(() => listener.close(STOP_GRACE_MS));
+    parts.defer(() => {
+      cache.close();
+      return listener.close(STOP_GRACE_MS);
+    });
   }
   return running(synchronizer, parts.move(), tools.log);
 }
@@ -124,6 +128,7 @@ function createSynchronizer(
     {
       address: config,
       syncIntervalSeconds: config.syncIntervalSeconds,
+      rotation: rotationRule(config, tools.random),
       workloadKeyType: config.workloadX509SvidKeyType,
       keys,
       openAttestor: () => openNodeAttestor(config),

@@ -65,6 +65,7 @@ export interface AgentConfig {
   readonly disableWorkloadApi: boolean;
   readonly log: LogConfig;
   readonly syncIntervalSeconds: number;
+  readonly availabilityTargetSeconds?: number;
   readonly plugins: AgentPlugins;
   /** To be logged at start. */
   readonly warnings: readonly string[];
@@ -74,6 +75,7 @@ const DEFAULT_FILE = "conf/agent/agent.conf";
 const DEFAULT_DATA_DIR = "/var/lib/spire/agent";
 const DEFAULT_SOCKET = "/tmp/spire-agent/public/api.sock";
 const DEFAULT_SERVER_PORT = 8081;
+const MIN_AVAILABILITY_TARGET_SECONDS = 24 * 3600;
 
 /**
  * Reads the configuration. Without a file, a server address on the command line is enough to run on disk keys and a join token.
@@ -131,6 +133,7 @@ function finish(
     socketPath: text(flags.socketPath, "socket_path") || DEFAULT_SOCKET,
     ...readBootstrap(agent, flags, problems, zero),
     ...readJoinToken(agent, flags, problems),
+    ...readAvailabilityTarget(agent, problems),
     workloadX509SvidKeyType: readWorkloadKeyType(agent),
     x509SvidCacheMaxSize: readCacheSize(agent, "x509_svid_cache_max_size", problems),
     jwtSvidCacheMaxSize: readCacheSize(agent, "jwt_svid_cache_max_size", problems),
@@ -254,6 +257,19 @@ function readWorkloadKeyType(agent: Block): KeyType {
   );
 }
 
+function readAvailabilityTarget(
+  agent: Block,
+  problems: Problems,
+): { readonly availabilityTargetSeconds?: number } {
+  const key = "availability_target";
+  const seconds = agent.duration(key, `unable to parse ${key}`);
+  if (seconds === undefined) return {};
+  if (seconds < MIN_AVAILABILITY_TARGET_SECONDS) {
+    problems.add(`${key} must be at least 24h0m0s`, agent.lineOf(key));
+  }
+  return { availabilityTargetSeconds: seconds };
+}
+
 function readCacheSize(agent: Block, key: string, problems: Problems): number {
   const size = agent.number(key) ?? 1000;
   if (size < 0) problems.add(`${key} should not be negative`, agent.lineOf(key));
@@ -265,7 +281,6 @@ function unusedKeys(agent: Block): string[] {
   const keys = [
     "admin_socket_path",
     "authorized_delegates",
-    "availability_target",
     "disable_sds_api",
     "log_selectors",
     "profiling_enabled",

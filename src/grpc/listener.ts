@@ -48,17 +48,20 @@ export function createInjector(
   const callers = new Callers();
   for (const service of services) server.addService(service.definition, service.implement(callers));
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const open = new Set<Socket>();
   const silent = new Set<Socket>();
   return {
     inject: (socket, caller) => {
       // Without a listener a connection that breaks would end the process.
       socket.on("error", () => {});
+      open.add(socket);
       // The socket itself cannot be asked: Bun reads for HTTP/2 past it, so its count of bytes stays 0.
       silent.add(socket);
       const deadline = systemClock.after(limits.firstCallMs, () => {
         if (silent.delete(socket)) socket.destroy();
       });
       socket.once("close", () => {
+        open.delete(socket);
         silent.delete(socket);
         deadline.cancel();
       });
@@ -67,9 +70,24 @@ export function createInjector(
     },
     close: async (graceMs) => {
       for (const socket of silent) socket.destroy();
-      await closeServer(server, graceMs);
+      // Says goodbye to each client, whose calls under way may end.
+      injector.drain(graceMs);
+      await emptied(open, graceMs);
+      for (const socket of open) socket.destroy();
+      server.forceShutdown();
     },
   };
+}
+
+/** Resolves when no connection is left, or after that many milliseconds. */
+async function emptied(open: ReadonlySet<Socket>, graceMs: number): Promise<void> {
+  const over = new AbortController();
+  const look = (): void => {
+    if (open.size === 0) over.abort();
+  };
+  for (const socket of open) socket.once("close", look);
+  look();
+  await systemClock.sleep(graceMs, over.signal);
 }
 
 function optionsOf({ streams, idleMs, ageMs, pingMs }: ConnectionLimits): ServerOptions {
@@ -84,17 +102,4 @@ function optionsOf({ streams, idleMs, ageMs, pingMs }: ConnectionLimits): Server
       ? {}
       : { "grpc.keepalive_time_ms": pingMs, "grpc.keepalive_timeout_ms": pingMs }),
   };
-}
-
-function closeServer(server: Server, graceMs: number): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const force = systemClock.after(graceMs, () => {
-    server.forceShutdown();
-    resolve();
-  });
-  server.tryShutdown(() => {
-    force.cancel();
-    resolve();
-  });
-  return promise;
 }

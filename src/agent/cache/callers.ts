@@ -80,18 +80,18 @@ export class Callers {
         this.#count(group.entries, 1);
         this.#count(before, -1);
       }
-      this.#changed(group);
+      this.#touch(group);
     }
   }
 
   /** Something was issued for the entries, or expired. */
   svidsChanged(entries: Iterable<WorkloadEntry>): void {
-    for (const group of this.#concerned(entries)) this.#changed(group);
+    for (const group of this.#concerned(entries)) this.#touch(group);
   }
 
-  /** A bundle that is handed to the callers the test accepts has changed. */
-  bundleChanged(concerns: (entries: readonly WorkloadEntry[]) => boolean): void {
-    for (const group of this.#groups.values()) if (concerns(group.entries)) this.#changed(group);
+  /** Something else has changed that concerns the callers whose entries the test accepts. */
+  changed(concerns: (entries: readonly WorkloadEntry[]) => boolean): void {
+    for (const group of this.#groups.values()) if (concerns(group.entries)) this.#touch(group);
   }
 
   #concerned(entries: Iterable<WorkloadEntry>): Set<CallerGroup> {
@@ -131,7 +131,7 @@ export class Callers {
     }
   }
 
-  #changed(group: CallerGroup): void {
+  #touch(group: CallerGroup): void {
     group.version++;
     for (const wake of group.waiting) this.#wakes.push(wake);
     group.waiting.clear();

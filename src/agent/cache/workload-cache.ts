@@ -43,6 +43,7 @@ export class WorkloadCache {
   readonly #callers: Callers;
   #isFilled = false;
   #isServerAway = false;
+  #isClosed = false;
   #onDue: () => void = () => {};
 
   constructor(parts: WorkloadCacheParts) {
@@ -82,7 +83,18 @@ export class WorkloadCache {
     this.#isServerAway = away;
     if (!away) return;
     const missing = (entry: WorkloadEntry): boolean => this.#svids.of(entry) === undefined;
-    this.#callers.bundleChanged((entries) => entries.some(missing));
+    this.#callers.changed((entries) => entries.some(missing));
+  }
+
+  /** Whether the agent is about to stop. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** The agent is about to stop: wakes all streams, so that they end. */
+  close(): void {
+    this.#isClosed = true;
+    this.#callers.changed(() => true);
   }
 
   /** Sets who is called when SVIDs may have become due. */
@@ -193,7 +205,7 @@ export class WorkloadCache {
 
   #bundleChanged(name: string): void {
     const isOwn = name === this.#parts.trustDomain.name;
-    this.#callers.bundleChanged(
+    this.#callers.changed(
       (entries) => isOwn || entries.some(({ federatesWith }) => federatesWith.includes(name)),
     );
   }

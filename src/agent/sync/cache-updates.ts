@@ -14,7 +14,7 @@ import type { ServerLink } from "./server-link.ts";
 export interface CacheUpdatesParts {
   readonly trustDomain: TrustDomain;
   readonly cache: WorkloadCache;
-  readonly link: ServerLink;
+  readonly link: Pick<ServerLink, "clients" | "takeRoots">;
   /** A change could not be followed up: everything has to be fetched. */
   readonly onMissed: () => void;
   readonly clock: Clock;

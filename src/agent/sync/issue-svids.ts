@@ -9,7 +9,7 @@ import { Certificate } from "#x509/certificate.ts";
 import { createCsr } from "#x509/csr.ts";
 import { generatePrivateKey, privateKeyToPkcs8Der, signerFromPrivateKey } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
-import { type RotationRule, rotateAt } from "./rotation.ts";
+import { missesTarget, type RotationRule, rotateAt } from "./rotation.ts";
 
 const TIMEOUT_MS = 30_000;
 
@@ -80,7 +80,7 @@ async function prepare(keyType: KeyType, entry: WorkloadEntry): Promise<Pending>
 
 /** A chain for another key or name is never handed to a workload. */
 function received(
-  { clock, rotation }: IssueTools,
+  { clock, rotation, log }: IssueTools,
   { entry, privateKey, publicKeySpki }: Pending,
   chain: readonly Uint8Array[],
 ): WorkloadX509Svid {
@@ -90,6 +90,12 @@ function received(
   const sameKey = Buffer.compare(leaf.publicKeySpki, publicKeySpki) === 0;
   if (!sameKey || leaf.uriSans.join() !== entry.spiffeId.toString()) {
     throw new Error("the server sent a certificate for another key or name");
+  }
+  if (missesTarget(leaf, rotation)) {
+    log.warn(
+      "X509 SVID lifetime isn't long enough to guarantee the availability_target; replacing it at half of its life",
+      { entry_id: entry.id, spiffe_id: entry.spiffeId.toString() },
+    );
   }
   const renewAt = Math.max(clock.nowSeconds() + 1, rotateAt(leaf, rotation));
   return { chain, privateKey, notAfter: leaf.notAfter, renewAt, svidKey: entry.svidKey };

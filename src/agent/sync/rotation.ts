@@ -13,6 +13,17 @@ export interface RotationRule {
   readonly random: Random;
 }
 
+/** @param settings `availability_target` */
+export function rotationRule(
+  { availabilityTargetSeconds }: Pick<RotationRule, "availabilityTargetSeconds">,
+  random: Random,
+): RotationRule {
+  return {
+    random,
+    ...(availabilityTargetSeconds === undefined ? {} : { availabilityTargetSeconds }),
+  };
+}
+
 /** Unix seconds. */
 interface Validity {
   readonly notBefore: number;
@@ -20,18 +31,20 @@ interface Validity {
 }
 
 /** Unix seconds: about half of its life, or earlier where an availability target asks for it. */
-export function rotateAt({ notBefore, notAfter }: Validity, rule: RotationRule): number {
+export function rotateAt(validity: Validity, rule: RotationRule): number {
+  const { notBefore, notAfter } = validity;
   const half = (notAfter - notBefore) / 2;
   const jittered = half * (1 + JITTER * (2 * rule.random.fraction() - 1));
   const target = rule.availabilityTargetSeconds;
-  if (target === undefined || !canReach(target, { notBefore, notAfter })) {
-    return Math.floor(notAfter - jittered);
-  }
+  if (target === undefined || missesTarget(validity, rule)) return Math.floor(notAfter - jittered);
   const available = target + AVAILABILITY_JITTER_SECONDS * rule.random.fraction();
   return Math.floor(notAfter - Math.max(jittered, available));
 }
 
-/** Whether SVIDs live long enough for an availability target. @param target seconds */
-function canReach(target: number, { notBefore, notAfter }: Validity): boolean {
-  return notAfter - notBefore - target > MIN_GRACE_SECONDS;
+/** Whether there is an availability target, and SVIDs do not live long enough for it. */
+export function missesTarget(
+  { notBefore, notAfter }: Validity,
+  { availabilityTargetSeconds: target }: RotationRule,
+): boolean {
+  return target !== undefined && notAfter - notBefore - target <= MIN_GRACE_SECONDS;
 }

@@ -18,6 +18,7 @@ import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { CacheUpdates } from "./cache-updates.ts";
+import type { RotationRule } from "./rotation.ts";
 import type { ServerAddress, ServerClients } from "./server-connection.ts";
 import { ServerLink, type ServerLinkParts } from "./server-link.ts";
 import { SvidIssuer } from "./svid-issuer.ts";
@@ -35,7 +36,7 @@ const RPC_TIMEOUT_MS = 30_000;
 export interface SynchronizerParts extends Pick<ServerLinkParts, "save"> {
   readonly address: ServerAddress;
   readonly syncIntervalSeconds: number;
-  readonly availabilityTargetSeconds?: number;
+  readonly rotation: RotationRule;
   readonly workloadKeyType: KeyType;
   readonly keys: KeyManager;
   /** Asked each time the node is attested. @throws CannotAttestError */
@@ -60,17 +61,13 @@ export class Synchronizer {
   /** @param roots the X.509 authorities to verify the server with, DER */
   constructor(parts: SynchronizerParts, svid: AgentSvid, roots: readonly Uint8Array[]) {
     const { address, cache, clock, random, log, syncIntervalSeconds } = parts;
+    const { rotation, workloadKeyType: keyType } = parts;
     const { trustDomain } = address;
     const intervalMs = syncIntervalSeconds * 1000;
     const firstPauseMs = Math.min(intervalMs, MAX_EAGER_PAUSE_MS);
     const maxPauseMs = Math.min(MAX_BACKOFF_FACTOR * intervalMs, MAX_BACKOFF_MS);
-    const { availabilityTargetSeconds } = parts;
-    const rotation = {
-      random,
-      ...(availabilityTargetSeconds === undefined ? {} : { availabilityTargetSeconds }),
-    };
     const link = new ServerLink(parts, svid, roots);
-    const own = new OwnSvid({ ...parts, link, trustDomain, rotation });
+    const own = new OwnSvid({ ...parts, link, trustDomain });
     const tools = {
       cache,
       clock,
@@ -83,7 +80,7 @@ export class Synchronizer {
     this.#link = link;
     this.#own = own;
     this.#updates = new CacheUpdates({ ...tools, link, trustDomain, onMissed: () => this.wake() });
-    this.#issuer = new SvidIssuer({ ...tools, rotation, keyType: parts.workloadKeyType });
+    this.#issuer = new SvidIssuer({ ...tools, rotation, keyType });
     this.#watch = new ChangeWatch({
       ...tools,
       firstPauseMs,

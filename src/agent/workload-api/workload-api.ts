@@ -103,15 +103,17 @@ function checkCaller(
   // The process may have ended while its socket lives on in another.
   if (peer.isAlive()) {
     if (identities.length > 0) return;
-    if (!parts.cache.isFilled) throw serverAway();
+    if (!parts.cache.isFilled) throw unavailable(SERVER_AWAY);
     if (!needed && parts.allowUnauthenticatedVerifiers) return;
   }
   parts.log.debug("No identity issued", { pid: peer.pid, registered: false });
   throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");
 }
 
-function serverAway(): StatusError {
-  return new StatusError(StatusCode.UNAVAILABLE, "the agent cannot reach its server");
+const SERVER_AWAY = "the agent cannot reach its server";
+
+function unavailable(why: string): StatusError {
+  return new StatusError(StatusCode.UNAVAILABLE, why);
 }
 
 /** Serves a stream until the caller leaves or loses its identity. */
@@ -126,12 +128,13 @@ async function follow<R>(
   using subscription = parts.cache.subscribe(selectors, need);
   let last: R | undefined;
   while (!context.signal.aborted) {
+    if (parts.cache.isClosed) throw unavailable("the agent is stopping");
     // Taken before the cache is read, so that a change in between is not missed.
     const { version } = subscription;
     const identities = subscription.identities();
     checkCaller(parts, peer, identities, need === "x509-svids");
     const isWaiting = need === "x509-svids" && isIncomplete(identities, last === undefined);
-    if (isWaiting && parts.cache.isServerAway) throw serverAway();
+    if (isWaiting && parts.cache.isServerAway) throw unavailable(SERVER_AWAY);
     const response = isWaiting ? undefined : responseFor(subscription);
     if (response !== undefined && response !== last) await send(response);
     last = response ?? last;
