@@ -13,7 +13,9 @@ import { listenUnix } from "#grpc/unix-listener.ts";
 import { createLog, type Log } from "#log/log.ts";
 import type { ServerClients } from "./server-connection.ts";
 
-export const quiet: Log = createLog({ level: "panic", format: "text" }, () => 0, { write: () => {} });
+export const quiet: Log = createLog({ level: "panic", format: "text" }, () => 0, {
+  write: () => {},
+});
 
 export interface Answers {
   readonly bundle?: Handlers<typeof BundleService>;

@@ -62,6 +62,25 @@ test("a stream that ended in peace is opened again at once", async () => {
   await running;
 });
 
+test("streams that end as soon as they began are not opened again and again", async () => {
+  let opened = 0;
+  await using server = await serve({
+    changes: {
+      watchChanges: async (_request, _context, send) => {
+        opened++;
+        await send(everything);
+      },
+    },
+  });
+  const connection = { clients: server.clients, replaced: new AbortController().signal };
+  const { watch, clock, stop } = follow(() => connection);
+  const running = watch.run(stop.signal);
+  expect(await clock.untilNext()).toBe(1000);
+  expect(opened).toBe(2);
+  stop.abort();
+  await running;
+});
+
 test("after a failure the pauses grow, and the loss is told once", async () => {
   let opened = 0;
   await using server = await serve({

@@ -12,7 +12,7 @@ import type { Log } from "#log/log.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { Connection } from "./server-link.ts";
 
-/** A stream that ends sooner is not opened again at once, even if it ended in peace. */
+/** Two streams on end that end sooner are one too many to open another at once, even if they ended in peace. */
 const SHORT_LIFE_MS = 1000;
 
 export interface ChangeWatchParts {
@@ -36,6 +36,7 @@ export class ChangeWatch {
   readonly #wakeup: Wakeup;
   readonly #backoff: Backoff;
   #isLive = false;
+  #wasShort = false;
 
   constructor(parts: ChangeWatchParts) {
     this.#parts = parts;
@@ -97,7 +98,10 @@ export class ChangeWatch {
       this.#parts.log.debug("The stream of changes broke off", { error: errorText(error) });
       return "failed";
     }
-    return clock.monotonicMs() - began < SHORT_LIFE_MS ? "failed" : "again";
+    const isShort = clock.monotonicMs() - began < SHORT_LIFE_MS;
+    const outcome = isShort && this.#wasShort ? "failed" : "again";
+    this.#wasShort = isShort;
+    return outcome;
   }
 
   #began(): void {
