@@ -131,7 +131,7 @@ function createSynchronizer(
       rotation: rotationRule(config, tools.random),
       workloadKeyType: config.workloadX509SvidKeyType,
       keys,
-      openAttestor: () => openNodeAttestor(config),
+      openAttestor: () => openNodeAttestor(config, tools.random),
       cache,
       clock: tools.clock,
       random: tools.random,

@@ -47,7 +47,7 @@ export interface OwnSvidParts {
   readonly trustDomain: TrustDomain;
   readonly keys: KeyManager;
   /** Asked each time the node is attested. @throws CannotAttestError */
-  readonly openAttestor: () => NodeAttestorAgent;
+  readonly openAttestor: () => Promise<NodeAttestorAgent>;
   readonly rotation: RotationRule;
   readonly clock: Clock;
   readonly log: Log;
@@ -171,7 +171,7 @@ export class OwnSvid {
     }
     const clients = link.connectAnonymously();
     try {
-      const attestor = openAttestor();
+      const attestor = await openAttestor();
       const svid = await attestNode(clients, attestor, await this.#keyToCertify(), trustDomain);
       this.#lastAttestedMs = clock.monotonicMs();
       await this.#take(svid);

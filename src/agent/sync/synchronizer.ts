@@ -40,7 +40,7 @@ export interface SynchronizerParts extends Pick<ServerLinkParts, "save"> {
   readonly workloadKeyType: KeyType;
   readonly keys: KeyManager;
   /** Asked each time the node is attested. @throws CannotAttestError */
-  readonly openAttestor: () => NodeAttestorAgent;
+  readonly openAttestor: () => Promise<NodeAttestorAgent>;
   readonly cache: WorkloadCache;
   readonly clock: Clock;
   readonly random: Random;
