@@ -15,6 +15,7 @@ import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
 import { LocalAuthorityClient } from "#grpc/gen/spire/api/server/localauthority/v1/localauthority.ts";
 import { type MintX509SVIDResponse, SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
+import { TrustDomainClient } from "#grpc/gen/spire/api/server/trustdomain/v1/trustdomain.ts";
 import type { JoinToken } from "#grpc/gen/spire/api/types/jointoken.ts";
 import type { X509SVID } from "#grpc/gen/spire/api/types/x509svid.ts";
 import { ChangesClient } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
@@ -35,6 +36,7 @@ export interface Clients {
   readonly localAuthority: LocalAuthorityClient;
   readonly joinToken: JoinTokenClient;
   readonly svid: SVIDClient;
+  readonly trustDomain: TrustDomainClient;
 }
 
 export interface ClientIdentity {
@@ -184,6 +186,7 @@ function clientsOf(address: string, credential: ChannelCredentials): Clients {
     localAuthority: new LocalAuthorityClient(address, credential, options),
     joinToken: new JoinTokenClient(address, credential, options),
     svid: new SVIDClient(address, credential, options),
+    trustDomain: new TrustDomainClient(address, credential, options),
   };
 }
 

@@ -30,7 +30,7 @@ export function endpointBlock({ port }: Offer, profile = 'profile "https_spiffe"
 }
 
 /** A federates_with block, for an https_spiffe endpoint that serves its own trust domain's bundle. */
-export function federatesWith(other: Offer): string {
+function federatesWith(other: Offer): string {
   return `federates_with "${other.trustDomain}" {
       bundle_endpoint_url = "${urlOf(other)}"
       bundle_endpoint_profile "https_spiffe" {
@@ -51,6 +51,31 @@ export async function startServer(
     trustDomain,
     settings: `federation {\n    ${blocks.join("\n    ")}\n  }\n  ${options.settings ?? ""}`,
   });
+}
+
+/** The flags of `federation create` for an https_web endpoint. */
+export function webFlags(trustDomain: string, url: string): string[] {
+  return [
+    ...["-trustDomain", trustDomain],
+    ...["-bundleEndpointURL", url],
+    ...["-bundleEndpointProfile", "https_web"],
+  ];
+}
+
+/** The flags of `federation create` for an https_spiffe endpoint that serves its own trust domain's bundle. */
+export function spiffeFlags(other: Offer): string[] {
+  return [
+    ...["-trustDomain", other.trustDomain],
+    ...["-bundleEndpointURL", urlOf(other)],
+    ...["-bundleEndpointProfile", "https_spiffe"],
+    ...["-endpointSpiffeID", endpointIdOf(other)],
+  ];
+}
+
+/** Creates a relationship while the server runs. */
+export async function create(server: TestServer, ...flags: string[]): Promise<void> {
+  const made = await server.cli("federation", "create", ...flags);
+  if (made.code !== 0) throw new Error(made.stderr);
 }
 
 /** Gives a server the bundle of another by hand, as operators do to begin with. */

@@ -75,16 +75,31 @@ function systemRoots(): string[] {
 /** SPIFFE Federation §5.2.1.4: a certificate that the machine trusts, for the host of the URL. */
 function checkWebCertificate(socket: TLSSocket, host: string): void {
   const certificate = socket.getPeerCertificate();
-  const problem = socket.authorized
-    ? checkServerIdentity(host, certificate)
-    : (socket.authorizationError ?? "certificate is not trusted");
+  const problem = checkServerIdentity(host, certificate)?.message ?? trustProblem(socket);
   if (problem === undefined) return;
   const id = spiffeIdIn(certificate.raw);
   const hint =
     id === undefined
       ? ""
       : `failed to authenticate bundle endpoint using web authentication but the server certificate contains SPIFFE ID "${id}": maybe use https_spiffe instead of https_web: `;
-  throw new Error(`${hint}${errorText(problem)}`);
+  throw new Error(`${hint}${problem}`);
+}
+
+/** What the TLS stack says about a chain, in words. */
+const TRUST_PROBLEMS: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: "certificate has expired",
+  CERT_NOT_YET_VALID: "certificate is not yet valid",
+  DEPTH_ZERO_SELF_SIGNED_CERT: "certificate signed by unknown authority",
+  SELF_SIGNED_CERT_IN_CHAIN: "certificate signed by unknown authority",
+  UNABLE_TO_GET_ISSUER_CERT: "certificate signed by unknown authority",
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "certificate signed by unknown authority",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "certificate signed by unknown authority",
+};
+
+function trustProblem({ authorized, authorizationError }: TLSSocket): string | undefined {
+  if (authorized) return undefined;
+  const code = errorText(authorizationError);
+  return TRUST_PROBLEMS[code] ?? `certificate is not trusted: ${code}`;
 }
 
 function spiffeIdIn(der: Uint8Array): string | undefined {

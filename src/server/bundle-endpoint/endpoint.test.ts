@@ -47,7 +47,7 @@ async function connected(options: ConnectionOptions = {}): Promise<TLSSocket> {
 async function ending(socket: TLSSocket): Promise<string> {
   const chunks: Buffer[] = [];
   const { promise, resolve } = Promise.withResolvers<void>();
-  socket.on("data", (chunk) => void chunks.push(Buffer.from(chunk)));
+  socket.on("data", (chunk: Buffer) => void chunks.push(chunk));
   socket.on("error", () => undefined);
   socket.once("close", () => resolve());
   if (!socket.destroyed) await promise;

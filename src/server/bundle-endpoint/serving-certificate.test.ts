@@ -42,7 +42,7 @@ describe("loading", () => {
     );
 
   test("says which file is wrong, and never what is in it", async () => {
-    expect(await problem()).toMatch(/^failed to load certificate: .*cert\.pem/);
+    expect(await problem()).toMatch(/^failed to load certificate: .*(cert|key)\.pem/);
     write("", first.privateKeyPem);
     expect(await problem()).toMatch(/cert\.pem: /);
     write(first.certificateChainPem, "");
