@@ -1,5 +1,6 @@
 import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
 import {
   chmodSync,
   copyFileSync,
@@ -18,6 +19,7 @@ import { describeDataStore } from "#server/datastore/datastore.conformance.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import { makeEntry, makeNode, rejection } from "#server/datastore/records.conformance.ts";
 import { openSqliteDataStore } from "./open.ts";
+import { migrate } from "./schema.ts";
 
 const log = createLog({ level: "error", format: "text" }, () => 0, { write: () => undefined });
 
@@ -61,16 +63,11 @@ describe("opening a SQLite datastore", () => {
   });
 
   test("a datastore of schema version 1 is brought up to date, and its join tokens stay good", async () => {
-    const fresh = await open();
-    await fresh.joinTokens.create({ token: "secret", expiresAt: 700 });
-    await fresh.close();
-    const db = new Database(path);
-    db.run("DROP TABLE federation_relationships");
-    for (const index of ["used", "rejoins"]) db.run(`DROP INDEX join_tokens_${index}`);
-    for (const column of ["used_at", "public_key_sha256", "rejoins"]) {
-      db.run(`ALTER TABLE join_tokens DROP COLUMN ${column}`);
-    }
-    db.run("PRAGMA user_version = 1");
+    mkdirSync(join(directory, "data"));
+    const db = new Database(path, { create: true });
+    migrate(db, 1);
+    const digest = createHash("sha256").update("secret").digest();
+    db.query("INSERT INTO join_tokens (token_sha256, expires_at) VALUES (?, 700)").run(digest);
     db.close();
     const store = await open();
     const claim = { token: "secret", publicKeySha256: new Uint8Array(32), now: 100, usedSince: 40 };

@@ -122,13 +122,15 @@ export function schemaVersion(db: Database): number {
   return db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version ?? 0;
 }
 
-/** Brings the schema to the version of this program in one transaction: a crash leaves the old schema or the new one. */
-export function migrate(db: Database): void {
+/**
+ * Brings the schema to a version, by default this program's, in one transaction: a crash leaves the old schema or the new one.
+ */
+export function migrate(db: Database, version: number = SCHEMA_VERSION): void {
   const from = schemaVersion(db);
-  if (from === SCHEMA_VERSION) return;
+  if (from === version) return;
   db.transaction(() => {
-    for (const step of MIGRATIONS.slice(from)) db.run(step);
+    for (const step of MIGRATIONS.slice(from, version)) db.run(step);
     db.run(`PRAGMA application_id = ${APPLICATION_ID}`);
-    db.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+    db.run(`PRAGMA user_version = ${version}`);
   }).immediate();
 }
