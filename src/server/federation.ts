@@ -4,6 +4,7 @@ import type { Random } from "#clock/random.ts";
 import type { TlsIdentity } from "#grpc/tls-listener.ts";
 import type { Log } from "#log/log.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import type { Metrics } from "#telemetry/metrics.ts";
 import { ownBundleDocument } from "./bundle-endpoint/document.ts";
 import { type BundleEndpoint, serveBundleEndpoint } from "./bundle-endpoint/endpoint.ts";
 import { BundleRefresher } from "./bundle-endpoint/refresher.ts";
@@ -20,6 +21,7 @@ export interface FederationParts {
   readonly store: DataStore;
   readonly clock: Clock;
   readonly random: Random;
+  readonly metrics: Metrics;
   readonly log: Log;
 }
 

@@ -82,6 +82,7 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
     trustDomain: config.trustDomain,
     config: config.federation,
     store,
+    metrics,
   };
   const refresher = startBundleRefresher(federation);
   parts.defer(() => refresher.stop());

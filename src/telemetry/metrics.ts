@@ -43,14 +43,15 @@ export async function countedCall<T>(
   { metrics, clock }: { readonly metrics: Metrics; readonly clock: Pick<Clock, "monotonicMs"> },
   key: MetricKey,
   work: () => Promise<T>,
+  labels: Labels = {},
 ): Promise<T> {
   const startedMs = clock.monotonicMs();
   try {
     const result = await work();
-    countCall(metrics, key, "OK", clock.monotonicMs() - startedMs);
+    countCall(metrics, key, "OK", clock.monotonicMs() - startedMs, labels);
     return result;
   } catch (error) {
-    countCall(metrics, key, statusName(error), clock.monotonicMs() - startedMs);
+    countCall(metrics, key, statusName(error), clock.monotonicMs() - startedMs, labels);
     throw error;
   }
 }

@@ -162,7 +162,9 @@ async function deleteFederatedBundle(
     if (codeOf(error) === StatusCode.NOT_FOUND) {
       throw failure(StatusCode.NOT_FOUND, "bundle not found", error);
     }
-    throw failure(codeOf(error), "failed to delete federated bundle", error);
+    // Scripts match on the whole of the reference's text, in which its store names itself.
+    const words = codeOf(error) === StatusCode.FAILED_PRECONDITION ? ": datastore-sql" : "";
+    throw failure(codeOf(error), `failed to delete federated bundle${words}`, error);
   }
 }
 

@@ -2,14 +2,19 @@ import type { Random } from "#clock/random.ts";
 import type { Log } from "#log/log.ts";
 import type { FederationRelationship } from "#spiffe/federation-relationship.ts";
 import { errorText } from "#spiffe/status-error.ts";
+import { countedCall, type Metrics } from "#telemetry/metrics.ts";
 import { jittered, refreshIntervalSeconds } from "./schedule.ts";
 import { type UpdateParts, updateBundle } from "./update-bundle.ts";
 
 /** The same failure is an error in the log once in this time; in between it is there for those who debug. */
 const REPEAT_MS = 3_600_000;
 
+const FETCH = ["bundle_manager", "fetch", "federated_bundle"];
+const UPDATE = ["bundle_manager", "update", "federated_bundle"];
+
 export interface PollerParts extends UpdateParts {
   readonly random: Random;
+  readonly metrics: Metrics;
   readonly log: Log;
 }
 
@@ -93,11 +98,18 @@ export class Poller {
   }
 
   async #update(): Promise<void> {
-    const { log } = this.#parts;
+    const { log, metrics } = this.#parts;
+    const labels = { trust_domain_id: this.relationship.trustDomain.name };
+    const update = (): ReturnType<typeof updateBundle> =>
+      updateBundle(this.#parts, this.relationship, this.#stopping.signal);
     try {
-      const bundle = await updateBundle(this.#parts, this.relationship, this.#stopping.signal);
-      if (bundle !== undefined) log.info("Bundle refreshed");
-      else if (this.#failure !== undefined) log.info("The bundle endpoint answers again");
+      const bundle = await countedCall(this.#parts, FETCH, update, labels);
+      if (bundle !== undefined) {
+        metrics.count(UPDATE, labels);
+        log.info("Bundle refreshed");
+      } else if (this.#failure !== undefined) {
+        log.info("The bundle endpoint answers again");
+      }
       if (bundle?.x509Authorities.length === 0) {
         log.warn("The trust domain publishes no X.509 authorities; its X509-SVIDs do not verify");
       }

@@ -13,6 +13,7 @@ import { type Bundle, emptyBundle } from "#spiffe/bundle.ts";
 import type { FederationRelationship } from "#spiffe/federation-relationship.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
+import { type Labels, noMetrics } from "#telemetry/metrics.ts";
 import { type Made, make, NOW } from "#x509/pki.fixture.ts";
 import {
   endpoint,
@@ -49,6 +50,7 @@ let directory: string;
 let store: DataStore;
 let clock: ManualClock;
 let logged: Record<string, unknown>[];
+let counted: [string, Labels | undefined][];
 let ends: (() => PromiseLike<void>)[];
 /** What the endpoint serves, and how often it was asked. */
 let served: { sequenceNumber: number; requests: number };
@@ -58,6 +60,7 @@ beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), "spire-refresher-"));
   clock = new ManualClock();
   logged = [];
+  counted = [];
   served = { sequenceNumber: 1, requests: 0 };
   const log = createLog({ level: "error", format: "text" }, () => 0, { write: () => undefined });
   store = await openSqliteDataStore({ path: join(directory, "db"), log });
@@ -88,6 +91,7 @@ function start(...configured: FederationRelationship[]): BundleRefresher {
     store,
     clock,
     random: { ...systemRandom, fraction: () => 0.5 },
+    metrics: { ...noMetrics, count: (key, labels) => void counted.push([key.join("."), labels]) },
     log,
   });
   ends.push(() => refresher.stop());
@@ -143,6 +147,8 @@ describe("a relationship", () => {
     start(relationship());
     await scheduled(1);
     expect([writes, served.requests]).toEqual([[], 1]);
+    const labels = { trust_domain_id: "f.org", status: "OK" };
+    expect(counted).toEqual([["bundle_manager.fetch.federated_bundle", labels]]);
   });
 
   test("waits a minute for its first bundle, and takes it at once when an operator gives it", async () => {
@@ -153,6 +159,14 @@ describe("a relationship", () => {
     expect(served.requests).toBe(0);
     await store.bundles.set(bundleFor("f.org", 0));
     await stored("f.org", 1);
+    await scheduled(3);
+    const statuses = counted.map(([key, labels]) => [key.split(".")[1], labels?.["status"]]);
+    expect(statuses).toEqual([
+      ["fetch", "Unavailable"],
+      ["fetch", "Unavailable"],
+      ["fetch", "OK"],
+      ["update", undefined],
+    ]);
   });
 
   test("is no matter of a bundle of another trust domain", async () => {

@@ -9,6 +9,7 @@ import type { DataStore, DataStoreChange } from "#server/datastore/datastore.ts"
 import { type PeriodicTask, periodically } from "#server/periodic.ts";
 import { type FederationRelationship, sameEndpoint } from "#spiffe/federation-relationship.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import type { Metrics } from "#telemetry/metrics.ts";
 import { Poller } from "./poller.ts";
 
 /** Changes are heard of at once; this is for the time after the store could not be read. */
@@ -21,6 +22,7 @@ export interface RefresherParts {
   readonly store: Pick<DataStore, "bundles" | "federationRelationships" | "onChange">;
   readonly clock: Clock;
   readonly random: Random;
+  readonly metrics: Metrics;
   readonly log: Log;
 }
 
@@ -117,8 +119,7 @@ export class BundleRefresher {
   }
 
   #startPoller(relationship: FederationRelationship): void {
-    const { store, clock, random, log } = this.#parts;
-    const parts = { bundles: store.bundles, clock, random, log };
+    const parts = { ...this.#parts, bundles: this.#parts.store.bundles };
     this.#pollers.set(relationship.trustDomain.name, new Poller(relationship, parts));
   }
 }
