@@ -16,7 +16,7 @@ import { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import { rotationRule } from "#agent/sync/rotation.ts";
 import { connectServer } from "#agent/sync/server-connection.ts";
-import { Synchronizer } from "#agent/sync/synchronizer.ts";
+import { Synchronizer, type SynchronizerParts } from "#agent/sync/synchronizer.ts";
 import { createWorkloadApi } from "#agent/workload-api/workload-api.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
@@ -59,12 +59,13 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   const keys = await openKeyManager(config, tools.log);
   const { svid, roots } = await attest(config, tools, keys);
   const cache = new WorkloadCache({ ...config, clock: tools.clock });
-  const synchronizer = createSynchronizer(config, tools, keys, cache, svid, roots);
+  const jwtSvids = new JwtSvids(tools.clock, config.jwtSvidCacheMaxSize);
+  const synchronizer = createSynchronizer(config, tools, keys, { cache, jwtSvids }, svid, roots);
   parts.defer(() => synchronizer.stop());
   await retryAtStart("synchronise", tools, () => synchronizer.synchronize());
   void synchronizer.postStatus(tools.version);
   if (!config.disableWorkloadApi) {
-    const listener = await serve(config, tools, cache, synchronizer);
+    const listener = await serve(config, tools, { cache, jwtSvids }, synchronizer);
     parts.defer(() => {
       cache.close();
       return listener.close(STOP_GRACE_MS);
@@ -120,7 +121,7 @@ function createSynchronizer(
   config: AgentConfig,
   tools: AgentTools,
   keys: KeyManager,
-  cache: WorkloadCache,
+  caches: Pick<SynchronizerParts, "cache" | "jwtSvids">,
   svid: AgentSvid,
   roots: readonly Uint8Array[],
 ): Synchronizer {
@@ -132,7 +133,7 @@ function createSynchronizer(
       workloadKeyType: config.workloadX509SvidKeyType,
       keys,
       openAttestor: () => openNodeAttestor(config, tools.random),
-      cache,
+      ...caches,
       clock: tools.clock,
       random: tools.random,
       log: tools.log.with({ subsystem_name: "manager" }),
@@ -151,7 +152,7 @@ function createSynchronizer(
 function serve(
   config: AgentConfig,
   tools: AgentTools,
-  cache: WorkloadCache,
+  { cache, jwtSvids }: Pick<SynchronizerParts, "cache" | "jwtSvids">,
   synchronizer: Synchronizer,
 ): ReturnType<typeof listenUnix> {
   const log = tools.log.with({ subsystem_name: "endpoints" });
@@ -159,7 +160,7 @@ function serve(
     trustDomain: config.trustDomain,
     cache,
     attestors: openWorkloadAttestors(config),
-    jwtSvids: new JwtSvids(tools.clock, config.jwtSvidCacheMaxSize),
+    jwtSvids,
     clients: () => synchronizer.clients,
     allowUnauthenticatedVerifiers: config.allowUnauthenticatedVerifiers,
     allowedForeignJwtClaims: config.allowedForeignJwtClaims,

@@ -57,6 +57,8 @@ export interface AgentConfig {
   /** Without any of the three above, and without a file: the first server is believed, with a loud warning. */
   readonly trustOnFirstUse: boolean;
   readonly joinToken?: string;
+  /** Where an operator puts the token for the next join. */
+  readonly joinTokenFile?: string;
   readonly workloadX509SvidKeyType: KeyType;
   readonly x509SvidCacheMaxSize: number;
   readonly jwtSvidCacheMaxSize: number;
@@ -222,7 +224,7 @@ function readJoinToken(
   agent: Block,
   flags: AgentRunFlags,
   problems: Problems,
-): { readonly joinToken?: string } {
+): Pick<AgentConfig, "joinToken" | "joinTokenFile"> {
   for (const key of ["join_token", "join_token_file"]) agent.has(key);
   const token = flags.joinToken ?? agent.string("join_token") ?? "";
   const file = flags.joinTokenFile ?? agent.string("join_token_file") ?? "";
@@ -232,7 +234,7 @@ function readJoinToken(
   if (file === "") return token === "" ? {} : { joinToken: token };
   try {
     const read = readFileSync(file, "utf8").trim();
-    if (read !== "") return { joinToken: read };
+    if (read !== "") return { joinToken: read, joinTokenFile: file };
     problems.add(`join token file is empty: ${file}`);
   } catch (error) {
     problems.add(`unable to read join token file ${file}: ${errorText(error)}`);

@@ -1,4 +1,5 @@
 /** What is built into the agent: kind → configuration name → constructor. */
+import { readFile } from "node:fs/promises";
 import { fetchNodeIdentity } from "#agent/attestation/node-identity.ts";
 import type { AgentConfig } from "#agent/config.ts";
 import {
@@ -16,6 +17,7 @@ import { DiskKeyManager } from "#keymanager/disk.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import { MemoryKeyManager } from "#keymanager/memory.ts";
 import type { Log } from "#log/log.ts";
+import { errorText } from "#spiffe/status-error.ts";
 
 export function openKeyManager(
   { plugins: { keyManager } }: AgentConfig,
@@ -38,12 +40,24 @@ export async function openNodeAttestor(
     if ("files" in nodeAttestor) await identity();
     return createX509popAgent({ identity, random });
   }
-  if (config.joinToken === undefined) {
-    throw new CannotAttestError(
-      "the agent has no SVID yet and no join token: give -joinToken (spire-server token generate prints one)",
-    );
+  return createJoinTokenAgent(await joinToken(config));
+}
+
+/** From a file it is read anew each time: an operator may have put another one there. @throws CannotAttestError */
+async function joinToken({ joinToken: given, joinTokenFile }: AgentConfig): Promise<string> {
+  const token = joinTokenFile === undefined ? given : await readToken(joinTokenFile);
+  if (token !== undefined && token !== "") return token;
+  throw new CannotAttestError(
+    `the agent has no SVID that is good and no join token: give ${joinTokenFile ?? "-joinToken"} a new one (spire-server token generate prints one)`,
+  );
+}
+
+async function readToken(path: string): Promise<string> {
+  try {
+    return (await readFile(path, "utf8")).trim();
+  } catch (error) {
+    throw new CannotAttestError(`unable to read join token file ${path}: ${errorText(error)}`);
   }
-  return createJoinTokenAgent(config.joinToken);
 }
 
 function nodeIdentitySource(config: X509popAgentConfig): () => Promise<NodeIdentity> {

@@ -3,8 +3,10 @@
  * server's refusals mean, and which of them are the end.
  */
 
+import type { Signatory } from "#agent/cache/x509-svids.ts";
 import { type RotationRule, rotateAt } from "#agent/sync/rotation.ts";
 import type { Connection, ServerLink } from "#agent/sync/server-link.ts";
+import { signatoryOf, TAINTED_LIFE_SECONDS, type TaintedAuthorities } from "#agent/sync/taint.ts";
 import { CannotAttestError, type NodeAttestorAgent } from "#attestors/attestor.ts";
 import { Backoff } from "#clock/backoff.ts";
 import type { Clock } from "#clock/clock.ts";
@@ -49,6 +51,7 @@ export interface OwnSvidParts {
   /** Asked each time the node is attested. @throws CannotAttestError */
   readonly openAttestor: () => Promise<NodeAttestorAgent>;
   readonly rotation: RotationRule;
+  readonly tainted: TaintedAuthorities;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -69,11 +72,19 @@ export class OwnSvid {
     this.#parts = parts;
     this.#wakeup = new Wakeup(parts.clock);
     this.#backoff = new Backoff(FIRST_PAUSE_MS, MAX_PAUSE_MS, parts.rotation.random);
-    this.#rotateAt = rotateAt(parts.link.svid.leaf, parts.rotation);
+    this.#rotateAt = this.#dueAt(parts.link.svid);
   }
 
   get isExpired(): boolean {
     return this.#parts.link.svid.leaf.notAfter <= this.#parts.clock.nowSeconds();
+  }
+
+  /** Replaces it at once if the test accepts the authority that signed it. */
+  expedite(accepts: (signatory: Signatory) => boolean): void {
+    if (!accepts(signatoryOf(this.#parts.link.svid.chain))) return;
+    this.#parts.log.info("Agent SVID is signed by a tainted authority, forcing rotation");
+    this.#rotateAt = 0;
+    this.#wakeup.wake();
   }
 
   /** The server answers (again): a rotation that failed is tried at once. */
@@ -181,6 +192,14 @@ export class OwnSvid {
     }
   }
 
+  /** Unix seconds. */
+  #dueAt({ leaf, chain }: AgentSvid): number {
+    const { rotation, tainted, clock } = this.#parts;
+    const dueAt = rotateAt(leaf, rotation);
+    if (!tainted.signed(signatoryOf(chain))) return dueAt;
+    return Math.min(dueAt, clock.nowSeconds() + TAINTED_LIFE_SECONDS);
+  }
+
   /** The same for every try, because the server knows a node whose answer got lost by its key. */
   async #keyToCertify(): Promise<ManagedKey> {
     this.#nextKey ??= await nextKey(this.#parts.keys, this.#parts.link.svid);
@@ -189,7 +208,7 @@ export class OwnSvid {
 
   async #take(svid: AgentSvid): Promise<void> {
     await this.#parts.link.takeSvid(svid);
-    this.#rotateAt = rotateAt(svid.leaf, this.#parts.rotation);
+    this.#rotateAt = this.#dueAt(svid);
     this.#nextKey = undefined;
     this.#wakeup.wake();
   }

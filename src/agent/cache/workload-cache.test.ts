@@ -32,6 +32,7 @@ const svid = (svidKey: string, more: Partial<WorkloadX509Svid> = {}): WorkloadX5
   notAfter: NOW + 3600,
   renewAt: NOW + 1800,
   svidKey,
+  signatory: { name: "", keyId: "" },
   ...more,
 });
 

@@ -1,6 +1,14 @@
 /** The X509-SVIDs of workloads with their keys, in memory alone, those used longest ago first. */
 import type { WorkloadEntry } from "./workload-entry.ts";
 
+/** An authority that signed something, in hexadecimal digits. */
+export interface Signatory {
+  /** Its name, DER. */
+  readonly name: string;
+  /** The ID of its key; empty where none is given. */
+  readonly keyId: string;
+}
+
 export interface WorkloadX509Svid {
   /** DER, leaf first. */
   readonly chain: readonly Uint8Array[];
@@ -12,6 +20,8 @@ export interface WorkloadX509Svid {
   readonly renewAt: number;
   /** Of the entry it was issued for. */
   readonly svidKey: string;
+  /** The authority in the bundle that its chain leads to. */
+  readonly signatory: Signatory;
 }
 
 export class X509Svids {

@@ -63,6 +63,7 @@ async function stand(more: Answers["bundle"] = {}) {
     trustDomain,
     cache,
     link: { clients: server.clients, takeRoots: async () => {} },
+    onOwnBundle: () => {},
     onMissed: () => void missed.push("missed"),
     clock,
     random,

@@ -5,6 +5,7 @@ import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { Change } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
 import type { Log } from "#log/log.ts";
+import type { Bundle } from "#spiffe/bundle.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { FederatedBundles, fetchOwnBundle } from "./fetch-bundles.ts";
@@ -15,6 +16,7 @@ export interface CacheUpdatesParts {
   readonly trustDomain: TrustDomain;
   readonly cache: WorkloadCache;
   readonly link: Pick<ServerLink, "clients" | "takeRoots">;
+  readonly onOwnBundle: (bundle: Bundle) => void;
   /** A change could not be followed up: everything has to be fetched. */
   readonly onMissed: () => void;
   readonly clock: Clock;
@@ -125,6 +127,7 @@ export class CacheUpdates {
     const { cache, link, trustDomain } = this.#parts;
     const bundle = await fetchOwnBundle(link.clients.bundle, trustDomain);
     cache.setBundle(bundle);
+    this.#parts.onOwnBundle(bundle);
     await link.takeRoots(bundle.x509Authorities.map(({ certificate }) => certificate));
   }
 }

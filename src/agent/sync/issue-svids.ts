@@ -10,6 +10,7 @@ import { createCsr } from "#x509/csr.ts";
 import { generatePrivateKey, privateKeyToPkcs8Der, signerFromPrivateKey } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { missesTarget, type RotationRule, rotateAt } from "./rotation.ts";
+import { signatoryOf, TAINTED_LIFE_SECONDS, type TaintedAuthorities } from "./taint.ts";
 
 const TIMEOUT_MS = 30_000;
 
@@ -17,6 +18,7 @@ export interface IssueTools {
   readonly client: SVIDClient;
   readonly keyType: KeyType;
   readonly rotation: RotationRule;
+  readonly tainted: TaintedAuthorities;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -80,7 +82,7 @@ async function prepare(keyType: KeyType, entry: WorkloadEntry): Promise<Pending>
 
 /** A chain for another key or name is never handed to a workload. */
 function received(
-  { clock, rotation, log }: IssueTools,
+  { clock, rotation, tainted, log }: IssueTools,
   { entry, privateKey, publicKeySpki }: Pending,
   chain: readonly Uint8Array[],
 ): WorkloadX509Svid {
@@ -97,6 +99,13 @@ function received(
       { entry_id: entry.id, spiffe_id: entry.spiffeId.toString() },
     );
   }
-  const renewAt = Math.max(clock.nowSeconds() + 1, rotateAt(leaf, rotation));
-  return { chain, privateKey, notAfter: leaf.notAfter, renewAt, svidKey: entry.svidKey };
+  const now = clock.nowSeconds();
+  const signatory = signatoryOf(chain);
+  const dueAt = rotateAt(leaf, rotation);
+  const renewAt = Math.max(
+    now + 1,
+    tainted.signed(signatory) ? Math.min(dueAt, now + TAINTED_LIFE_SECONDS) : dueAt,
+  );
+  const { svidKey } = entry;
+  return { chain, privateKey, notAfter: leaf.notAfter, renewAt, svidKey, signatory };
 }

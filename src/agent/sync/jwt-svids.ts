@@ -3,12 +3,15 @@ import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import type { Clock } from "#clock/clock.ts";
 import { callUnary } from "#grpc/client.ts";
 import type { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
+import { parseJwtSvidUnverified } from "#jwt/claims.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 const TIMEOUT_MS = 30_000;
 
 interface CachedToken {
   readonly token: string;
+  /** The ID of the key that signed it. */
+  readonly keyId: string;
   /** Unix seconds. */
   readonly issuedAt: number;
   readonly expiresAt: number;
@@ -26,9 +29,14 @@ export class JwtSvids {
     this.#maxSize = maxSize;
   }
 
+  /** Forgets tokens that other keys signed than those. */
+  keepSignedBy(keyIds: ReadonlySet<string>): void {
+    for (const [key, { keyId }] of this.#cache) if (!keyIds.has(keyId)) this.#cache.delete(key);
+  }
+
   /**
    * A token for the entry and the audiences: from the cache until half of its life is over, then a new one; while the server is away the
-   * old one until it expires.
+   * old one until it expires. One with an ID of its own is never handed out twice.
    *
    * @throws StatusError UNAVAILABLE
    */
@@ -37,6 +45,9 @@ export class JwtSvids {
     entry: WorkloadEntry,
     audience: readonly string[],
   ): Promise<string> {
+    if (entry.jwtSvidsOnce) {
+      return (await this.#fetch(client, entry, audience).catch(unavailable)).token;
+    }
     const key = JSON.stringify([entry.id, entry.svidKey, [...audience].sort()]);
     const now = this.#clock.nowSeconds();
     const cached = this.#cache.get(key);
@@ -48,11 +59,7 @@ export class JwtSvids {
       return (await this.#fetchOnce(key, client, entry, audience)).token;
     } catch (error) {
       if (cached !== undefined && now < cached.expiresAt) return cached.token;
-      throw new StatusError(
-        StatusCode.UNAVAILABLE,
-        `could not fetch JWT-SVID: ${errorText(error)}`,
-        { cause: error },
-      );
+      return unavailable(error);
     }
   }
 
@@ -85,7 +92,7 @@ export class JwtSvids {
     if (svid === undefined)
       throw new StatusError(StatusCode.INTERNAL, "the server sent no JWT-SVID");
     const { token, issuedAt, expiresAt } = svid;
-    return { token, issuedAt, expiresAt };
+    return { token, keyId: parseJwtSvidUnverified(token).keyId, issuedAt, expiresAt };
   }
 
   #remember(key: string, token: CachedToken): void {
@@ -94,4 +101,9 @@ export class JwtSvids {
     const [oldest] = this.#cache.keys();
     if (this.#cache.size > this.#maxSize && oldest !== undefined) this.#cache.delete(oldest);
   }
+}
+
+function unavailable(cause: unknown): never {
+  const message = `could not fetch JWT-SVID: ${errorText(cause)}`;
+  throw new StatusError(StatusCode.UNAVAILABLE, message, { cause });
 }

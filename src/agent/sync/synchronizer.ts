@@ -15,13 +15,16 @@ import { callUnary } from "#grpc/client.ts";
 import type { Change } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
+import type { Bundle } from "#spiffe/bundle.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { CacheUpdates } from "./cache-updates.ts";
+import type { JwtSvids } from "./jwt-svids.ts";
 import type { RotationRule } from "./rotation.ts";
 import type { ServerAddress, ServerClients } from "./server-connection.ts";
 import { ServerLink, type ServerLinkParts } from "./server-link.ts";
 import { SvidIssuer } from "./svid-issuer.ts";
+import { TaintedAuthorities } from "./taint.ts";
 import { ChangeWatch } from "./watch-changes.ts";
 
 /** As long as there is nothing to serve, and after a failure, a long interval is not waited for. */
@@ -42,6 +45,7 @@ export interface SynchronizerParts extends Pick<ServerLinkParts, "save"> {
   /** Asked each time the node is attested. @throws CannotAttestError */
   readonly openAttestor: () => Promise<NodeAttestorAgent>;
   readonly cache: WorkloadCache;
+  readonly jwtSvids: JwtSvids;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -51,6 +55,7 @@ export class Synchronizer {
   readonly #parts: SynchronizerParts;
   readonly #link: ServerLink;
   readonly #own: OwnSvid;
+  readonly #tainted: TaintedAuthorities;
   readonly #updates: CacheUpdates;
   readonly #issuer: SvidIssuer;
   readonly #watch: ChangeWatch;
@@ -67,7 +72,8 @@ export class Synchronizer {
     const firstPauseMs = Math.min(intervalMs, MAX_EAGER_PAUSE_MS);
     const maxPauseMs = Math.min(MAX_BACKOFF_FACTOR * intervalMs, MAX_BACKOFF_MS);
     const link = new ServerLink(parts, svid, roots);
-    const own = new OwnSvid({ ...parts, link, trustDomain });
+    const tainted = new TaintedAuthorities();
+    const own = new OwnSvid({ ...parts, link, trustDomain, tainted });
     const tools = {
       cache,
       clock,
@@ -79,8 +85,15 @@ export class Synchronizer {
     this.#parts = parts;
     this.#link = link;
     this.#own = own;
-    this.#updates = new CacheUpdates({ ...tools, link, trustDomain, onMissed: () => this.wake() });
-    this.#issuer = new SvidIssuer({ ...tools, rotation, keyType });
+    this.#tainted = tainted;
+    this.#updates = new CacheUpdates({
+      ...tools,
+      link,
+      trustDomain,
+      onOwnBundle: (bundle) => this.#replaceTainted(bundle),
+      onMissed: () => this.wake(),
+    });
+    this.#issuer = new SvidIssuer({ ...tools, rotation, tainted, keyType });
     this.#watch = new ChangeWatch({
       ...tools,
       firstPauseMs,
@@ -183,6 +196,18 @@ export class Synchronizer {
   #follow(change: Change): void {
     if (change.everything) this.wake();
     else this.#updates.apply(change);
+  }
+
+  /** Whatever a tainted authority signed is replaced, and a token of a key that is tainted or gone is not handed out any more. */
+  #replaceTainted(bundle: Bundle): void {
+    const { cache, jwtSvids, log } = this.#parts;
+    const good = bundle.jwtAuthorities.filter(({ tainted }) => !tainted);
+    jwtSvids.keepSignedBy(new Set(good.map(({ keyId }) => keyId)));
+    const accepts = this.#tainted.update(bundle);
+    if (accepts === undefined) return;
+    const count = cache.expedite(({ signatory }) => accepts(signatory));
+    log.info("Tainted X.509 SVIDs", { tainted_x509_svids: count });
+    this.#own.expedite(accepts);
   }
 
   /** The server answered; if it was away, what had to wait for it goes on now. */
