@@ -34,7 +34,8 @@ export async function openNodeAttestor(
   random: Random,
 ): Promise<NodeAttestorAgent> {
   const { nodeAttestor } = config.plugins;
-  if (nodeAttestor.name === "x509pop") {
+  // A token that is given is used whatever the file says, as in the reference.
+  if (nodeAttestor.name === "x509pop" && config.joinToken === undefined) {
     const identity = nodeIdentitySource(nodeAttestor);
     // Files that do not fit show at once; a Workload API may come up later than this agent.
     if ("files" in nodeAttestor) await identity();

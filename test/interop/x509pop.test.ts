@@ -76,7 +76,9 @@ beforeAll(async () => {
   await Promise.all(
     both.map(async (implementation) => {
       const server = await TestServer.start(stage, implementation, {
-        settings: "ratelimit { attestation = false }",
+        // The reference looks for new entries every five seconds.
+        settings: `ratelimit { attestation = false }
+  experimental { cache_reload_interval = "1s" }`,
         plugins: `NodeAttestor "x509pop" {
     plugin_data {
       ca_bundle_path = "${bundle}"
@@ -561,6 +563,7 @@ describe.each([...both])("at the server of %s", (implementation) => {
     const directory = stage.room("node");
     const agent = await TestAgent.start(stage, "ours", server, {
       directory,
+      settings: 'experimental { sync_interval = "1s" }',
       nodeAttestor: plugin(directory, {
         private_key_path: pkcs8(privateKey),
         certificate_path: pem(chain),

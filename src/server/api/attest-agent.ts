@@ -1,5 +1,6 @@
 import type { NodeAttestation, NodeAttestorServer, NodePeer } from "#attestors/attestor.ts";
 import { joinTokenRefusal } from "#attestors/join_token/server.ts";
+import type { Clock } from "#clock/clock.ts";
 import type { CallContext } from "#grpc/bind.ts";
 import type {
   AttestAgentRequest,
@@ -21,10 +22,12 @@ import { x509SvidMessage } from "./convert-svid.ts";
 import { checkedCsr } from "./csr.ts";
 import type { Exclusive } from "./exclusive.ts";
 import { failure, invalidArgument } from "./failure.ts";
+import { type NextMessage, nextMessageOf } from "./next-message.ts";
 import type { RateLimits } from "./rate-limit.ts";
 
 export interface AttestAgentParts {
   readonly trustDomain: TrustDomain;
+  readonly clock: Clock;
   readonly nodes: Nodes;
   readonly joinTokens: Pick<JoinTokens, "join">;
   /** Keyed by agent ID; whoever bans, deletes, attests or promotes an agent holds its lock. */
@@ -36,8 +39,6 @@ export interface AttestAgentParts {
   /** Adds `spiffe_id:<agent ID>` to the selectors of every agent. */
   readonly agentIdAsSelector: boolean;
 }
-
-const REQUEST_TIMEOUT_MS = 30_000;
 
 type Send = (response: AttestAgentResponse) => Promise<void>;
 
@@ -54,8 +55,8 @@ export async function attestAgent(
   const { audit, log } = apiCall(context);
   const refusal = "rejecting request due to attest agent rate limiting";
   await waitForTurn(parts.limits.attestation, context, 1, refusal);
-  const stream = requests[Symbol.asyncIterator]();
-  const { type, payload, csrDer } = await receiveParams(stream);
+  const next = nextMessageOf(requests, parts.clock);
+  const { type, payload, csrDer } = await receiveParams(next);
   audit.add({ node_attestor_type: type });
   const attestor = attestorNamed(parts, type);
   const csr = await checkedCsr(csrDer, {
@@ -64,7 +65,7 @@ export async function attestAgent(
   });
   const attestation = await attestor.attest(
     payload,
-    (challenge) => exchangeChallenge(stream, send, challenge),
+    (challenge) => exchangeChallenge(next, send, challenge),
     peerOf(context, csr),
   );
   const agentId = checkedAgentId(parts, attestation);
@@ -85,10 +86,10 @@ export async function attestAgent(
 }
 
 async function receiveParams(
-  stream: AsyncIterator<AttestAgentRequest>,
+  next: NextMessage<AttestAgentRequest>,
 ): Promise<{ type: string; payload: Uint8Array; csrDer: Uint8Array }> {
-  const { value: request, done } = await nextRequest(stream);
-  if (done) throw invalidArgument("failed to receive request from stream: EOF");
+  const request = await next();
+  if (request === undefined) throw invalidArgument("failed to receive request from stream: EOF");
   const params = request.step?.$case === "params" ? request.step.value : undefined;
   const problem = paramsProblem(params);
   if (problem !== undefined) throw invalidArgument(`malformed param: ${problem}`);
@@ -119,32 +120,16 @@ function attestorNamed({ attestors }: AttestAgentParts, type: string): NodeAttes
 }
 
 async function exchangeChallenge(
-  stream: AsyncIterator<AttestAgentRequest>,
+  next: NextMessage<AttestAgentRequest>,
   send: Send,
   challenge: Uint8Array,
 ): Promise<Uint8Array> {
   await send({ step: { $case: "challenge", value: challenge } });
-  const { value: request, done } = await nextRequest(stream);
-  if (done) {
+  const request = await next();
+  if (request === undefined) {
     throw new StatusError(StatusCode.INTERNAL, "failed to receive challenge from agent: EOF");
   }
   return request.step?.$case === "challengeResponse" ? request.step.value : new Uint8Array();
-}
-
-/** Whoever asks to be attested has proved nothing yet, and is not waited for without end. */
-async function nextRequest(
-  stream: AsyncIterator<AttestAgentRequest>,
-): Promise<IteratorResult<AttestAgentRequest>> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const limit = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
-  const give = (): void =>
-    reject(new StatusError(StatusCode.DEADLINE_EXCEEDED, "the agent did not answer in time"));
-  limit.addEventListener("abort", give, { once: true });
-  try {
-    return await Promise.race([stream.next(), late]);
-  } finally {
-    limit.removeEventListener("abort", give);
-  }
 }
 
 function peerOf({ caller }: CallContext, { publicKeySpki }: Csr): NodePeer {
