@@ -10,28 +10,29 @@ import {
   SpiffeWorkloadAPIClient,
   SpiffeWorkloadAPIService,
 } from "./gen/spiffe/workload/workload.ts";
+import type { GrpcListener } from "./listener.ts";
 import { listenUnix } from "./unix-listener.ts";
 
 const FIRST_CALL_MS = 200;
 const directory = mkdtempSync(join(tmpdir(), "listener-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-test("a connection that never calls is closed, one with a stream is not", async () => {
-  const log = createLog({ level: "error", format: "text" }, Date.now, { write: () => undefined });
-  const path = join(directory, "api.sock");
-  const release = Promise.withResolvers<void>();
+const log = createLog({ level: "error", format: "text" }, Date.now, { write: () => undefined });
+
+/** Streams one answer, and a second one when `release` resolves. */
+function serveBundles(path: string, release: Promise<void>): Promise<GrpcListener> {
   const service = bindService(
     SpiffeWorkloadAPIService,
     {
       fetchX509Bundles: async (_request, _context, send) => {
         await send({ crl: [], bundles: {} });
-        await release.promise;
+        await release;
         await send({ crl: [], bundles: {} });
       },
     },
     { log },
   );
-  const listener = await listenUnix({
+  return listenUnix({
     path,
     socketMode: 0o700,
     directoryMode: 0o700,
@@ -39,8 +40,18 @@ test("a connection that never calls is closed, one with a stream is not", async 
     log,
     limits: { firstCallMs: FIRST_CALL_MS },
   });
+}
+
+function clientOf(path: string): SpiffeWorkloadAPIClient {
   const { address, credentials, options } = unixChannel(path);
-  const client = new SpiffeWorkloadAPIClient(address, credentials, options);
+  return new SpiffeWorkloadAPIClient(address, credentials, options);
+}
+
+test("a connection that never calls is closed, one with a stream is not", async () => {
+  const path = join(directory, "api.sock");
+  const release = Promise.withResolvers<void>();
+  const listener = await serveBundles(path, release.promise);
+  const client = clientOf(path);
   const updates = readStream(client.fetchX509Bundles({}));
   expect((await updates.next()).done).toBe(false);
 
@@ -55,4 +66,34 @@ test("a connection that never calls is closed, one with a stream is not", async 
   expect((await updates.next()).done).toBe(true);
   client.close();
   await listener.close(1000);
+});
+
+test("a connection without calls does not hold up closing, and a call under way comes to its end", async () => {
+  const path = join(directory, "grace.sock");
+  const release = Promise.withResolvers<void>();
+  const listener = await serveBundles(path, release.promise);
+  const idle = clientOf(path);
+  const none = readStream(idle.fetchX509Svid({}));
+  await none.next().catch(() => undefined);
+  const client = clientOf(path);
+  const updates = readStream(client.fetchX509Bundles({}));
+  expect((await updates.next()).done).toBe(false);
+  const closed = listener.close(60_000);
+  release.resolve();
+  expect((await updates.next()).done).toBe(false);
+  expect((await updates.next()).done).toBe(true);
+  await closed;
+  for (const one of [idle, client]) one.close();
+});
+
+test("a stream that does not end holds up closing no longer than the grace", async () => {
+  const path = join(directory, "held.sock");
+  const listener = await serveBundles(path, new Promise(() => undefined));
+  const client = clientOf(path);
+  const updates = readStream(client.fetchX509Bundles({}));
+  expect((await updates.next()).done).toBe(false);
+  const ended = updates.next().catch((error: unknown) => error);
+  await listener.close(50);
+  expect(await ended).toBeInstanceOf(Error);
+  client.close();
 });
