@@ -1,9 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { RenewAgentResponse } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
 import type { GetAuthorizedEntriesResponse } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
 import type { Agent } from "#grpc/gen/spire/api/types/agent.ts";
 import type { JoinToken } from "#grpc/gen/spire/api/types/jointoken.ts";
 import type { DeleteJoinTokenRequest } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
+import { createLog } from "#log/log.ts";
+import { makeNode } from "#server/datastore/records.conformance.ts";
+import { openSqliteDataStore } from "#server/datastore/sqlite/open.ts";
 import {
   attest,
   type Clients,
@@ -12,6 +18,7 @@ import {
   joinAgent,
   newKey,
   refused,
+  ShiftedClock,
   startTestServer,
   type TestServer,
   unary,
@@ -23,9 +30,16 @@ const NOT_GOOD = {
 };
 const UNKNOWN = { code: 5, details: "join token does not exist or has already been used" };
 
+const clock = new ShiftedClock();
 let server: TestServer;
 beforeAll(async () => {
-  server = await startTestServer({ auditLogEnabled: true });
+  const directory = mkdtempSync(join(tmpdir(), "spire-rejoin-"));
+  const path = join(directory, "data", "datastore.sqlite3");
+  const log = createLog({ level: "error", format: "text" }, () => 0, { write: () => undefined });
+  const store = await openSqliteDataStore({ path, log });
+  await store.nodes.put(makeNode("x509pop/node", { attestationType: "x509pop" }));
+  await store.close();
+  server = await startTestServer({ auditLogEnabled: true }, directory, clock);
 });
 afterAll(() => server.stop());
 
@@ -38,7 +52,7 @@ const entriesOf = (clients: Clients): Promise<GetAuthorizedEntriesResponse> =>
 const agentOf = (id: JoinedAgent["id"]): Promise<Agent> =>
   unary((done) => server.local.agent.getAgent({ id, outputMask: undefined }, done));
 
-async function join(payload: string): Promise<Clients> {
+async function attestWith(payload: string): Promise<Clients> {
   const key = await newKey();
   const { step } = await attest(server.remote().agent, { payload, csr: key.csr });
   if (step?.$case !== "result") throw new Error("the attestation did not end with a result");
@@ -52,11 +66,11 @@ describe("an agent that joins again", () => {
     expect(before.entries).toHaveLength(1);
     const { value } = await rejoinToken(id);
     expect(await entriesOf(clients)).toEqual(before);
-    const again = await join(value);
+    const again = await attestWith(value);
     expect(await entriesOf(again)).toEqual(before);
     expect(await refused(entriesOf(clients))).toMatchObject({ code: 7 });
     expect(await agentOf(id)).toMatchObject({ attestationType: "join_token", canReattest: false });
-    expect(await refused(join(value))).toMatchObject(NOT_GOOD);
+    expect(await refused(attestWith(value))).toMatchObject(NOT_GOOD);
   });
 
   test("is not ousted by a renewal of its former SVID that was under way", async () => {
@@ -72,7 +86,7 @@ describe("an agent that joins again", () => {
     };
     const first = await renew();
     const renewing = Array.from({ length: 16 }, () => renewOn(first));
-    const again = await join(value);
+    const again = await attestWith(value);
     for (const { svid } of await Promise.all(renewing)) {
       const former = server.remote(identityOf(key, svid));
       expect(await refused(entriesOf(former))).toMatchObject({ code: 7 });
@@ -80,16 +94,24 @@ describe("an agent that joins again", () => {
     await entriesOf(again);
   });
 
+  test("may have been away for longer than its SVID lasts", async () => {
+    const { id, clients } = await joinAgent(server);
+    clock.advance(2 * 3600);
+    expect(await refused(entriesOf(clients))).toMatchObject({ code: 7 });
+    const { value } = await rejoinToken(id);
+    await entriesOf(await attestWith(value));
+  });
+
   test("is not let in when it was banned or evicted meanwhile", async () => {
     const { id } = await joinAgent(server);
     const { value } = await rejoinToken(id);
     await unary((done) => server.local.agent.banAgent({ id }, done));
-    expect(await refused(join(value))).toMatchObject({
+    expect(await refused(attestWith(value))).toMatchObject({
       code: 7,
       details: "failed to attest: agent is banned",
     });
     await unary((done) => server.local.agent.deleteAgent({ id }, done));
-    expect(await refused(join(value))).toMatchObject(NOT_GOOD);
+    expect(await refused(attestWith(value))).toMatchObject(NOT_GOOD);
   });
 });
 
@@ -105,6 +127,14 @@ describe("a token to join again is refused for", () => {
     expect(await refused(rejoinToken(id))).toMatchObject({
       code: 9,
       details: "agent is banned: evict it first",
+    });
+  });
+
+  test("one that attested by other means, of which a token would say nothing", async () => {
+    const id = { trustDomain: "example.org", path: "/spire/agent/x509pop/node" };
+    expect(await refused(rejoinToken(id))).toMatchObject({
+      code: 9,
+      details: expect.stringContaining("agent attested by x509pop, and attests again by that"),
     });
   });
 
@@ -151,7 +181,7 @@ describe("a deleted token", () => {
       );
     expect(await count()).toMatchObject({ entries: [{ spiffeId: agentId }] });
     await deleteToken({ $case: "token", value });
-    expect(await refused(join(value))).toMatchObject(NOT_GOOD);
+    expect(await refused(attestWith(value))).toMatchObject(NOT_GOOD);
     expect(await count()).toMatchObject({ entries: [] });
     expect(await refused(deleteToken({ $case: "token", value }))).toMatchObject(UNKNOWN);
   });
@@ -160,7 +190,7 @@ describe("a deleted token", () => {
     const { id, clients } = await joinAgent(server);
     const { value } = await rejoinToken(id);
     await deleteToken({ $case: "agentId", value: id });
-    expect(await refused(join(value))).toMatchObject(NOT_GOOD);
+    expect(await refused(attestWith(value))).toMatchObject(NOT_GOOD);
     expect(await refused(deleteToken({ $case: "agentId", value: id }))).toMatchObject(UNKNOWN);
     await entriesOf(clients);
   });
