@@ -1,7 +1,8 @@
 /**
- * The door to the C library, for the few system calls that Bun has no words for. Callers: file locks, peer credentials.
+ * The door to the C library, for the few system calls that Bun has no words for. Callers: file locks, peer credentials, the service
+ * manager's datagrams, sealed memory.
  */
-import { dlopen, type FFIFunction, type Library } from "bun:ffi";
+import { dlopen, type FFIFunction, type Library, read } from "bun:ffi";
 
 /** Debian and most others; then musl's name on either machine. */
 const NAMES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
@@ -12,6 +13,27 @@ const NAMES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : 
  * @throws Error when there is none; its message has the names that were tried
  */
 export function openLibc<T extends Record<string, FFIFunction>>(symbols: T): Library<T>["symbols"] {
+  // Looked up beforehand: a lookup between a failed call and the question for its error could change the answer.
+  errorNumber ??= openErrorNumber();
+  return open(symbols);
+}
+
+/** The error number of the last call that failed; to be asked at once, before anything else is called. */
+export function errno(): number {
+  return errorNumber?.() ?? 0;
+}
+
+let errorNumber: (() => number) | undefined;
+
+function openErrorNumber(): () => number {
+  const { __errno_location: locate } = open({ __errno_location: { args: [], returns: "ptr" } });
+  return () => {
+    const location = locate();
+    return location === null ? 0 : read.i32(location);
+  };
+}
+
+function open<T extends Record<string, FFIFunction>>(symbols: T): Library<T>["symbols"] {
   for (const name of NAMES) {
     try {
       return dlopen(name, symbols).symbols;

@@ -1,9 +1,8 @@
 /**
  * A lock file against a second process on the same data. The kernel holds it (flock), so it ends with its holder however that ends.
  */
-import { read } from "bun:ffi";
 import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
-import { openLibc } from "#ffi/libc.ts";
+import { errno, openLibc } from "#ffi/libc.ts";
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -52,13 +51,6 @@ function heldBy(path: string): LockedError {
 }
 
 function loadFlock(): (fd: number, operation: number) => number {
-  const libc = openLibc({
-    flock: { args: ["i32", "i32"], returns: "i32" },
-    __errno_location: { args: [], returns: "ptr" },
-  });
-  return (fd, operation) => {
-    if (libc.flock(fd, operation) === 0) return 0;
-    const location = libc.__errno_location();
-    return location === null ? -1 : read.i32(location);
-  };
+  const libc = openLibc({ flock: { args: ["i32", "i32"], returns: "i32" } });
+  return (fd, operation) => (libc.flock(fd, operation) === 0 ? 0 : errno());
 }

@@ -3,10 +3,10 @@
  * kept for the life of the connection: as long as it is alive, the pid was never given to another process, so whatever was read
  * about the pid before asking belongs to the caller.
  */
-import { ptr, read } from "bun:ffi";
+import { ptr } from "bun:ffi";
 import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";
-import { openLibc } from "#ffi/libc.ts";
+import { errno, openLibc } from "#ffi/libc.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 const SOL_SOCKET = 1;
@@ -27,18 +27,12 @@ function load() {
     poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
     close: { args: ["i32"], returns: "i32" },
     syscall: { args: ["i64", "i64", "i64", "i64", "i64"], returns: "i64" },
-    __errno_location: { args: [], returns: "ptr" },
   });
 }
 
 function libc(): Libc {
   loaded ??= load();
   return loaded;
-}
-
-function errno(): number {
-  const location = libc().__errno_location();
-  return location === null ? 0 : read.i32(location, 0);
 }
 
 export class UnixPeer {
