@@ -10,6 +10,7 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 /** A daemon in a process of its own, whose part that serves is the given source text. */
 function launch(start: string, environment: Record<string, string> = {}) {
   const source = `
+    import { systemClock } from "#clock/clock.ts";
     import { createLog } from "#log/log.ts";
     import { runDaemon } from "#notify/daemon.ts";
     process.umask(0o022);
@@ -19,7 +20,7 @@ function launch(start: string, environment: Record<string, string> = {}) {
     const { promise: stopped, resolve, reject } = Promise.withResolvers();
     const stop = () => { log.info("stopping"); setTimeout(resolve, 50); return stopped; };
     const code = await runDaemon({
-      name: "Server", log, statusLine: "Serving",
+      name: "Server", log, clock: systemClock, statusLine: "Serving",
       start: async () => { ${start}; log.info("serving"); return { stopped, stop }; },
       reopenLog: () => log.info("reopened"),
       say: (text) => process.stderr.write(text),

@@ -2,8 +2,9 @@
  * The life of a daemon's process: signals, the service manager, the last log line and the exit code. Called by the `run` commands
  * of both executables with the part that serves; knows nothing of what it serves.
  */
+import type { Clock } from "#clock/clock.ts";
 import type { Log } from "#log/log.ts";
-import { serviceManager } from "./systemd.ts";
+import { type ServiceManager, serviceManager } from "./systemd.ts";
 
 /** A started server or agent. */
 interface Running {
@@ -16,6 +17,7 @@ export interface Daemon {
   /** Server or Agent, for log lines. */
   readonly name: string;
   readonly log: Log;
+  readonly clock: Clock;
   /** @throws Error with a message for the operator */
   start(): Promise<Running>;
   /** What `systemctl status` shows while it serves. */
@@ -60,16 +62,30 @@ async function started(daemon: Daemon): Promise<Running> {
 
 /** Until it is asked to stop, or stops or crashes by itself. */
 async function serve(daemon: Daemon, running: Running, stopAsked: Promise<void>): Promise<void> {
-  const systemd = serviceManager(process.env["NOTIFY_SOCKET"], daemon.log);
+  const systemd = serviceManager(process.env, daemon.log);
+  const watchdog = systemd.watch(daemon.clock);
+  const hangUp = answerHangUp(daemon, systemd);
   const ready = systemd.ready(daemon.statusLine);
   const stop = async (): Promise<void> => {
     await stopAsked;
+    process.off("SIGHUP", hangUp);
     await ready;
+    systemd.stopping();
     await systemd.status("Stopping");
     await running.stop();
   };
   await Promise.race([running.stopped, stop()]);
-  await running.stopped;
+  await running.stopped.finally(() => watchdog.cancel());
+}
+
+/** A unit of Type=notify-reload hangs up to reload; there is nothing to read anew, so that is done as soon as it is asked for. */
+function answerHangUp(daemon: Daemon, systemd: ServiceManager): () => void {
+  const hangUp = (): void => {
+    systemd.reloading();
+    void systemd.ready(daemon.statusLine);
+  };
+  process.on("SIGHUP", hangUp);
+  return hangUp;
 }
 
 /** Resolves at the first SIGTERM or SIGINT; the second one ends the process at once. */

@@ -121,6 +121,7 @@ async function serve(config: AgentConfig, say: (text: string) => void): Promise<
   return runDaemon({
     name: "Agent",
     log,
+    clock: systemClock,
     start: () =>
       runAgent(config, { log, clock: systemClock, random: systemRandom, version: VERSION }),
     statusLine: `Agent of trust domain ${config.trustDomain.name}, server ${config.serverAddress}:${config.serverPort}`,

@@ -93,6 +93,7 @@ async function serve(config: ServerConfig, say: (text: string) => void): Promise
   return runDaemon({
     name: "Server",
     log,
+    clock: systemClock,
     start: () =>
       runServer(config, { log, version: VERSION, clock: systemClock, random: systemRandom }),
     statusLine: `Serving trust domain ${config.trustDomain.name} on ${config.bindAddress}:${config.bindPort}`,
