@@ -4,33 +4,28 @@
  */
 import { accessSync, constants, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import {
-  type AgentSvid,
-  attestationKey,
-  attestNode,
-  recoverSvid,
-} from "#agent/attestation/agent-svid.ts";
-import { loadState, saveState } from "#agent/attestation/stored-state.ts";
-import { bootstrapBundle } from "#agent/attestation/trust-bundle.ts";
+import { StoredState } from "#agent/attestation/stored-state.ts";
 import { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { CacheKeeper } from "#agent/offline/cache-keeper.ts";
+import { openCacheKeeper } from "#agent/offline/open-keeper.ts";
 import { JwtSvids } from "#agent/sync/jwt-svids.ts";
-import { rotationRule } from "#agent/sync/rotation.ts";
-import { connectServer } from "#agent/sync/server-connection.ts";
-import { Synchronizer, type SynchronizerParts } from "#agent/sync/synchronizer.ts";
 import { createWorkloadApi } from "#agent/workload-api/workload-api.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import { lockFile } from "#files/lock.ts";
 import { createHealthService } from "#grpc/health.ts";
 import { listenUnix } from "#grpc/unix-listener.ts";
-import type { KeyManager } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
+import type { DescriptorStore } from "#notify/descriptor-store.ts";
 import { errorText } from "#spiffe/status-error.ts";
+import { parseX509SvidChain } from "#x509/svid.ts";
 import { type AgentConfig, storedStatePath } from "./config.ts";
-import { openKeyManager, openNodeAttestor, openWorkloadAttestors } from "./plugins.ts";
-import { retryAtStart } from "./start-retry.ts";
+import { Membership, type MembershipParts } from "./membership.ts";
+import { openKeyManager, openWorkloadAttestors } from "./plugins.ts";
 
 const STOP_GRACE_MS = 5_000;
+/** Services that start after the agent find their SVIDs there if the server is; longer than this they do not wait for a silent one. */
+const FIRST_ROUND_MS = 5_000;
 
 export interface AgentTools {
   readonly log: Log;
@@ -38,6 +33,8 @@ export interface AgentTools {
   readonly random: Random;
   /** What the server is told. */
   readonly version: string;
+  /** Absent when systemd does not run the agent. */
+  readonly descriptors: DescriptorStore | undefined;
 }
 
 export interface RunningAgent {
@@ -47,7 +44,8 @@ export interface RunningAgent {
 }
 
 /**
- * Starts an agent: joins if it must, synchronises once, and serves. When any part cannot start, those before it are stopped again.
+ * Starts an agent: joins if it never did, takes up what the last run left, and serves, whether the server answers or not. When any part
+ * cannot start, those before it are stopped again.
  *
  * @throws Error with a message for the operator
  */
@@ -57,21 +55,30 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   const lock = lockFile(join(config.dataDir, "agent.lock"));
   parts.defer(() => lock.release());
   const keys = await openKeyManager(config, tools.log);
-  const { svid, roots } = await attest(config, tools, keys);
+  const state = await StoredState.open(storedStatePath(config.dataDir));
   const cache = new WorkloadCache({ ...config, clock: tools.clock });
   const jwtSvids = new JwtSvids(tools.clock, config.jwtSvidCacheMaxSize);
-  const synchronizer = createSynchronizer(config, tools, keys, { cache, jwtSvids }, svid, roots);
-  parts.defer(() => synchronizer.stop());
-  await retryAtStart("synchronise", tools, () => synchronizer.synchronize());
-  void synchronizer.postStatus(tools.version);
+  const keeper = await openKeeper(config, tools, cache, state);
+  const restored = await keeper?.restore();
+  const membership = new Membership({ config, keys, state, cache, jwtSvids, ...tools });
+  await membership.open();
+  keeper?.start();
+  parts.defer(() => keeper?.stop());
+  const work = membership.run();
+  parts.defer(() => {
+    membership.stop();
+    return work.catch(() => {});
+  });
+  if (!restored)
+    await Promise.race([membership.firstRound, work, tools.clock.sleep(FIRST_ROUND_MS)]);
   if (!config.disableWorkloadApi) {
-    const listener = await serve(config, tools, { cache, jwtSvids }, synchronizer);
+    const listener = await serve(config, tools, { cache, jwtSvids }, membership);
     parts.defer(() => {
       cache.close();
       return listener.close(STOP_GRACE_MS);
     });
   }
-  return running(synchronizer, parts.move(), tools.log);
+  return running(work, parts.move(), tools.log);
 }
 
 /** @throws Error when the directory cannot be made or written to */
@@ -84,76 +91,33 @@ function prepareDataDirectory(path: string): void {
   }
 }
 
-async function attest(
+function openKeeper(
   config: AgentConfig,
-  tools: AgentTools,
-  keys: KeyManager,
-): Promise<{ readonly svid: AgentSvid; readonly roots: readonly Uint8Array[] }> {
-  const log = tools.log.with({ subsystem_name: "attestor" });
-  const path = storedStatePath(config.dataDir);
-  const state = await loadState(path);
-  const recovered = recoverSvid(state.svid, state.reattestable, keys, tools.clock);
-  if (recovered !== undefined && state.bundle.length > 0) {
-    log.info("SVID loaded", { spiffe_id: recovered.id.toString() });
-    return { svid: recovered, roots: state.bundle };
-  }
-  log.info("SVID is not found. Starting node attestation");
-  const attestor = await openNodeAttestor(config, tools.random);
-  const key = await attestationKey(keys, state.bundle.length === 0);
-  return retryAtStart("attest", tools, async () => {
-    const roots = await bootstrapBundle(config, state.bundle, log);
-    const clients = connectServer(config, roots, undefined, tools.clock);
-    try {
-      const svid = await attestNode(clients, attestor, key, config.trustDomain);
-      await saveState(path, { svid: svid.chain, bundle: roots, reattestable: svid.reattestable });
-      log.info("Node attestation was successful", {
-        spiffe_id: svid.id.toString(),
-        reattestable: svid.reattestable,
-      });
-      return { svid, roots };
-    } finally {
-      clients.close();
-    }
+  { clock, log, descriptors }: AgentTools,
+  cache: WorkloadCache,
+  state: StoredState,
+): Promise<CacheKeeper | undefined> {
+  const owner = () => {
+    const { svid } = state.current;
+    return svid.length === 0
+      ? undefined
+      : { trustDomain: config.trustDomain.name, agentId: parseX509SvidChain(svid).id.toString() };
+  };
+  return openCacheKeeper(config.offline, descriptors, {
+    cache,
+    owner,
+    clock,
+    log: log.with({ subsystem_name: "offline" }),
   });
 }
 
-function createSynchronizer(
-  config: AgentConfig,
-  tools: AgentTools,
-  keys: KeyManager,
-  caches: Pick<SynchronizerParts, "cache" | "jwtSvids">,
-  svid: AgentSvid,
-  roots: readonly Uint8Array[],
-): Synchronizer {
-  return new Synchronizer(
-    {
-      address: config,
-      syncIntervalSeconds: config.syncIntervalSeconds,
-      rotation: rotationRule(config, tools.random),
-      workloadKeyType: config.workloadX509SvidKeyType,
-      keys,
-      openAttestor: () => openNodeAttestor(config, tools.random),
-      ...caches,
-      clock: tools.clock,
-      random: tools.random,
-      log: tools.log.with({ subsystem_name: "manager" }),
-      save: (current, bundle) =>
-        saveState(storedStatePath(config.dataDir), {
-          svid: current?.chain ?? [],
-          bundle,
-          reattestable: current?.reattestable ?? false,
-        }),
-    },
-    svid,
-    roots,
-  );
-}
+type Caches = Pick<MembershipParts, "cache" | "jwtSvids">;
 
 function serve(
   config: AgentConfig,
   tools: AgentTools,
-  { cache, jwtSvids }: Pick<SynchronizerParts, "cache" | "jwtSvids">,
-  synchronizer: Synchronizer,
+  { cache, jwtSvids }: Caches,
+  membership: Membership,
 ): ReturnType<typeof listenUnix> {
   const log = tools.log.with({ subsystem_name: "endpoints" });
   const workloadApi = createWorkloadApi({
@@ -161,7 +125,7 @@ function serve(
     cache,
     attestors: openWorkloadAttestors(config),
     jwtSvids,
-    clients: () => synchronizer.clients,
+    clients: () => membership.clients,
     allowUnauthenticatedVerifiers: config.allowUnauthenticatedVerifiers,
     allowedForeignJwtClaims: config.allowedForeignJwtClaims,
     clock: tools.clock,
@@ -178,7 +142,7 @@ function serve(
   });
 }
 
-function running(synchronizer: Synchronizer, parts: AsyncDisposableStack, log: Log): RunningAgent {
+function running(work: Promise<void>, parts: AsyncDisposableStack, log: Log): RunningAgent {
   const { promise: stopped, resolve, reject } = Promise.withResolvers<void>();
   let stopping: Promise<void> | undefined;
   const stop = (failure?: unknown): Promise<void> => {
@@ -187,7 +151,7 @@ function running(synchronizer: Synchronizer, parts: AsyncDisposableStack, log: L
       .then(() => (failure === undefined ? resolve() : reject(failure)), reject);
     return stopping;
   };
-  synchronizer.run().catch((error: unknown) => {
+  work.catch((error: unknown) => {
     log.error("The agent cannot go on", { error: errorText(error) });
     return stop(error);
   });

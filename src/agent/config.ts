@@ -3,8 +3,8 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { OfflineConfig } from "#agent/offline/open-keeper.ts";
 import { Block, Problems } from "#config/block.ts";
-import { parseDuration } from "#config/duration.ts";
 import {
   flagOrKey,
   type LogConfig,
@@ -16,6 +16,7 @@ import { errorText } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { parseKeyType } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
+import { type BootstrapConfig, bootstrapWarnings, readBootstrap } from "./config-bootstrap.ts";
 import { type AgentPlugins, readAgentPlugins, zeroAgentPlugins } from "./config-plugins.ts";
 
 /** The flags of `spire-agent run`; absent ones leave the file's value. */
@@ -44,21 +45,17 @@ export interface AgentRunFlags {
   readonly expandEnv?: boolean;
 }
 
-export interface AgentConfig {
+export interface AgentConfig extends BootstrapConfig {
   readonly trustDomain: TrustDomain;
   readonly serverAddress: string;
   readonly serverPort: number;
   readonly dataDir: string;
   readonly socketPath: string;
-  readonly trustBundlePath?: string;
-  readonly trustBundleUrl?: string;
-  readonly trustBundleFormat: "pem" | "spiffe";
-  readonly insecureBootstrap: boolean;
-  /** Without any of the three above, and without a file: the first server is believed, with a loud warning. */
-  readonly trustOnFirstUse: boolean;
   readonly joinToken?: string;
   /** Where an operator puts the token for the next join. */
   readonly joinTokenFile?: string;
+  /** Where the workload cache is kept across restarts. */
+  readonly offline: OfflineConfig;
   readonly workloadX509SvidKeyType: KeyType;
   readonly x509SvidCacheMaxSize: number;
   readonly jwtSvidCacheMaxSize: number;
@@ -146,6 +143,7 @@ function finish(
     allowedForeignJwtClaims: agent.strings("allowed_foreign_jwt_claims"),
     disableWorkloadApi: flags.disableWorkloadAPI ?? agent.boolean("disable_workload_api") ?? false,
     log: readLogConfig(agent, flags, problems),
+    offline: readOffline(experimental ?? agent.none()),
     syncIntervalSeconds:
       experimental?.duration("sync_interval", "could not parse synchronization interval") ?? 5,
   };
@@ -155,69 +153,6 @@ function finish(
   const plugins = pluginsFor(dataDir);
   problems.check();
   return { ...config, plugins, warnings };
-}
-
-type Bootstrap = Pick<
-  AgentConfig,
-  | "trustBundlePath"
-  | "trustBundleUrl"
-  | "trustBundleFormat"
-  | "insecureBootstrap"
-  | "trustOnFirstUse"
->;
-
-function readBootstrap(
-  agent: Block,
-  flags: AgentRunFlags,
-  problems: Problems,
-  zero: boolean,
-): Bootstrap {
-  const text = (flag: string | undefined, key: string): string => flagOrKey(agent, flag, key);
-  const path = text(flags.trustBundle, "trust_bundle_path");
-  const url = text(flags.trustBundleUrl, "trust_bundle_url");
-  const format = text(flags.trustBundleFormat, "trust_bundle_format") || "pem";
-  agent.has("insecure_bootstrap");
-  const insecure = flags.insecureBootstrap ?? agent.boolean("insecure_bootstrap") ?? false;
-  if (format !== "pem" && format !== "spiffe") {
-    problems.add(
-      'invalid value for trust_bundle_format, expected "pem" or "spiffe"',
-      agent.lineOf("trust_bundle_format"),
-    );
-  }
-  const chosen = {
-    trust_bundle_path: path !== "",
-    trust_bundle_url: url !== "",
-    insecure_bootstrap: insecure,
-  };
-  const names = Object.entries(chosen).flatMap(([name, set]) => (set ? [name] : []));
-  if (names.length === 3) {
-    problems.add(
-      "only one of insecure_bootstrap, trust_bundle_url, or trust_bundle_path can be specified, not the three options",
-    );
-  } else if (names.length === 2)
-    problems.add(`only one of ${names[0]} or ${names[1]} can be specified, not both`);
-  if (url !== "" && !url.startsWith("https://")) {
-    problems.add("trust bundle URL must start with https://", agent.lineOf("trust_bundle_url"));
-  }
-  if (names.length === 0 && !zero) {
-    problems.add(
-      "trust_bundle_path, trust_bundle_url, or trust_bundle_spiffe_workload_api must be configured unless insecure_bootstrap is set",
-    );
-  }
-  return {
-    ...(path === "" ? {} : { trustBundlePath: path }),
-    ...(url === "" ? {} : { trustBundleUrl: url }),
-    trustBundleFormat: format === "spiffe" ? "spiffe" : "pem",
-    insecureBootstrap: insecure,
-    trustOnFirstUse: zero && names.length === 0,
-  };
-}
-
-function bootstrapWarnings(config: Bootstrap): string[] {
-  if (!config.trustOnFirstUse && !config.insecureBootstrap) return [];
-  return [
-    "No trust bundle is given: unless one was stored before, the first server that answers is believed. Give -trustBundle FILE (spire-server bundle show prints it) to be sure of the server",
-  ];
 }
 
 function readJoinToken(
@@ -233,13 +168,31 @@ function readJoinToken(
   }
   if (file === "") return token === "" ? {} : { joinToken: token };
   try {
-    const read = readFileSync(file, "utf8").trim();
-    if (read !== "") return { joinToken: read, joinTokenFile: file };
-    problems.add(`join token file is empty: ${file}`);
+    readTokenFile(file);
   } catch (error) {
-    problems.add(`unable to read join token file ${file}: ${errorText(error)}`);
+    problems.add(errorText(error));
   }
-  return {};
+  return { joinTokenFile: file };
+}
+
+/** @throws Error with a message for the operator */
+function readTokenFile(file: string): string {
+  let token: string;
+  try {
+    token = readFileSync(file, "utf8").trim();
+  } catch (error) {
+    throw new Error(`unable to read join token file ${file}: ${errorText(error)}`);
+  }
+  if (token === "") throw new Error(`join token file is empty: ${file}`);
+  return token;
+}
+
+function readOffline(experimental: Block): OfflineConfig {
+  const directory = experimental.string("offline_cache_directory") ?? "";
+  return {
+    disabled: experimental.boolean("disable_offline_cache") ?? false,
+    ...(directory === "" ? {} : { directory }),
+  };
 }
 
 function readWorkloadKeyType(agent: Block): KeyType {
@@ -289,18 +242,9 @@ function unusedKeys(agent: Block): string[] {
     "profiling_freq",
     "profiling_names",
     "profiling_port",
-    "rebootstrap_delay",
-    "rebootstrap_mode",
     "sds",
     "trust_bundle_spiffe_workload_api",
-    "trust_bundle_unix_socket",
   ];
-  // A delay that nobody could read is an error even where it has no effect.
-  const delay = agent.string("rebootstrap_delay");
-  if (delay !== undefined)
-    agent.convert("rebootstrap_delay", "could not parse rebootstrap_delay", () =>
-      parseDuration(delay),
-    );
   return keys
     .filter((key) => agent.has(key))
     .map((key) => `The key ${key} has no effect in this version`);

@@ -1,48 +1,72 @@
-import { AgentRefusedError } from "#agent/attestation/own-svid.ts";
-import { CannotAttestError } from "#attestors/attestor.ts";
+import { isFinal } from "#agent/attestation/own-svid.ts";
+import { Backoff } from "#clock/backoff.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { Log } from "#log/log.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 const FIRST_PAUSE_MS = 5_000;
-const GROWTH = 1.5;
-const JITTER = 0.1;
-/** After that the supervisor starts the agent again; a loop in here would hide from it that nothing works. */
-const PATIENCE_MS = 60_000;
+const MAX_PAUSE_MS = 60_000;
 
-/** Answers that no repetition changes: the token is spent, the agent is banned, the server does not know the attestor. */
-const FINAL: readonly StatusCode[] = [
-  StatusCode.PERMISSION_DENIED,
-  StatusCode.INVALID_ARGUMENT,
-  StatusCode.FAILED_PRECONDITION,
-];
+export interface Patience {
+  /** Milliseconds, from the first attempt on. */
+  readonly totalMs: number;
+  /** Whether no repetition changes that failure. */
+  readonly isFinal: (error: unknown) => boolean;
+}
 
-/** Repeats a step of the start while the server cannot be reached, for at most a minute. @throws what the step threw last */
-export async function retryAtStart<T>(
+/** A node that never joined: after a minute the supervisor starts it again; a loop in here would hide from it that nothing works. */
+export const FIRST_ATTESTATION: Patience = { totalMs: 60_000, isFinal };
+
+/** As the first, where the agent may ask for a new trust bundle again and again until one suits the server. */
+export const FIRST_ATTESTATION_REBOOTSTRAPPING: Patience = {
+  totalMs: 24 * 3600 * 1000,
+  isFinal,
+};
+
+/** A node that workloads depend on: it waits for its server, or for its operator, and ends only when it is banned. */
+export const REATTESTATION: Patience = {
+  totalMs: Number.POSITIVE_INFINITY,
+  isFinal: (error) => error instanceof StatusError && error.code === StatusCode.PERMISSION_DENIED,
+};
+
+export interface RetryTools {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/**
+ * Repeats a step until it works.
+ *
+ * @param what for messages: `attest`
+ * @param signal ends the waiting for good
+ * @throws what the step threw last, in an Error that says what failed; or the signal's reason
+ */
+export async function retry<T>(
   what: string,
-  tools: { readonly clock: Clock; readonly random: Random; readonly log: Log },
+  { clock, random, log }: RetryTools,
+  patience: Patience,
   step: () => Promise<T>,
+  signal?: AbortSignal,
 ): Promise<T> {
-  const { clock, random, log } = tools;
+  const backoff = new Backoff(FIRST_PAUSE_MS, MAX_PAUSE_MS, random);
   const started = clock.monotonicMs();
-  for (let pause = FIRST_PAUSE_MS; ; pause *= GROWTH) {
+  for (;;) {
+    signal?.throwIfAborted();
     try {
       return await step();
     } catch (error) {
-      const wait = pause * (1 + JITTER * (2 * random.fraction() - 1));
-      const final =
-        error instanceof AgentRefusedError ||
-        error instanceof CannotAttestError ||
-        (error instanceof StatusError && FINAL.includes(error.code));
-      if (final || clock.monotonicMs() + wait - started > PATIENCE_MS) {
+      const wait = backoff.nextMs();
+      const isOver = clock.monotonicMs() + wait - started > patience.totalMs;
+      if (isOver || patience.isFinal(error)) {
         throw new Error(`failed to ${what}: ${errorText(error)}`, { cause: error });
       }
       log.warn(`Failed to ${what}, will retry`, {
         error: errorText(error),
         retry_ms: Math.round(wait),
       });
-      await clock.sleep(wait);
+      await clock.sleep(wait, signal);
     }
   }
 }

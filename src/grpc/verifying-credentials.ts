@@ -5,6 +5,7 @@
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { type CallCredentials, ChannelCredentials, type ChannelOptions } from "@grpc/grpc-js";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { presentedChain } from "./presented-chain.ts";
 
 /** Called with the server's chain, DER, leaf first; throws to refuse the server. */
@@ -57,7 +58,9 @@ export class VerifyingCredentials extends ChannelCredentials {
     const connector = this.#tls._createSecureConnector(target, options, callCredentials);
     return {
       connect: async (socket: Socket) => {
-        const connected = await connector.connect(socket);
+        const connected = await connector.connect(socket).catch((error: unknown) => {
+          throw named(error);
+        });
         try {
           this.#verifyServer(presentedChain(connected.socket as TLSSocket));
         } catch (error) {
@@ -71,6 +74,33 @@ export class VerifyingCredentials extends ChannelCredentials {
       destroy: () => connector.destroy(),
     };
   }
+}
+
+/** The words for it that the reference's tools know; what the TLS stack says depends on where in the chain it got stuck. */
+const UNKNOWN_AUTHORITY = "x509: certificate signed by unknown authority";
+const UNKNOWN_AUTHORITY_CODES: readonly string[] = [
+  "CERT_SIGNATURE_FAILURE",
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+];
+
+function named(error: unknown): unknown {
+  if (!(error instanceof Error) || !("code" in error)) return error;
+  return UNKNOWN_AUTHORITY_CODES.includes(String(error.code))
+    ? new Error(`${UNKNOWN_AUTHORITY} (${error.message})`, { cause: error })
+    : error;
+}
+
+/** Whether a call failed because the server's certificate leads to no authority that the client trusts. */
+export function isUnknownAuthority(error: unknown): boolean {
+  return (
+    error instanceof StatusError &&
+    error.code === StatusCode.UNAVAILABLE &&
+    error.message.includes("certificate signed by unknown authority")
+  );
 }
 
 function bytes(text: string | undefined): Buffer | null {

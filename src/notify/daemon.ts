@@ -71,8 +71,7 @@ async function serve(daemon: Daemon, running: Running, stopAsked: Promise<void>)
     process.off("SIGHUP", hangUp);
     await ready;
     systemd.stopping();
-    await systemd.status("Stopping");
-    await running.stop();
+    await Promise.all([systemd.status("Stopping"), running.stop()]);
   };
   await Promise.race([running.stopped, stop()]);
   await running.stopped.finally(() => watchdog.cancel());

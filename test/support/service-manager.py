@@ -47,6 +47,10 @@ def receive():
     name = next((line[7:] for line in lines if line.startswith("FDNAME=")), "stored")
     if "FDSTORE=1" in lines:
         store.extend((name, descriptor) for descriptor in descriptors)
+    else:
+        # The program systemd-notify waits until a descriptor that it sends along is closed.
+        for descriptor in descriptors:
+            os.close(descriptor)
     if "FDSTOREREMOVE=1" in lines:
         for stored in [stored for stored in store if stored[0] == name]:
             os.close(stored[1])

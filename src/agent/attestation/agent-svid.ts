@@ -5,7 +5,6 @@
 
 import type { ClientIdentity, ServerClients } from "#agent/sync/server-connection.ts";
 import type { NodeAttestorAgent } from "#attestors/attestor.ts";
-import type { Clock } from "#clock/clock.ts";
 import { callUnary, openBidi } from "#grpc/client.ts";
 import type {
   AttestAgentRequest,
@@ -33,19 +32,18 @@ export function identityOf(svid: AgentSvid): ClientIdentity {
   return { privateKeyPem: svid.key.exportPrivateKeyPem(), chain: svid.chain };
 }
 
-/** The SVID of the last run, if it is still valid and its key is there. */
+/** The SVID of the last run, if its key is there; it may have expired meanwhile. */
 export function recoverSvid(
   chain: readonly Uint8Array[],
   reattestable: boolean,
   keys: KeyManager,
-  clock: Clock,
 ): AgentSvid | undefined {
   if (chain.length === 0) return undefined;
   const parsed = parseX509SvidChain(chain);
   const key = keys
     .keys()
     .find(({ publicKeySpki }) => Buffer.compare(publicKeySpki, parsed.leaf.publicKeySpki) === 0);
-  if (key === undefined || parsed.leaf.notAfter <= clock.nowSeconds()) return undefined;
+  if (key === undefined) return undefined;
   return { ...parsed, chain, key, reattestable };
 }
 

@@ -11,6 +11,7 @@ import { CannotAttestError, type NodeAttestorAgent } from "#attestors/attestor.t
 import { Backoff } from "#clock/backoff.ts";
 import type { Clock } from "#clock/clock.ts";
 import { Wakeup } from "#clock/wakeup.ts";
+import { isUnknownAuthority } from "#grpc/verifying-credentials.ts";
 import type { KeyManager, ManagedKey } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
 import {
@@ -21,6 +22,7 @@ import {
 } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { type AgentSvid, attestNode, nextKey, renewSvid } from "./agent-svid.ts";
+import type { Bootstrap } from "./bootstrap.ts";
 
 const FIRST_PAUSE_MS = 5_000;
 const MAX_PAUSE_MS = 480_000;
@@ -29,7 +31,7 @@ const MAX_SLEEP_MS = 30_000;
 /** A server that attests an agent only to refuse it the next moment is not asked again and again. */
 const MIN_BETWEEN_ATTESTATIONS_MS = 5_000;
 
-/** Answers to an attestation that no repetition changes. */
+/** Answers to an attestation that no repetition changes: the token is spent, the agent is banned, the attestor is not known. */
 const FINAL: readonly StatusCode[] = [
   StatusCode.PERMISSION_DENIED,
   StatusCode.INVALID_ARGUMENT,
@@ -38,6 +40,14 @@ const FINAL: readonly StatusCode[] = [
 
 const EXPIRED =
   "The agent's SVID has expired and the node could not be attested again; that is tried on and on. A join token is good for one time: put a new one into the join_token_file, or start the agent again with a new one";
+
+/** Whether another try to attest would fail as this one did. */
+export function isFinal(failure: unknown): boolean {
+  return (
+    failure instanceof CannotAttestError ||
+    (failure instanceof StatusError && FINAL.includes(failure.code))
+  );
+}
 
 /** The server no longer knows this agent, and the agent cannot prove its node again; it has to be joined anew. */
 export class AgentRefusedError extends Error {
@@ -48,6 +58,7 @@ export interface OwnSvidParts {
   readonly link: ServerLink;
   readonly trustDomain: TrustDomain;
   readonly keys: KeyManager;
+  readonly bootstrap: Bootstrap;
   /** Asked each time the node is attested. @throws CannotAttestError */
   readonly openAttestor: () => Promise<NodeAttestorAgent>;
   readonly rotation: RotationRule;
@@ -166,26 +177,52 @@ export class OwnSvid {
     try {
       await this.#attest();
     } catch (failure) {
-      const isFinal =
-        failure instanceof CannotAttestError ||
-        (failure instanceof StatusError && FINAL.includes(failure.code));
-      if (isFinal) throw await this.#over("Agent needs to attest again", failure);
+      if (isFinal(failure)) throw await this.#over("Agent needs to attest again", failure);
       throw failure;
     }
   }
 
-  /** Attests over a connection of its own, which does not show the SVID that is to be replaced. */
+  /**
+   * The server's certificate leads to no authority that the agent trusts. When that has lasted for long enough, and the node may, it is
+   * attested anew, over a connection that a new bundle vouches for.
+   *
+   * @returns whether the agent shows another SVID by now
+   */
+  async distrust(): Promise<boolean> {
+    const { bootstrap, log } = this.#parts;
+    try {
+      if (!(await bootstrap.disagreed())) return false;
+      const roots = await bootstrap.bundle();
+      await this.#oneAtATime(() => this.#attestWith(roots));
+      return true;
+    } catch (error) {
+      log.error("Could not rebootstrap", { error: errorText(error) });
+      return false;
+    }
+  }
+
   async #attest(): Promise<void> {
+    const { link, bootstrap } = this.#parts;
+    try {
+      await this.#attestWith(link.roots);
+    } catch (error) {
+      if (!isUnknownAuthority(error) || !(await bootstrap.disagreed())) throw error;
+      await this.#attestWith(await bootstrap.bundle());
+    }
+  }
+
+  /** Attests over a connection of its own, which does not show the SVID that is to be replaced. */
+  async #attestWith(roots: readonly Uint8Array[]): Promise<void> {
     const { link, trustDomain, openAttestor, clock, log } = this.#parts;
     if (clock.monotonicMs() - this.#lastAttestedMs < MIN_BETWEEN_ATTESTATIONS_MS) {
       throw new Error("the server refuses the SVID that it has just issued");
     }
-    const clients = link.connectAnonymously();
+    const clients = link.connectAnonymously(roots);
     try {
       const attestor = await openAttestor();
       const svid = await attestNode(clients, attestor, await this.#keyToCertify(), trustDomain);
       this.#lastAttestedMs = clock.monotonicMs();
-      await this.#take(svid);
+      await this.#take(svid, roots);
       log.info("Successfully reattested node", { spiffe_id: svid.id.toString() });
     } finally {
       clients.close();
@@ -206,8 +243,8 @@ export class OwnSvid {
     return this.#nextKey;
   }
 
-  async #take(svid: AgentSvid): Promise<void> {
-    await this.#parts.link.takeSvid(svid);
+  async #take(svid: AgentSvid, roots = this.#parts.link.roots): Promise<void> {
+    await this.#parts.link.takeSvid(svid, roots);
     this.#rotateAt = this.#dueAt(svid);
     this.#nextKey = undefined;
     this.#wakeup.wake();

@@ -1,6 +1,6 @@
 /** agent-data.json: what an agent keeps between runs besides its keys, in the reference's layout, so that either agent can go on. */
 import { readFile } from "node:fs/promises";
-import { writeFileAtomically } from "#files/atomic-write.ts";
+import { removeDrafts, writeFileAtomically } from "#files/atomic-write.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { certificatesFromPem, encodePem } from "#x509/pem.ts";
 
@@ -10,12 +10,64 @@ export interface AgentState {
   /** The X.509 authorities, DER. */
   readonly bundle: readonly Uint8Array[];
   readonly reattestable: boolean;
+  /** What the agent gets to know its server for; undefined in a file that older agents wrote. */
+  readonly bootstrapMode: BootstrapMode | undefined;
+  /** Unix seconds: since when agent and server do not agree; 0 when they do. */
+  readonly bootstrapStart: number;
+  /** Bundles asked for since then. */
+  readonly connectionAttempts: number;
 }
 
-const EMPTY_STATE: AgentState = { svid: [], bundle: [], reattestable: false };
+/** For the first time, or because the server is not known any more. */
+export type BootstrapMode = "bootstrap" | "rebootstrap";
 
-/** @throws Error naming the file when it is there and cannot be used; it is then left as it is */
-export async function loadState(path: string): Promise<AgentState> {
+const EMPTY_STATE: AgentState = {
+  svid: [],
+  bundle: [],
+  reattestable: false,
+  bootstrapMode: undefined,
+  bootstrapStart: 0,
+  connectionAttempts: 0,
+};
+
+/** The reference's numbers of the modes, and its time that is none. */
+const MODE_NUMBERS: Readonly<Record<BootstrapMode, number>> = { bootstrap: 1, rebootstrap: 2 };
+const NO_TIME = "0001-01-01T00:00:00Z";
+
+export class StoredState {
+  readonly #path: string;
+  #current: AgentState;
+  /** Writes follow one another, so that the last change is the one that stays. */
+  #writing: Promise<void> = Promise.resolve();
+
+  private constructor(path: string, current: AgentState) {
+    this.#path = path;
+    this.#current = current;
+  }
+
+  /** @throws Error naming the file when it is there and cannot be used; it is then left as it is */
+  static async open(path: string): Promise<StoredState> {
+    await removeDrafts(path);
+    return new StoredState(path, await load(path));
+  }
+
+  get current(): AgentState {
+    return this.#current;
+  }
+
+  /** Changes what is given and keeps the rest. @throws Error naming the file when it cannot be written; it then holds what it held */
+  async update(change: Partial<AgentState>): Promise<void> {
+    const write = this.#writing.then(async () => {
+      const next = { ...this.#current, ...change };
+      await save(this.#path, next);
+      this.#current = next;
+    });
+    this.#writing = write.catch(() => undefined);
+    await write;
+  }
+}
+
+async function load(path: string): Promise<AgentState> {
   let text: string;
   try {
     text = await readFile(path, "utf8");
@@ -29,6 +81,9 @@ export async function loadState(path: string): Promise<AgentState> {
       svid: certificates(stored["svid"]),
       bundle: certificates(stored["bundle"]),
       reattestable: stored["reattestable"] === true,
+      bootstrapMode: modeOf(stored["bootstrap_use"]),
+      bootstrapStart: secondsOf(stored["bootstrap_start_time"]),
+      connectionAttempts: Number(stored["connection_attempts"] ?? 0),
     };
   } catch {
     throw new Error(
@@ -37,13 +92,20 @@ export async function loadState(path: string): Promise<AgentState> {
   }
 }
 
-export async function saveState(path: string, state: AgentState): Promise<void> {
+async function save(path: string, state: AgentState): Promise<void> {
   const stored = {
     svid: state.svid.length === 0 ? null : state.svid.map(stored64),
     bundle: state.bundle.map(stored64),
     reattestable: state.reattestable,
+    bootstrap_use: state.bootstrapMode === undefined ? 0 : MODE_NUMBERS[state.bootstrapMode],
+    bootstrap_start_time: state.bootstrapStart === 0 ? NO_TIME : rfc3339(state.bootstrapStart),
+    connection_attempts: state.connectionAttempts,
   };
-  await writeFileAtomically(path, `${JSON.stringify(stored)}\n`, 0o600);
+  try {
+    await writeFileAtomically(path, `${JSON.stringify(stored)}\n`, 0o600);
+  } catch (error) {
+    throw new Error(`cannot write ${path}: ${errorText(error)}`, { cause: error });
+  }
 }
 
 /** The reference keeps each certificate as base64 of its PEM form. */
@@ -57,4 +119,19 @@ function certificates(list: unknown): Uint8Array[] {
   return list.flatMap((item) =>
     certificatesFromPem(Buffer.from(String(item), "base64").toString("latin1")),
   );
+}
+
+function modeOf(use: unknown): BootstrapMode | undefined {
+  if (use === MODE_NUMBERS.bootstrap) return "bootstrap";
+  return use === MODE_NUMBERS.rebootstrap ? "rebootstrap" : undefined;
+}
+
+function secondsOf(time: unknown): number {
+  const milliseconds = Date.parse(String(time ?? NO_TIME));
+  return Math.max(0, Math.floor(milliseconds / 1000)) || 0;
+}
+
+/** @param seconds Unix seconds */
+export function rfc3339(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
 }

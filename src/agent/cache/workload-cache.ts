@@ -11,6 +11,13 @@ import { SelectorIndex } from "./selector-index.ts";
 import { isSameRevision, type WorkloadEntry } from "./workload-entry.ts";
 import { type WorkloadX509Svid, X509Svids } from "./x509-svids.ts";
 
+/** All that a cache holds, by entry ID or trust domain name. */
+export interface CacheContent {
+  readonly entries: ReadonlyMap<string, WorkloadEntry>;
+  readonly svids: ReadonlyMap<string, WorkloadX509Svid>;
+  readonly bundles: ReadonlyMap<string, Bundle>;
+}
+
 export interface Identity {
   readonly entry: WorkloadEntry;
   /** Undefined until it is issued. */
@@ -44,7 +51,9 @@ export class WorkloadCache {
   #isFilled = false;
   #isServerAway = false;
   #isClosed = false;
+  #version = 0;
   #onDue: () => void = () => {};
+  #onChange: () => void = () => {};
 
   constructor(parts: WorkloadCacheParts) {
     this.#parts = parts;
@@ -81,7 +90,10 @@ export class WorkloadCache {
   set isServerAway(away: boolean) {
     if (away === this.#isServerAway) return;
     this.#isServerAway = away;
-    if (!away) return;
+    if (!away) {
+      this.#shrink();
+      return;
+    }
     const missing = (entry: WorkloadEntry): boolean => this.#svids.of(entry) === undefined;
     this.#callers.changed((entries) => entries.some(missing));
   }
@@ -95,6 +107,39 @@ export class WorkloadCache {
   close(): void {
     this.#isClosed = true;
     this.#callers.changed(() => true);
+  }
+
+  /** Grows with every change of what it holds. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Sets who is called when the version grows. */
+  whenChanged(call: () => void): void {
+    this.#onChange = call;
+  }
+
+  #changed(): void {
+    this.#version++;
+    this.#onChange();
+  }
+
+  /** What it holds at this moment. */
+  content(): CacheContent {
+    const bundles = [...this.#bundles].map(([name, { bundle }]) => [name, bundle] as const);
+    return {
+      entries: new Map(this.#entries),
+      svids: new Map(this.#svids),
+      bundles: new Map(bundles),
+    };
+  }
+
+  /** Takes over what another cache held, all of its SVIDs included: the server may be away, and could not issue them again. */
+  restore({ entries, svids, bundles }: CacheContent): void {
+    for (const bundle of bundles.values()) this.setBundle(bundle);
+    this.setEntries(entries);
+    for (const [id, svid] of svids) if (entries.has(id)) this.#svids.set(id, svid);
+    this.#changed();
   }
 
   /** Sets who is called when SVIDs may have become due. */
@@ -155,6 +200,7 @@ export class WorkloadCache {
       this.#index.add(entry);
     }
     if (concerned.length === 0) return;
+    this.#changed();
     this.#callers.entriesChanged(concerned);
     this.#onDue();
   }
@@ -169,10 +215,13 @@ export class WorkloadCache {
       concerned.push(entry);
     }
     this.#shrink();
+    this.#changed();
     this.#callers.svidsChanged(concerned);
   }
 
   #shrink(): void {
+    // What goes now does not come back before the server does.
+    if (this.#isServerAway) return;
     this.#svids.shrink(this.#parts.x509SvidCacheMaxSize, (id) => this.#callers.needs(id));
   }
 
@@ -195,12 +244,15 @@ export class WorkloadCache {
     const forms = BundleForms.of(bundle, known);
     if (forms === known) return;
     this.#bundles.set(name, forms);
+    this.#changed();
     this.#bundleChanged(name);
   }
 
   /** Forgets a federated bundle. */
   deleteBundle(name: string): void {
-    if (this.#bundles.delete(name)) this.#bundleChanged(name);
+    if (!this.#bundles.delete(name)) return;
+    this.#changed();
+    this.#bundleChanged(name);
   }
 
   #bundleChanged(name: string): void {

@@ -106,24 +106,32 @@ async function serve(config: AgentConfig, say: (text: string) => void): Promise<
     { systemClock },
     { systemRandom },
     { runDaemon },
+    { openDescriptorStore },
     { runAgent },
   ] = await Promise.all([
     import("#log/log.ts"),
     import("#clock/clock.ts"),
     import("#clock/random.ts"),
     import("#notify/daemon.ts"),
+    import("#notify/descriptor-store.ts"),
     import("#agent/agent.ts"),
   ]);
   const { file, level, format } = config.log;
   const logFile = file === undefined ? undefined : openLogFile(file);
   const log = createLog({ level, format }, () => systemClock.nowMs(), logFile ?? stdoutSink);
   for (const warning of config.warnings) log.warn(warning);
+  const tools = {
+    log,
+    clock: systemClock,
+    random: systemRandom,
+    version: VERSION,
+    descriptors: openDescriptorStore(process.env, log),
+  };
   return runDaemon({
     name: "Agent",
     log,
     clock: systemClock,
-    start: () =>
-      runAgent(config, { log, clock: systemClock, random: systemRandom, version: VERSION }),
+    start: () => runAgent(config, tools),
     statusLine: `Agent of trust domain ${config.trustDomain.name}, server ${config.serverAddress}:${config.serverPort}`,
     reopenLog: () => logFile?.reopen(),
     say,

@@ -27,7 +27,7 @@ export async function fetchOwnBundle(
 ): Promise<Bundle> {
   const request = { outputMask: undefined };
   const message = await callUnary(client, "getBundle", request, { timeoutMs: TIMEOUT_MS });
-  return bundleOf(message, trustDomain.name);
+  return bundleNamed(message, trustDomain.name);
 }
 
 export interface FederatedBundlesParts {
@@ -125,7 +125,7 @@ export class FederatedBundles {
     try {
       const client = this.#parts.client();
       const settings = { timeoutMs: TIMEOUT_MS };
-      return bundleOf(await callUnary(client, "getFederatedBundle", request, settings), name);
+      return bundleNamed(await callUnary(client, "getFederatedBundle", request, settings), name);
     } catch (error) {
       if (!(error instanceof StatusError) || error.code !== StatusCode.NOT_FOUND) throw error;
       this.#parts.log.warn("Federated bundle not found", { trust_domain_id: name });
@@ -135,13 +135,16 @@ export class FederatedBundles {
 }
 
 /** @throws Error when it is the bundle of another trust domain than the one asked for */
-function bundleOf(message: BundleMessage, name: string): Bundle {
-  const trustDomain = TrustDomain.parse(message.trustDomain);
-  if (trustDomain.name !== name) {
-    throw new Error(`the server sent the bundle of "${trustDomain}" for "${name}"`);
-  }
+function bundleNamed(message: BundleMessage, name: string): Bundle {
+  const bundle = bundleOf(message);
+  if (bundle.trustDomain.name === name) return bundle;
+  throw new Error(`the server sent the bundle of "${bundle.trustDomain}" for "${name}"`);
+}
+
+/** @throws Error when the message is no bundle */
+export function bundleOf(message: BundleMessage): Bundle {
   return {
-    trustDomain,
+    trustDomain: TrustDomain.parse(message.trustDomain),
     x509Authorities: message.x509Authorities.flatMap(({ asn1, tainted }) =>
       splitCertificates(asn1).map((certificate) => ({ certificate, tainted })),
     ),

@@ -50,14 +50,16 @@ export class ServerLink {
   }
 
   /** A connection that shows no SVID, for attesting the node; close it afterwards. */
-  connectAnonymously(): ServerClients {
-    return connectServer(this.#parts.address, this.#roots, undefined, this.#parts.clock);
+  connectAnonymously(roots: readonly Uint8Array[]): ServerClients {
+    return connectServer(this.#parts.address, roots, undefined, this.#parts.clock);
   }
 
-  /** Written down before it is used: the server refuses the old SVID as soon as it has seen the new one. */
-  async takeSvid(svid: AgentSvid): Promise<void> {
-    await this.#parts.save(svid, this.#roots);
+  /** Takes an SVID, with the authorities of its server. Written down before it is used: the server refuses the old one as soon as it has seen it. */
+  async takeSvid(svid: AgentSvid, roots: readonly Uint8Array[]): Promise<void> {
+    await this.#parts.save(svid, roots);
     this.#svid = svid;
+    this.#roots = roots;
+    this.#areRootsSaved = true;
     this.#reconnect();
   }
 

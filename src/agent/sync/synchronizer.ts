@@ -4,6 +4,7 @@
  * more.
  */
 import type { AgentSvid } from "#agent/attestation/agent-svid.ts";
+import type { Bootstrap } from "#agent/attestation/bootstrap.ts";
 import { AgentRefusedError, OwnSvid } from "#agent/attestation/own-svid.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { NodeAttestorAgent } from "#attestors/attestor.ts";
@@ -13,6 +14,7 @@ import type { Random } from "#clock/random.ts";
 import { Wakeup } from "#clock/wakeup.ts";
 import { callUnary } from "#grpc/client.ts";
 import type { Change } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
+import { isUnknownAuthority } from "#grpc/verifying-credentials.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
@@ -42,6 +44,9 @@ export interface SynchronizerParts extends Pick<ServerLinkParts, "save"> {
   readonly rotation: RotationRule;
   readonly workloadKeyType: KeyType;
   readonly keys: KeyManager;
+  readonly bootstrap: Bootstrap;
+  /** What the server is told. */
+  readonly version: string;
   /** Asked each time the node is attested. @throws CannotAttestError */
   readonly openAttestor: () => Promise<NodeAttestorAgent>;
   readonly cache: WorkloadCache;
@@ -61,6 +66,7 @@ export class Synchronizer {
   readonly #watch: ChangeWatch;
   readonly #wakeup: Wakeup;
   readonly #backoff: Backoff;
+  #isVersionTold = false;
   readonly #stopping: AbortController = new AbortController();
 
   /** @param roots the X.509 authorities to verify the server with, DER */
@@ -114,8 +120,10 @@ export class Synchronizer {
     this.#wakeup.wake();
   }
 
-  /** Tells the server which version runs here; it is shown to operators, so a failure does not matter. */
-  async postStatus(agentVersion: string): Promise<void> {
+  /** It is shown to operators, so a failure does not matter. */
+  async #tellVersion(): Promise<void> {
+    const { version: agentVersion } = this.#parts;
+    this.#isVersionTold = true;
     try {
       await callUnary(
         this.clients.agent,
@@ -138,9 +146,12 @@ export class Synchronizer {
     try {
       if (this.#own.isExpired) throw new Error("the agent's SVID has expired");
       await this.#updates.fetchAll();
-      this.#reached();
+      await this.#reached();
     } catch (error) {
-      if (await this.#own.settle(error, connection)) return this.synchronize();
+      const replaced =
+        (isUnknownAuthority(error) && (await this.#own.distrust())) ||
+        (await this.#own.settle(error, connection));
+      if (replaced) return this.synchronize();
       this.#parts.cache.isServerAway = true;
       throw error;
     }
@@ -211,9 +222,11 @@ export class Synchronizer {
   }
 
   /** The server answered; if it was away, what had to wait for it goes on now. */
-  #reached(): void {
+  async #reached(): Promise<void> {
     this.#backoff.reset();
-    const { cache } = this.#parts;
+    if (!this.#isVersionTold) void this.#tellVersion();
+    const { cache, bootstrap } = this.#parts;
+    await bootstrap.agreed();
     if (!cache.isServerAway) return;
     cache.isServerAway = false;
     this.#issuer.retry();

@@ -1,0 +1,53 @@
+/** Joins a node to its server: finds the first trust bundle, attests, and stores what came of it before anything uses it. */
+import type { AgentConfig } from "#agent/config.ts";
+import { openNodeAttestor } from "#agent/plugins.ts";
+import { connectServer } from "#agent/sync/server-connection.ts";
+import type { Clock } from "#clock/clock.ts";
+import type { Random } from "#clock/random.ts";
+import { isUnknownAuthority } from "#grpc/verifying-credentials.ts";
+import type { ManagedKey } from "#keymanager/key-manager.ts";
+import type { Log } from "#log/log.ts";
+import { type AgentSvid, attestNode } from "./agent-svid.ts";
+import type { Bootstrap } from "./bootstrap.ts";
+import type { StoredState } from "./stored-state.ts";
+
+export interface JoinParts {
+  readonly config: AgentConfig;
+  readonly state: StoredState;
+  readonly bootstrap: Bootstrap;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+export interface Joined {
+  readonly svid: AgentSvid;
+  /** The X.509 authorities that the server was verified with, DER. */
+  readonly roots: readonly Uint8Array[];
+}
+
+/** One attempt. @param key the same for every try, see `attestationKey` @throws Error or StatusError */
+export async function joinServer(
+  { config, state, bootstrap, clock, random, log }: JoinParts,
+  key: ManagedKey,
+): Promise<Joined> {
+  // Made for each attempt, since the operator may have laid out a new token meanwhile.
+  const attestor = await openNodeAttestor(config, random);
+  const roots = await bootstrap.bundle();
+  const clients = connectServer(config, roots, undefined, clock);
+  try {
+    const svid = await attestNode(clients, attestor, key, config.trustDomain);
+    await state.update({ svid: svid.chain, bundle: roots, reattestable: svid.reattestable });
+    await bootstrap.agreed();
+    log.info("Node attestation was successful", {
+      spiffe_id: svid.id.toString(),
+      reattestable: svid.reattestable,
+    });
+    return { svid, roots };
+  } catch (error) {
+    if (isUnknownAuthority(error)) await bootstrap.disagreed();
+    throw error;
+  } finally {
+    clients.close();
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * The agent's place in its trust domain, over its whole life: recovered or joined for at the start, then kept by the synchroniser. A node
+ * that joined once never gives up while the server is away.
+ */
+import { attestationKey, recoverSvid } from "#agent/attestation/agent-svid.ts";
+import { Bootstrap } from "#agent/attestation/bootstrap.ts";
+import { type Joined, joinServer } from "#agent/attestation/join.ts";
+import { AgentRefusedError } from "#agent/attestation/own-svid.ts";
+import type { StoredState } from "#agent/attestation/stored-state.ts";
+import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
+import { rotationRule } from "#agent/sync/rotation.ts";
+import type { ServerClients } from "#agent/sync/server-connection.ts";
+import { Synchronizer } from "#agent/sync/synchronizer.ts";
+import type { Clock } from "#clock/clock.ts";
+import type { Random } from "#clock/random.ts";
+import type { KeyManager } from "#keymanager/key-manager.ts";
+import type { Log } from "#log/log.ts";
+import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { parseX509SvidChain } from "#x509/svid.ts";
+import type { AgentConfig } from "./config.ts";
+import { openNodeAttestor } from "./plugins.ts";
+import {
+  FIRST_ATTESTATION,
+  FIRST_ATTESTATION_REBOOTSTRAPPING,
+  type Patience,
+  REATTESTATION,
+  retry,
+} from "./start-retry.ts";
+
+export interface MembershipParts {
+  readonly config: AgentConfig;
+  readonly keys: KeyManager;
+  readonly state: StoredState;
+  readonly cache: WorkloadCache;
+  readonly jwtSvids: JwtSvids;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** What the server is told. */
+  readonly version: string;
+}
+
+export class Membership {
+  readonly #parts: MembershipParts;
+  readonly #attestorLog: Log;
+  readonly #bootstrap: Bootstrap;
+  readonly #stopping: AbortController = new AbortController();
+  readonly #firstRound: PromiseWithResolvers<void> = Promise.withResolvers();
+  #synchronizer: Synchronizer | undefined;
+
+  constructor(parts: MembershipParts) {
+    this.#parts = parts;
+    this.#attestorLog = parts.log.with({ subsystem_name: "attestor" });
+    this.#bootstrap = new Bootstrap({ ...parts, log: this.#attestorLog });
+  }
+
+  /** @throws StatusError UNAVAILABLE while the agent waits to be let in again */
+  get clients(): ServerClients {
+    if (this.#synchronizer !== undefined) return this.#synchronizer.clients;
+    throw new StatusError(StatusCode.UNAVAILABLE, "the agent has not joined its server yet");
+  }
+
+  /** Resolves when the server was asked for everything once, whatever came of it. */
+  get firstRound(): Promise<void> {
+    return this.#firstRound.promise;
+  }
+
+  /**
+   * Takes up the identity of the last run, also one that has expired, or joins if there never was one.
+   *
+   * @throws Error when the node never joined, and cannot now; or when the configuration asks for more than it can do
+   */
+  async open(): Promise<void> {
+    const { config, state, keys, random } = this.#parts;
+    const { svid, bundle, reattestable } = state.current;
+    const recovered = recoverSvid(svid, reattestable, keys);
+    if (recovered !== undefined && bundle.length > 0) {
+      this.#attestorLog.info("SVID loaded", { spiffe_id: recovered.id.toString() });
+      this.#begin({ svid: recovered, roots: bundle });
+    } else if (svid.length > 0) {
+      this.#attestorLog.error("The agent's SVID has lost its key or its bundle; attesting anew", {
+        spiffe_id: parseX509SvidChain(svid).id.toString(),
+      });
+    } else {
+      this.#attestorLog.info("SVID is not found. Starting node attestation");
+      // What the attestor lacks shows at once.
+      await openNodeAttestor(config, random);
+      const once = config.rebootstrapMode === "never";
+      this.#begin(await this.#join(once ? FIRST_ATTESTATION : FIRST_ATTESTATION_REBOOTSTRAPPING));
+    }
+  }
+
+  /** Goes on until stopped. @throws Error when the server turned the agent away for good */
+  async run(): Promise<void> {
+    try {
+      const synchronizer = this.#synchronizer ?? this.#begin(await this.#join(REATTESTATION));
+      await this.#first(synchronizer);
+      await synchronizer.run();
+    } catch (error) {
+      if (!this.#stopping.signal.aborted) throw error;
+    }
+  }
+
+  stop(): void {
+    this.#stopping.abort();
+    this.#synchronizer?.stop();
+  }
+
+  async #join(patience: Patience): Promise<Joined> {
+    const parts = { ...this.#parts, bootstrap: this.#bootstrap, log: this.#attestorLog };
+    const key = await attestationKey(parts.keys, parts.state.current.bundle.length === 0);
+    return retry("attest", parts, patience, () => joinServer(parts, key), this.#stopping.signal);
+  }
+
+  /** @throws Error when the configuration asks for more than the node can do */
+  #begin({ svid, roots }: Joined): Synchronizer {
+    this.#bootstrap.setReattestable(svid.reattestable);
+    const { config, random, log, state } = this.#parts;
+    this.#synchronizer = new Synchronizer(
+      {
+        ...this.#parts,
+        bootstrap: this.#bootstrap,
+        address: config,
+        syncIntervalSeconds: config.syncIntervalSeconds,
+        rotation: rotationRule(config, random),
+        workloadKeyType: config.workloadX509SvidKeyType,
+        openAttestor: () => openNodeAttestor(config, random),
+        log: log.with({ subsystem_name: "manager" }),
+        save: (current, bundle) =>
+          state.update({
+            svid: current?.chain ?? [],
+            bundle,
+            reattestable: current?.reattestable ?? false,
+          }),
+      },
+      svid,
+      roots,
+    );
+    return this.#synchronizer;
+  }
+
+  async #first(synchronizer: Synchronizer): Promise<void> {
+    try {
+      await synchronizer.synchronize();
+    } catch (error) {
+      if (error instanceof AgentRefusedError || this.#stopping.signal.aborted) throw error;
+      this.#parts.log.error("Failed to sync with SPIRE Server", {
+        subsystem_name: "manager",
+        error: errorText(error),
+      });
+    } finally {
+      this.#firstRound.resolve();
+    }
+  }
+}
