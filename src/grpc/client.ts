@@ -28,7 +28,6 @@ export interface Channel {
 const OPTIONS: ChannelOptions = {
   "grpc.max_receive_message_length": MAX_RESPONSE_BYTES,
   "grpc.enable_channelz": 0,
-  "grpc.enable_retries": 0,
   "grpc.enable_http_proxy": 0,
   "grpc.max_reconnect_backoff_ms": RECONNECT_BACKOFF_MS,
   // Clients with the same credentials object would share a connection, across a renewal of the certificate too.

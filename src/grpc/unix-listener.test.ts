@@ -4,25 +4,42 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLog } from "#log/log.ts";
-import { bindService } from "./bind.ts";
-import { readStream, unixChannel } from "./client.ts";
+import { bindService, type Handlers } from "./bind.ts";
+import type { Caller } from "./caller.ts";
+import { callUnary, readStream, unixChannel } from "./client.ts";
 import {
   SpiffeWorkloadAPIClient,
   SpiffeWorkloadAPIService,
 } from "./gen/spiffe/workload/workload.ts";
 import type { GrpcListener } from "./listener.ts";
-import { listenUnix } from "./unix-listener.ts";
+import { listenUnix, type UnixConnectionLimits } from "./unix-listener.ts";
 
 const FIRST_CALL_MS = 200;
+const CONNECTIONS = 30;
+const CALLERS = 20;
+
+const log = createLog({ level: "error", format: "text" }, Date.now, { write: () => undefined });
 const directory = mkdtempSync(join(tmpdir(), "listener-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-const log = createLog({ level: "error", format: "text" }, Date.now, { write: () => undefined });
+function listen(
+  path: string,
+  handlers: Handlers<typeof SpiffeWorkloadAPIService>,
+  limits: Partial<UnixConnectionLimits>,
+): Promise<GrpcListener> {
+  const services = [bindService(SpiffeWorkloadAPIService, handlers, { log })];
+  return listenUnix({ path, socketMode: 0o700, directoryMode: 0o700, services, log, limits });
+}
+
+function clientOf(path: string): SpiffeWorkloadAPIClient {
+  const { address, credentials, options } = unixChannel(path);
+  return new SpiffeWorkloadAPIClient(address, credentials, options);
+}
 
 /** Streams one answer, and a second one when `release` resolves. */
 function serveBundles(path: string, release: Promise<void>): Promise<GrpcListener> {
-  const service = bindService(
-    SpiffeWorkloadAPIService,
+  return listen(
+    path,
     {
       fetchX509Bundles: async (_request, _context, send) => {
         await send({ crl: [], bundles: {} });
@@ -30,21 +47,8 @@ function serveBundles(path: string, release: Promise<void>): Promise<GrpcListene
         await send({ crl: [], bundles: {} });
       },
     },
-    { log },
+    { firstCallMs: FIRST_CALL_MS },
   );
-  return listenUnix({
-    path,
-    socketMode: 0o700,
-    directoryMode: 0o700,
-    services: [service],
-    log,
-    limits: { firstCallMs: FIRST_CALL_MS },
-  });
-}
-
-function clientOf(path: string): SpiffeWorkloadAPIClient {
-  const { address, credentials, options } = unixChannel(path);
-  return new SpiffeWorkloadAPIClient(address, credentials, options);
 }
 
 test("a connection that never calls is closed, one with a stream is not", async () => {
@@ -96,4 +100,29 @@ test("a stream that does not end holds up closing no longer than the grace", asy
   await listener.close(50);
   expect(await ended).toBeInstanceOf(Error);
   client.close();
+});
+
+test("a call that meets a connection too old for it goes over the next one", async () => {
+  const path = join(directory, "aging.sock");
+  const seen = new Set<Caller>();
+  const listener = await listen(
+    path,
+    {
+      validateJwtsvid: async ({ svid }, { caller }) => {
+        seen.add(caller);
+        return { spiffeId: svid, claims: undefined };
+      },
+    },
+    { ageMs: 10 },
+  );
+  const client = clientOf(path);
+  const call = async (n: number): Promise<void> => {
+    while (seen.size < CONNECTIONS) {
+      const request = { audience: "", svid: String(n) };
+      expect((await callUnary(client, "validateJwtsvid", request)).spiffeId).toBe(String(n));
+    }
+  };
+  await Promise.all(Array.from({ length: CALLERS }, (_, n) => call(n)));
+  client.close();
+  await listener.close(1000);
 });

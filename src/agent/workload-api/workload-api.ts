@@ -76,7 +76,7 @@ interface Attested {
 
 async function attested(parts: WorkloadApiParts, context: CallContext): Promise<Attested> {
   const peer = peerOf(context);
-  return { peer, selectors: await attestWorkload(parts.attestors, peer, parts.log) };
+  return { peer, selectors: await attestWorkload(parts.attestors, peer, parts) };
 }
 
 async function callerIdentities(
