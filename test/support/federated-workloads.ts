@@ -1,10 +1,8 @@
 /** Two trust domains, an agent and a workload in each: what federation is for, whoever made the executables. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { credentials } from "@grpc/grpc-js";
-import { callUnary } from "#grpc/client.ts";
-import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
-import { make } from "#x509/pki.fixture.ts";
-import { bundleOf, federatedPair, REFRESH_HINT } from "./federation.ts";
+import { connect } from "node:tls";
+import { Certificate } from "#x509/certificate.ts";
+import { bundleOf, federatedPair, type Offer, REFRESH_HINT } from "./federation.ts";
 import { Daemon, eventually, freePort, run } from "./process.ts";
 import { GO_CLIENT, type Implementation, Stage, TestAgent, type TestServer } from "./spire.ts";
 
@@ -17,16 +15,54 @@ async function go(...words: string[]): Promise<Record<string, unknown>> {
   return JSON.parse(answer.stdout) as Record<string, unknown>;
 }
 
+/** A command about X.509 authorities. @returns the ID of the authority it names first */
+async function order(server: TestServer, ...words: string[]): Promise<string> {
+  const answer = await server.cli("localauthority", "x509", ...words);
+  if (answer.code !== 0) throw new Error(answer.stderr);
+  return /Authority ID: (\w+)/.exec(answer.stdout)?.[1] ?? "";
+}
+
+/** The subject key ID of what signed the certificate that an endpoint shows. */
+function issuerShown(port: number): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const socket = connect({ port, host: "127.0.0.1", rejectUnauthorized: false });
+  socket.once("error", reject);
+  socket.once("secureConnect", () => {
+    const { authorityKeyId } = Certificate.parse(socket.getPeerCertificate().raw).extensions;
+    resolve(Buffer.from(authorityKeyId ?? new Uint8Array()).toString("hex"));
+    socket.destroy();
+  });
+  return promise;
+}
+
 /** Registers the tests. @param implementations of the two servers, each with an agent of its own kind */
 export function federatedWorkloadTests(
   implementations: readonly [Implementation, Implementation],
 ): void {
   const stage = new Stage();
   let servers: readonly [TestServer, TestServer];
+  let endpoints: readonly [Offer, Offer];
   let agents: readonly [TestAgent, TestAgent];
 
+  /** One workload serves and the other calls it, by mTLS; what the caller hears. */
+  async function greeting(serving: 0 | 1, calling: 0 | 1): Promise<unknown> {
+    const address = `127.0.0.1:${await freePort()}`;
+    const clientId = idIn(servers[calling]);
+    const listening = new Daemon(
+      [GO_CLIENT, "serve", agents[serving].socket, address, clientId],
+      `${agents[serving].directory}/serve.log`,
+      { uid: UID },
+    );
+    try {
+      await listening.line((line) => line.includes("listening"));
+      return (await go("call", agents[calling].socket, address, idIn(servers[serving])))["answer"];
+    } finally {
+      await listening.stop();
+    }
+  }
+
   beforeAll(async () => {
-    servers = await federatedPair(stage, implementations);
+    ({ servers, endpoints } = await federatedPair(stage, implementations));
     const [one, two] = servers;
     for (const [server, other] of [
       [one, two],
@@ -62,20 +98,7 @@ export function federatedWorkloadTests(
   ] as const)(
     "workload %i serves, workload %i calls: each verifies the other's X509-SVID",
     async (serving, calling) => {
-      const [server, client] = [servers[serving], servers[calling]];
-      const address = `127.0.0.1:${await freePort()}`;
-      const listening = new Daemon(
-        [GO_CLIENT, "serve", agents[serving].socket, address, idIn(client)],
-        `${agents[serving].directory}/serve.log`,
-        { uid: UID },
-      );
-      try {
-        await listening.line((line) => line.includes("listening"));
-        const answer = await go("call", agents[calling].socket, address, idIn(server));
-        expect(answer["answer"]).toBe(`hello ${idIn(client)}`);
-      } finally {
-        await listening.stop();
-      }
+      expect(await greeting(serving, calling)).toBe(`hello ${idIn(servers[calling])}`);
     },
     60_000,
   );
@@ -95,23 +118,27 @@ export function federatedWorkloadTests(
     },
   );
 
-  test("an authority that the other trust domain adds reaches the workloads", async () => {
+  test("a trust domain rotates its authorities: the other follows, and goes on believing its endpoint and its workloads", async () => {
     const [one, two] = servers;
-    const added = await make({ name: "next CA", isCa: true, uri: "spiffe://two.test" });
-    const client = new BundleClient(`unix:${two.socket}`, credentials.createInsecure());
-    const asn1 = added.certificate.der;
-    await callUnary(client, "appendBundle", {
-      x509Authorities: [{ asn1, tainted: false }],
-      jwtAuthorities: [],
-      witAuthorities: [],
-      outputMask: undefined,
-    });
-    client.close();
-    expect((await one.cli("federation", "refresh", "-id", "two.test")).code).toBe(0);
-    expect(await bundleOf(one, "two.test")).toEqual({ hint: REFRESH_HINT, x509: 2, jwt: 1 });
-    await eventually("the workload has the new authority", async () => {
+    const authorities = async (): Promise<number | undefined> => {
+      expect(await one.cli("federation", "refresh", "-id", "two.test")).toMatchObject({ code: 0 });
+      return (await bundleOf(one, "two.test"))?.x509;
+    };
+    const first = await order(two, "show");
+    const second = await order(two, "prepare");
+    // Known everywhere before anything is signed with it (SPIFFE Federation §4.1).
+    expect(await authorities()).toBe(2);
+    await eventually("the workload knows both authorities", async () => {
       const bundle = await go("bundles", agents[0].socket, "two.test");
       return bundle["x509Authorities"] === 2 ? true : undefined;
     });
-  }, 60_000);
+    await order(two, "activate", "-authorityID", second);
+    await order(two, "taint", "-authorityID", first);
+    await eventually("the endpoint shows an SVID of the new authority", async () =>
+      (await issuerShown(endpoints[1].port)) === second ? true : undefined,
+    );
+    await order(two, "revoke", "-authorityID", first);
+    expect(await authorities()).toBe(1);
+    await eventually("the workloads speak by the new authority alone", () => greeting(1, 0));
+  }, 90_000);
 }

@@ -112,18 +112,21 @@ export async function bundleOf(
 export async function federatedPair(
   stage: Stage,
   implementations: readonly [Implementation, Implementation],
-): Promise<readonly [TestServer, TestServer]> {
-  const offers = [await offer("one.test"), await offer("two.test")] as const;
+): Promise<{
+  readonly servers: readonly [TestServer, TestServer];
+  readonly endpoints: readonly [Offer, Offer];
+}> {
+  const endpoints = [await offer("one.test"), await offer("two.test")] as const;
   const [one, two] = await Promise.all([
     startServer(stage, implementations[0], "one.test", [
-      endpointBlock(offers[0]),
-      federatesWith(offers[1]),
+      endpointBlock(endpoints[0]),
+      federatesWith(endpoints[1]),
     ]),
     startServer(stage, implementations[1], "two.test", [
-      endpointBlock(offers[1]),
-      federatesWith(offers[0]),
+      endpointBlock(endpoints[1]),
+      federatesWith(endpoints[0]),
     ]),
   ]);
   await Promise.all([introduce(one, two), introduce(two, one)]);
-  return [one, two];
+  return { servers: [one, two], endpoints };
 }

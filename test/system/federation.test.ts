@@ -1,5 +1,6 @@
 /** Two of our servers federate; and what an endpoint that is not believed, or changes its certificate, means to the others. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { createServer } from "node:net";
 import { federatedWorkloadTests } from "../support/federated-workloads.ts";
 import {
   bundleOf,
@@ -130,6 +131,38 @@ describe("https_spiffe fails closed", () => {
     await introduce(asking, serving);
     expect((await refresh(asking, "serving.test")).stdout).toBe("Bundle refreshed\n");
     expect(await bundleOf(asking, "serving.test")).toMatchObject({ x509: 2 });
+  }, 60_000);
+
+  test("of fifty relationships, one whose endpoint hangs holds up neither the others nor the end of the server", async () => {
+    const hanging = createServer();
+    const { promise: connected, resolve } = Promise.withResolvers<void>();
+    hanging.on("connection", () => resolve());
+    const silent = await offer("hanging.test");
+    hanging.listen(silent.port, "127.0.0.1");
+    const names = Array.from({ length: 49 }, (_, index) => `n${index}.test`);
+    const relationship = (trustDomain: string, url: string): object => ({
+      trustDomain,
+      bundleEndpointURL: url,
+      bundleEndpointProfile: "https_spiffe",
+      endpointSPIFFEID: endpointIdOf(offered),
+    });
+    const federationRelationships = [
+      relationship(silent.trustDomain, urlOf(silent)),
+      ...names.map((name) => relationship(name, urlOf(offered))),
+    ];
+    const made = await asking.cliOf("ours", ["federation", "create", "-data", "-"], {
+      input: JSON.stringify({ federationRelationships }),
+    });
+    expect(made.code).toBe(0);
+    await connected;
+    await eventually("all other bundles", async () => {
+      const { bundles } = (await asking.json("bundle", "list")) as { bundles: unknown[] };
+      return bundles.length === 50 ? true : undefined;
+    });
+    expect((await refresh(asking, "n7.test")).stdout).toBe("Bundle refreshed\n");
+    expect(await asking.daemon.stop()).toBe(0);
+    hanging.close();
+    await asking.start();
   }, 60_000);
 
   test("a relationship outlives a restart", async () => {
