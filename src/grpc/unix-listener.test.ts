@@ -15,7 +15,7 @@ import type { GrpcListener } from "./listener.ts";
 import { listenUnix, type UnixConnectionLimits } from "./unix-listener.ts";
 
 const FIRST_CALL_MS = 200;
-const CONNECTIONS = 30;
+const CONNECTIONS = 8;
 const CALLERS = 20;
 
 const log = createLog({ level: "error", format: "text" }, Date.now, { write: () => undefined });
@@ -113,7 +113,7 @@ test("a call that meets a connection too old for it goes over the next one", asy
         return { spiffeId: svid, claims: undefined };
       },
     },
-    { ageMs: 10 },
+    { ageMs: 200 },
   );
   const client = clientOf(path);
   const call = async (n: number): Promise<void> => {
