@@ -55,6 +55,10 @@ test("a disk that is full: the agent goes on with what it has, loses nothing, an
     await agent.daemon.line((line) => line.includes("level=error"));
     expect(files.map((path) => readFileSync(path, "utf8"))).toEqual(before);
     expect(readdirSync(data).filter((name) => name.endsWith(".new"))).toEqual([]);
+    // A crash at the worst moment: it starts without a byte to spare.
+    await agent.daemon.kill();
+    await agent.start();
+    expect(agent.daemon.lines.join("\n")).toContain("SVID loaded");
     rmSync(join(data, "filler"));
     await eventually(
       "the SVID is renewed",

@@ -67,7 +67,7 @@ const served = (agent: TestAgent): Promise<Svid> =>
 const unavailable = (agent: TestAgent): Promise<true> =>
   eventually("the Workload API says that it cannot answer yet", async () => {
     const { stderr } = await agent.cli(["api", "fetch", "x509"]);
-    return stderr.includes("knows no identities yet") || undefined;
+    return stderr.includes("the agent cannot reach its server") || undefined;
   });
 
 async function whileServerIsAway(run: () => Promise<void>): Promise<void> {
