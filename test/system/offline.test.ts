@@ -4,7 +4,15 @@
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { X509Certificate } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync, statSync } from "node:fs";
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { type Daemon, eventually } from "../support/process.ts";
@@ -227,3 +235,41 @@ test("a directory that may be a disk is refused by name and with a way out", asy
   expect(said).toContain("not on a tmpfs or ramfs");
   expect(said).toContain("choose one below /run, or remove the key");
 }, 60_000);
+
+test("an agent whose own SVID has expired serves what it has, and joins by a token that is laid out for it", async () => {
+  const brief = await TestServer.start(stage, "ours", { settings: 'agent_ttl = "3s"' });
+  const directory = join(memory, "expired");
+  const agent = await TestAgent.prepare(stage, "ours", brief, {
+    settings: `experimental {\n    sync_interval = "1s"\n    offline_cache_directory = "${directory}"\n  }`,
+  });
+  const file = join(agent.directory, "token");
+  writeFileSync(file, agent.token);
+  const text = readFileSync(agent.configuration, "utf8");
+  writeFileSync(
+    agent.configuration,
+    text.replace(/join_token = .*/, `join_token_file = "${file}"`),
+  );
+  await brief.entry(WORKLOAD, agent.id, [`unix:uid:${process.getuid?.()}`]);
+  await agent.start();
+  const { serial } = await served(agent);
+  await eventually(
+    "a snapshot with the SVID",
+    async () => statSync(join(directory, "workload-cache")).size > 1000 || undefined,
+  );
+  await brief.daemon.stop();
+  await agent.daemon.kill();
+  const { svid } = JSON.parse(readFileSync(join(agent.directory, "data/agent-data.json"), "utf8"));
+  const leaf = new X509Certificate(Buffer.from(svid[0], "base64"));
+  await eventually(
+    "the agent's SVID has expired",
+    async () => Date.parse(leaf.validTo) < Date.now() || undefined,
+  );
+  await agent.start();
+  expect((await served(agent)).serial).toBe(serial);
+  await brief.start();
+  // The old token is spent: the agent goes on, and says what it waits for.
+  await agent.daemon.line((line) => line.includes("put a new one into the join_token_file"));
+  expect((await served(agent)).serial).toBe(serial);
+  writeFileSync(file, await brief.token());
+  await agent.daemon.line((line) => line.includes("Successfully reattested node"));
+}, 120_000);

@@ -148,10 +148,12 @@ export class Synchronizer {
       await this.#updates.fetchAll();
       await this.#reached();
     } catch (error) {
-      const replaced =
-        (isUnknownAuthority(error) && (await this.#own.distrust())) ||
-        (await this.#own.settle(error, connection));
-      if (replaced) return this.synchronize();
+      if (isUnknownAuthority(error) && (await this.#own.distrust())) {
+        // What the authorities before these signed, nobody trusts any more.
+        this.#parts.cache.expedite(() => true);
+        return this.synchronize();
+      }
+      if (await this.#own.settle(error, connection)) return this.synchronize();
       this.#parts.cache.isServerAway = true;
       throw error;
     }
