@@ -105,8 +105,14 @@ test("a request without a bundle to give is an error of the server's, and logged
 
 describe("a stranger gets little", () => {
   test("one answer a connection", async () => {
+    let times = 0;
+    document = async () => {
+      times++;
+      return Buffer.from("{}");
+    };
     const answer = await exchange(get("/").repeat(50));
     expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1);
+    expect(times).toBe(1);
   });
 
   test("no long headers, no many headers", async () => {

@@ -141,6 +141,13 @@ describe("§5.2.2.4: nothing is asked of an endpoint that does not prove its SPI
     );
     const plain = await identity({ name: "web", dns: ["127.0.0.1"] });
     expect(await refused(plain, web)).not.toContain("https_spiffe");
+    // The TLS stack goes by the machine's own clock.
+    const always = { notBefore: 0, notAfter: 4_000_000_000 };
+    const stranger = await identity({ name: "web", dns: ["localhost"], ...always });
+    const named = await serve(stranger, serveBundle);
+    expect(await problemOf(fetched(`https://localhost:${named.port}/`, web))).toBe(
+      "certificate signed by unknown authority",
+    );
   });
 });
 
