@@ -14,6 +14,7 @@ import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { verifyX509Svid } from "#x509/svid.ts";
+import { type Environment, openTunnel, proxyFor } from "./proxy.ts";
 
 /** What an endpoint is known by. */
 export type EndpointProof =
@@ -30,18 +31,25 @@ export interface EndpointConnection {
   readonly proof: EndpointProof;
   /** Unix seconds. */
   readonly atSeconds: number;
+  /** Tells of a proxy. */
+  readonly env: Environment;
   /** Ends the connection, whatever it is at. */
   readonly signal: AbortSignal;
 }
 
 /** @throws Error saying why there is no connection, or what the endpoint failed to prove */
 export async function connectEndpoint(connection: EndpointConnection): Promise<TLSSocket> {
-  const { url, proof, atSeconds, signal } = connection;
+  const { url, proof, atSeconds, env, signal } = connection;
   const host = url.hostname.replace(/^\[|\]$/g, "");
+  const port = url.port === "" ? 443 : Number(url.port);
+  const proxy = proxyFor(host, port, env);
+  const carrier =
+    proxy === undefined
+      ? { host, port }
+      : { socket: await openTunnel(proxy, `${url.hostname}:${port}`, signal) };
   const socket = await handshake(
     {
-      host,
-      port: url.port === "" ? 443 : Number(url.port),
+      ...carrier,
       ...(isIP(host) === 0 ? { servername: host } : {}),
       ALPNProtocols: ["http/1.1"],
       minVersion: "TLSv1.2",

@@ -7,6 +7,7 @@ import type { Bundle } from "#spiffe/bundle.ts";
 import { parseBundleEndpointUrl } from "#spiffe/federation-relationship.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { connectEndpoint, type EndpointProof } from "./connect.ts";
+import type { Environment } from "./proxy.ts";
 
 /** For everything: names, connections, redirects and the document. */
 const DEADLINE_MS = 30_000;
@@ -21,6 +22,8 @@ export interface BundleRequest {
   readonly url: string;
   readonly proof: EndpointProof;
   readonly clock: Clock;
+  /** Tells of a proxy; the process's own when absent. */
+  readonly env?: Environment;
   readonly signal: AbortSignal;
 }
 
@@ -47,14 +50,14 @@ export async function fetchBundle(fetched: BundleRequest): Promise<Bundle> {
  * prove the same. The next fetch starts at the URL of the configuration again.
  */
 async function fetchDocument(
-  { url: start, proof, clock }: BundleRequest,
+  { url: start, proof, clock, env = process.env }: BundleRequest,
   signal: AbortSignal,
 ): Promise<string> {
   let url = start;
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
     const target = new URL(url);
     const atSeconds = clock.nowSeconds();
-    const socket = await connectEndpoint({ url: target, proof, atSeconds, signal });
+    const socket = await connectEndpoint({ url: target, proof, atSeconds, env, signal });
     try {
       const response = await responseTo(target, socket);
       const location = redirectOf(response);
