@@ -111,18 +111,77 @@ const NODE: TemplateNode = {
   URISanSelectors: { env: "prod" },
 };
 
-test("templates at random are never taken to mean something else", async () => {
-  const seed = Math.floor(Math.random() * 2 ** 31);
-  const templates = fc.sample(template, { numRuns: 2000, seed });
-  const verdicts = await theirs(templates, NODE);
-  const different = templates.flatMap((one, at) => {
-    const mine = ours(one, NODE);
-    const go = verdicts[at];
-    return "output" in mine && JSON.stringify(mine) !== JSON.stringify(go)
-      ? [{ one, mine, go }]
-      : [];
-  });
-  expect({ seed, different }).toEqual({ seed, different: [] });
-  const agreed = templates.filter((one) => "output" in ours(one, NODE));
-  expect(agreed.length).toBeGreaterThan(templates.length / 4);
-}, 60_000);
+/** Expressions of what both read, and texts on which they have something to do. */
+const { regex } = fc.letrec<{ regex: string }>((tie) => {
+  const inner = tie("regex");
+  const atom = fc.constantFrom(
+    ...["a", "b", "c", ".", "-", "x", "^", "$"],
+    ...[
+      "\\.",
+      "\\d",
+      "\\w",
+      "\\W",
+      "\\b",
+      "\\B",
+      "\\x61",
+      "[ab]",
+      "[^a]",
+      "[a-c-]",
+      "[]x]",
+      "[\\d.]",
+    ],
+  );
+  const repeat = fc.constantFrom("*", "+", "?", "*?", "+?", "??", "{2}", "{0,2}", "{1,}", "{2,3}?");
+  return {
+    regex: fc.oneof(
+      { maxDepth: 4 },
+      atom,
+      fc.tuple(inner, inner).map(([a, b]) => a + b),
+      fc.tuple(inner, inner).map(([a, b]) => `${a}|${b}`),
+      inner.map((one) => `(${one})`),
+      fc.tuple(inner, repeat).map(([one, times]) => `(?:${one})${times}`),
+      fc.tuple(inner, repeat).map(([one, times]) => `(${one})${times}`),
+      fc.tuple(atom, repeat).map(([one, times]) => one + times),
+    ),
+  };
+});
+
+const regexTemplate = fc
+  .tuple(
+    regex.map((one) => JSON.stringify(one)),
+    fc.stringMatching(/^[abcx1.-]{0,8}$/).map((one) => JSON.stringify(one)),
+    fc.integer({ min: -1, max: 3 }),
+    fc.constantFrom('"<$0>"', '"[$1]"', '"$2-$$$1"', '"$1x"'),
+  )
+  .chain(([pattern, subject, count, replacement]) =>
+    fc.constantFrom(
+      `{{ regexMatch ${pattern} ${subject} }}{{ regexFind ${pattern} ${subject} | quote }}`,
+      `{{ range regexFindAll ${pattern} ${subject} ${count} }}<{{ . }}>{{ end }}`,
+      `{{ regexReplaceAll ${pattern} ${subject} ${replacement} | quote }}`,
+      `{{ regexReplaceAllLiteral ${pattern} ${subject} ${replacement} | quote }}`,
+      `{{ range regexSplit ${pattern} ${subject} ${count} }}<{{ . }}>{{ end }}`,
+    ),
+  );
+
+test.each([
+  ["templates", template],
+  ["regular expressions", regexTemplate],
+])(
+  "%s at random are never taken to mean something else",
+  async (_what, arbitrary) => {
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    const templates = fc.sample(arbitrary, { numRuns: 2000, seed });
+    const verdicts = await theirs(templates, NODE);
+    const different = templates.flatMap((one, at) => {
+      const mine = ours(one, NODE);
+      const go = verdicts[at];
+      return "output" in mine && JSON.stringify(mine) !== JSON.stringify(go)
+        ? [{ one, mine, go }]
+        : [];
+    });
+    expect({ seed, different }).toEqual({ seed, different: [] });
+    const agreed = templates.filter((one) => "output" in ours(one, NODE));
+    expect(agreed.length).toBeGreaterThan(templates.length / 4);
+  },
+  60_000,
+);

@@ -7,11 +7,12 @@ import { evaluate } from "./evaluate.ts";
 import type { Functions } from "./functions.ts";
 import { listFunctions } from "./list-functions.ts";
 import { type Node, parse } from "./parser.ts";
+import { regexFunctions } from "./regex-functions.ts";
 import { textFunctions } from "./text-functions.ts";
 import type { Fields } from "./values.ts";
 
 const FUNCTIONS: Functions = new Map(
-  Object.entries({ ...builtins, ...textFunctions, ...listFunctions }),
+  Object.entries({ ...builtins, ...textFunctions, ...listFunctions, ...regexFunctions }),
 );
 
 export class Template {
