@@ -19,7 +19,7 @@ import type { Log } from "#log/log.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
 import type { AgentConfig } from "./config.ts";
-import { openNodeAttestor } from "./plugins.ts";
+import { nodeAttestorOpener, type OpenNodeAttestor } from "./plugins.ts";
 import {
   FIRST_ATTESTATION,
   FIRST_ATTESTATION_REBOOTSTRAPPING,
@@ -45,6 +45,7 @@ export class Membership {
   readonly #parts: MembershipParts;
   readonly #attestorLog: Log;
   readonly #bootstrap: Bootstrap;
+  readonly #openAttestor: OpenNodeAttestor;
   readonly #stopping: AbortController = new AbortController();
   readonly #firstRound: PromiseWithResolvers<void> = Promise.withResolvers();
   #synchronizer: Synchronizer | undefined;
@@ -53,6 +54,7 @@ export class Membership {
     this.#parts = parts;
     this.#attestorLog = parts.log.with({ subsystem_name: "attestor" });
     this.#bootstrap = new Bootstrap({ ...parts, log: this.#attestorLog });
+    this.#openAttestor = nodeAttestorOpener(parts.config, parts.random);
   }
 
   /** @throws StatusError UNAVAILABLE while the agent waits to be let in again */
@@ -72,7 +74,7 @@ export class Membership {
    * @throws Error when the node never joined, and cannot now; or when the configuration asks for more than it can do
    */
   async open(): Promise<void> {
-    const { config, state, keys, random } = this.#parts;
+    const { config, state, keys } = this.#parts;
     const { svid, bundle, reattestable } = state.current;
     const recovered = recoverSvid(svid, reattestable, keys);
     if (recovered !== undefined && bundle.length > 0) {
@@ -85,7 +87,7 @@ export class Membership {
     } else {
       this.#attestorLog.info("SVID is not found. Starting node attestation");
       // What the attestor lacks shows at once.
-      await openNodeAttestor(config, random);
+      await this.#openAttestor();
       const once = config.rebootstrapMode === "never";
       this.#begin(await this.#join(once ? FIRST_ATTESTATION : FIRST_ATTESTATION_REBOOTSTRAPPING));
     }
@@ -108,7 +110,12 @@ export class Membership {
   }
 
   async #join(patience: Patience): Promise<Joined> {
-    const parts = { ...this.#parts, bootstrap: this.#bootstrap, log: this.#attestorLog };
+    const parts = {
+      ...this.#parts,
+      bootstrap: this.#bootstrap,
+      openAttestor: this.#openAttestor,
+      log: this.#attestorLog,
+    };
     const key = await attestationKey(parts.keys, parts.state.current.bundle.length === 0);
     return retry("attest", parts, patience, () => joinServer(parts, key), this.#stopping.signal);
   }
@@ -125,7 +132,7 @@ export class Membership {
         syncIntervalSeconds: config.syncIntervalSeconds,
         rotation: rotationRule(config, random),
         workloadKeyType: config.workloadX509SvidKeyType,
-        openAttestor: () => openNodeAttestor(config, random),
+        openAttestor: this.#openAttestor,
         log: log.with({ subsystem_name: "manager" }),
         save: (current, bundle) =>
           state.update({

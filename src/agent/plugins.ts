@@ -10,8 +10,7 @@ import {
 import { createJoinTokenAgent } from "#attestors/join_token/agent.ts";
 import { createUnixWorkloadAttestor } from "#attestors/unix/workload.ts";
 import { createX509popAgent } from "#attestors/x509pop/agent.ts";
-import type { X509popAgentConfig } from "#attestors/x509pop/agent-config.ts";
-import { type NodeIdentity, readIdentityFiles } from "#attestors/x509pop/node-identity.ts";
+import { IdentityReader, type NodeIdentity } from "#attestors/x509pop/node-identity.ts";
 import type { Random } from "#clock/random.ts";
 import { DiskKeyManager } from "#keymanager/disk.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
@@ -28,20 +27,26 @@ export function openKeyManager(
     : Promise.resolve(new MemoryKeyManager());
 }
 
-/** @throws CannotAttestError or Error when the attestor lacks what it needs */
-export async function openNodeAttestor(
-  config: AgentConfig,
-  random: Random,
-): Promise<NodeAttestorAgent> {
-  const { nodeAttestor } = config.plugins;
+/** Opens the node attestor for one attestation. @throws CannotAttestError or Error when the attestor lacks what it needs */
+export type OpenNodeAttestor = () => Promise<NodeAttestorAgent>;
+
+export function nodeAttestorOpener(config: AgentConfig, random: Random): OpenNodeAttestor {
+  const { joinToken: token, joinTokenFile, plugins } = config;
+  const { nodeAttestor } = plugins;
   // A token that is given is used whatever the file says, as in the reference.
-  if (nodeAttestor.name === "x509pop" && config.joinToken === undefined) {
-    const identity = nodeIdentitySource(nodeAttestor);
-    // Files that do not fit show at once; a Workload API may come up later than this agent.
-    if ("files" in nodeAttestor) await identity();
-    return createX509popAgent({ identity, random });
+  if (nodeAttestor.name === "join_token" || token !== undefined || joinTokenFile !== undefined) {
+    return async () => createJoinTokenAgent(await joinToken(config));
   }
-  return createJoinTokenAgent(await joinToken(config));
+  if ("spiffeSocketPath" in nodeAttestor) {
+    const identity = (): Promise<NodeIdentity> => fetchNodeIdentity(nodeAttestor.spiffeSocketPath);
+    return async () => createX509popAgent({ identity, random });
+  }
+  const files = new IdentityReader(nodeAttestor.files);
+  return async () => {
+    // Files that do not fit show before the server is asked.
+    const identity = await files.read();
+    return createX509popAgent({ identity: async () => identity, random });
+  };
 }
 
 /** From a file it is read anew each time: an operator may have put another one there. @throws CannotAttestError */
@@ -59,12 +64,6 @@ async function readToken(path: string): Promise<string> {
   } catch (error) {
     throw new CannotAttestError(`unable to read join token file ${path}: ${errorText(error)}`);
   }
-}
-
-function nodeIdentitySource(config: X509popAgentConfig): () => Promise<NodeIdentity> {
-  return "files" in config
-    ? () => readIdentityFiles(config.files)
-    : () => fetchNodeIdentity(config.spiffeSocketPath);
 }
 
 export function openWorkloadAttestors({ plugins }: AgentConfig): readonly WorkloadAttestor[] {

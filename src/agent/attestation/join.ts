@@ -1,9 +1,8 @@
 /** Joins a node to its server: finds the first trust bundle, attests, and stores what came of it before anything uses it. */
 import type { AgentConfig } from "#agent/config.ts";
-import { openNodeAttestor } from "#agent/plugins.ts";
+import type { OpenNodeAttestor } from "#agent/plugins.ts";
 import { connectServer } from "#agent/sync/server-connection.ts";
 import type { Clock } from "#clock/clock.ts";
-import type { Random } from "#clock/random.ts";
 import { isUnknownAuthority } from "#grpc/verifying-credentials.ts";
 import type { ManagedKey } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
@@ -15,8 +14,8 @@ export interface JoinParts {
   readonly config: AgentConfig;
   readonly state: StoredState;
   readonly bootstrap: Bootstrap;
+  readonly openAttestor: OpenNodeAttestor;
   readonly clock: Clock;
-  readonly random: Random;
   readonly log: Log;
 }
 
@@ -28,11 +27,11 @@ export interface Joined {
 
 /** One attempt. @param key the same for every try, see `attestationKey` @throws Error or StatusError */
 export async function joinServer(
-  { config, state, bootstrap, clock, random, log }: JoinParts,
+  { config, state, bootstrap, openAttestor, clock, log }: JoinParts,
   key: ManagedKey,
 ): Promise<Joined> {
-  // Made for each attempt, since the operator may have laid out a new token meanwhile.
-  const attestor = await openNodeAttestor(config, random);
+  // Made for each attempt, since the operator may have laid out a new token or certificate meanwhile.
+  const attestor = await openAttestor();
   const roots = await bootstrap.bundle();
   const clients = connectServer(config, roots, undefined, clock);
   try {

@@ -1,5 +1,5 @@
 /** The node's certificate and key, as they lie in files. They are read anew for each attestation, so that a renewed certificate is used. */
-import { createPublicKey, type KeyObject } from "node:crypto";
+import { createHash, createPublicKey, type KeyObject } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
@@ -22,19 +22,51 @@ export interface IdentityFiles {
   readonly pkcs12PasswordFile?: string;
 }
 
-/** @throws Error naming the file, never with a part of the key or the password */
-export async function readIdentityFiles(files: IdentityFiles): Promise<NodeIdentity> {
-  const identity =
-    files.pkcs12FilePath === undefined
-      ? await fromPem(files.privateKeyPath ?? "", files.certificatePath ?? "")
-      : await fromPkcs12(files.pkcs12FilePath, files.pkcs12PasswordFile);
-  if (files.intermediatesPath === undefined) return identity;
-  const more = await fromFile(
-    "unable to load intermediate certificates",
-    files.intermediatesPath,
-    pemCertificates,
-  );
-  return { ...identity, certificates: [...identity.certificates, ...more] };
+export class IdentityReader {
+  readonly #files: IdentityFiles;
+  /** To open a PKCS#12 file takes a tenth of a second of this thread, so it is done again only when it holds something else. */
+  #opened: { readonly digest: string; readonly identity: NodeIdentity } | undefined;
+
+  constructor(files: IdentityFiles) {
+    this.#files = files;
+  }
+
+  /** @throws Error naming the file, never with a part of the key or the password */
+  async read(): Promise<NodeIdentity> {
+    const { pkcs12FilePath, privateKeyPath, certificatePath, intermediatesPath } = this.#files;
+    const identity =
+      pkcs12FilePath === undefined
+        ? await fromPem(privateKeyPath ?? "", certificatePath ?? "")
+        : await this.#fromPkcs12(pkcs12FilePath);
+    if (intermediatesPath === undefined) return identity;
+    const what = "unable to load intermediate certificates";
+    const more = await fromFile(what, intermediatesPath, pemCertificates);
+    return { ...identity, certificates: [...identity.certificates, ...more] };
+  }
+
+  async #fromPkcs12(path: string): Promise<NodeIdentity> {
+    const { pkcs12PasswordFile } = this.#files;
+    const password =
+      pkcs12PasswordFile === undefined
+        ? ""
+        : await fromFile("unable to load the password", pkcs12PasswordFile, (bytes) =>
+            bytes.toString("utf8").replace(/\r?\n$/, ""),
+          );
+    return await fromFile("unable to load keypair", path, (bytes) => {
+      const digest = createHash("sha256").update(bytes).update(password).digest("hex");
+      if (this.#opened?.digest !== digest) {
+        this.#opened = { digest, identity: opened(bytes, password) };
+      }
+      return this.#opened.identity;
+    });
+  }
+}
+
+function opened(bytes: Uint8Array, password: string): NodeIdentity {
+  const { privateKey, certificate, others } = readPkcs12(bytes, password);
+  // The server has its roots from elsewhere, and counts what it is sent.
+  const intermediates = others.filter(({ isSelfIssued }) => !isSelfIssued);
+  return { privateKey, certificates: [certificate, ...intermediates].map(({ der }) => der) };
 }
 
 async function fromPem(keyPath: string, certificatePath: string): Promise<NodeIdentity> {
@@ -51,21 +83,6 @@ async function fromPem(keyPath: string, certificatePath: string): Promise<NodeId
     );
   }
   return { privateKey, certificates };
-}
-
-async function fromPkcs12(path: string, passwordFile: string | undefined): Promise<NodeIdentity> {
-  const password =
-    passwordFile === undefined
-      ? ""
-      : await fromFile("unable to load the password", passwordFile, (bytes) =>
-          bytes.toString("utf8").replace(/\r?\n$/, ""),
-        );
-  return await fromFile("unable to load keypair", path, (bytes) => {
-    const { privateKey, certificate, others } = readPkcs12(bytes, password);
-    // The server has its roots from elsewhere, and counts what it is sent.
-    const intermediates = others.filter(({ isSelfIssued }) => !isSelfIssued);
-    return { privateKey, certificates: [certificate, ...intermediates].map(({ der }) => der) };
-  });
 }
 
 function pemCertificates(bytes: Buffer): Uint8Array[] {
