@@ -35,8 +35,9 @@ export interface Wish {
   readonly notAfter?: number;
   readonly usage?: number;
   readonly more?: readonly Uint8Array[];
-  /** Replace the name as the subject, and the basic constraints; DER. */
+  /** Replace the name as the subject, the random serial number, and the basic constraints; DER but for the number. */
   readonly subjectDer?: Uint8Array;
+  readonly serialNumber?: Uint8Array;
   readonly basicConstraints?: Uint8Array;
   /** Has the certificate made for the key of another. */
   readonly signer?: Made;
@@ -56,7 +57,7 @@ export async function make(wish: Wish): Promise<Made> {
   const issuer = wish.issuer;
   const der = await issueCertificate(
     {
-      serialNumber: crypto.getRandomValues(new Uint8Array(SERIAL)),
+      serialNumber: wish.serialNumber ?? crypto.getRandomValues(new Uint8Array(SERIAL)),
       issuerDer: issuer?.certificate.subjectDer ?? subjectDer,
       subjectDer,
       notBefore: wish.notBefore ?? NOW - 60,
