@@ -55,7 +55,10 @@ export class AgentRefusedError extends Error {
 }
 
 export interface OwnSvidParts {
-  readonly link: ServerLink;
+  readonly link: Pick<
+    ServerLink,
+    "svid" | "clients" | "connection" | "connectAnonymously" | "takeSvid" | "dropSvid"
+  >;
   readonly trustDomain: TrustDomain;
   readonly keys: KeyManager;
   readonly bootstrap: Bootstrap;

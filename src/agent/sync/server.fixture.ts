@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type BoundService, bindService, type Handlers } from "#grpc/bind.ts";
 import { unixChannel } from "#grpc/client.ts";
-import { AgentClient } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
+import { AgentClient, AgentService } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
 import { BundleClient, BundleService } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import { EntryClient, EntryService } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
 import { SVIDClient, SVIDService } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
@@ -18,6 +18,7 @@ export const quiet: Log = createLog({ level: "panic", format: "text" }, () => 0,
 });
 
 export interface Answers {
+  readonly agent?: Handlers<typeof AgentService>;
   readonly bundle?: Handlers<typeof BundleService>;
   readonly entry?: Handlers<typeof EntryService>;
   readonly svid?: Handlers<typeof SVIDService>;
@@ -33,6 +34,7 @@ export async function serve(answers: Answers): Promise<FixtureServer> {
   const directory = mkdtempSync(join(tmpdir(), "spire-sync-"));
   const options = { log: quiet };
   const services: BoundService[] = [];
+  if (answers.agent) services.push(bindService(AgentService, answers.agent, options));
   if (answers.bundle) services.push(bindService(BundleService, answers.bundle, options));
   if (answers.entry) services.push(bindService(EntryService, answers.entry, options));
   if (answers.svid) services.push(bindService(SVIDService, answers.svid, options));

@@ -181,5 +181,6 @@ test("a refusal that is the end ends the watch", async () => {
       throw error;
     },
   });
-  expect(watch.run(stop.signal)).rejects.toMatchObject({ reason: "AGENT_BANNED" });
+  const ended = await watch.run(stop.signal).catch((error: unknown) => error);
+  expect(ended).toMatchObject({ reason: "AGENT_BANNED" });
 });
