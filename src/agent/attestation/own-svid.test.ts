@@ -95,6 +95,8 @@ async function stand({ reattestable = false, renew = [], attest = [], attestor }
     openAttestor: attestor ?? (async () => createJoinTokenAgent("token")),
     rotation: { random },
     tainted: new TaintedAuthorities(),
+    firstPauseMs: 5000,
+    maxPauseMs: 60_000,
     clock,
     log: quiet,
   });

@@ -24,10 +24,9 @@ import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { type AgentSvid, attestNode, nextKey, renewSvid } from "./agent-svid.ts";
 import type { Bootstrap } from "./bootstrap.ts";
 
-const FIRST_PAUSE_MS = 5_000;
-const MAX_PAUSE_MS = 480_000;
 /** The clock on the wall may be set meanwhile, so it is looked at now and then. */
 const MAX_SLEEP_MS = 30_000;
+const MIN_LIFE_SECONDS = 1;
 /** A server that attests an agent only to refuse it the next moment is not asked again and again. */
 const MIN_BETWEEN_ATTESTATIONS_MS = 5_000;
 
@@ -66,6 +65,9 @@ export interface OwnSvidParts {
   readonly openAttestor: () => Promise<NodeAttestorAgent>;
   readonly rotation: RotationRule;
   readonly tainted: TaintedAuthorities;
+  /** Milliseconds, after failures. */
+  readonly firstPauseMs: number;
+  readonly maxPauseMs: number;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -85,7 +87,7 @@ export class OwnSvid {
   constructor(parts: OwnSvidParts) {
     this.#parts = parts;
     this.#wakeup = new Wakeup(parts.clock);
-    this.#backoff = new Backoff(FIRST_PAUSE_MS, MAX_PAUSE_MS, parts.rotation.random);
+    this.#backoff = new Backoff(parts.firstPauseMs, parts.maxPauseMs, parts.rotation.random);
     this.#rotateAt = this.#dueAt(parts.link.svid);
   }
 
@@ -232,12 +234,12 @@ export class OwnSvid {
     }
   }
 
-  /** Unix seconds. */
+  /** Unix seconds. SVIDs begin before they are issued, so half of a life of seconds may be over at once. */
   #dueAt({ leaf, chain }: AgentSvid): number {
     const { rotation, tainted, clock } = this.#parts;
-    const dueAt = rotateAt(leaf, rotation);
-    if (!tainted.signed(signatoryOf(chain))) return dueAt;
-    return Math.min(dueAt, clock.nowSeconds() + TAINTED_LIFE_SECONDS);
+    const now = clock.nowSeconds();
+    const dueAt = Math.max(now + MIN_LIFE_SECONDS, rotateAt(leaf, rotation));
+    return tainted.signed(signatoryOf(chain)) ? Math.min(dueAt, now + TAINTED_LIFE_SECONDS) : dueAt;
   }
 
   /** The same for every try, because the server knows a node whose answer got lost by its key. */

@@ -6,8 +6,9 @@ import type { Clock } from "#clock/clock.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { BundleForms } from "./bundle-forms.ts";
-import { type CallerGroup, type CallerNeed, Callers } from "./callers.ts";
+import { type CallerNeed, Callers } from "./callers.ts";
 import { SelectorIndex } from "./selector-index.ts";
+import { type Identity, Subscription } from "./subscription.ts";
 import { isSameRevision, type WorkloadEntry } from "./workload-entry.ts";
 import { type WorkloadX509Svid, X509Svids } from "./x509-svids.ts";
 
@@ -16,12 +17,6 @@ export interface CacheContent {
   readonly entries: ReadonlyMap<string, WorkloadEntry>;
   readonly svids: ReadonlyMap<string, WorkloadX509Svid>;
   readonly bundles: ReadonlyMap<string, Bundle>;
-}
-
-export interface Identity {
-  readonly entry: WorkloadEntry;
-  /** Undefined until it is issued. */
-  readonly svid: WorkloadX509Svid | undefined;
 }
 
 /** Which X509-SVIDs to have issued. */
@@ -283,52 +278,5 @@ export class WorkloadCache {
     const room = this.#parts.x509SvidCacheMaxSize - this.#svids.size - urgent.length;
     const prefetched = missing.filter((entry) => entry.prefetched).slice(0, Math.max(0, room));
     return { urgent, routine: [...renewals, ...prefetched], nextAt };
-  }
-}
-
-/** One stream's view of the cache; dispose of it when the stream ends. */
-export class Subscription implements Disposable {
-  readonly #group: CallerGroup;
-  readonly #read: () => readonly Identity[];
-  readonly #leave: () => void;
-
-  constructor(group: CallerGroup, read: () => readonly Identity[], leave: () => void) {
-    this.#group = group;
-    this.#read = read;
-    this.#leave = leave;
-  }
-
-  /** The same object for all workloads that get the same; what is made for one can be kept by it. */
-  get group(): object {
-    return this.#group;
-  }
-
-  /** Grows with every change that concerns the workload. */
-  get version(): number {
-    return this.#group.version;
-  }
-
-  /** What the workload is, now. */
-  identities(): readonly Identity[] {
-    return this.#read();
-  }
-
-  /** Resolves when the version is no longer the given one, or when the signal aborts. */
-  changedSince(version: number, signal: AbortSignal): Promise<void> {
-    const { waiting } = this.#group;
-    if (this.#group.version !== version || signal.aborted) return Promise.resolve();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const wake = (): void => {
-      waiting.delete(wake);
-      signal.removeEventListener("abort", wake);
-      resolve();
-    };
-    waiting.add(wake);
-    signal.addEventListener("abort", wake, { once: true });
-    return promise;
-  }
-
-  [Symbol.dispose](): void {
-    this.#leave();
   }
 }

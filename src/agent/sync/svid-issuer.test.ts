@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { type Identity, WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { Identity } from "#agent/cache/subscription.ts";
+import { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
 import {

@@ -75,11 +75,13 @@ export class Synchronizer {
     const { rotation, workloadKeyType: keyType } = parts;
     const { trustDomain } = address;
     const intervalMs = syncIntervalSeconds * 1000;
-    const firstPauseMs = Math.min(intervalMs, MAX_EAGER_PAUSE_MS);
-    const maxPauseMs = Math.min(MAX_BACKOFF_FACTOR * intervalMs, MAX_BACKOFF_MS);
+    const pauses = {
+      firstPauseMs: Math.min(intervalMs, MAX_EAGER_PAUSE_MS),
+      maxPauseMs: Math.min(MAX_BACKOFF_FACTOR * intervalMs, MAX_BACKOFF_MS),
+    };
     const link = new ServerLink(parts, svid, roots);
     const tainted = new TaintedAuthorities();
-    const own = new OwnSvid({ ...parts, link, trustDomain, tainted });
+    const own = new OwnSvid({ ...parts, ...pauses, link, trustDomain, tainted });
     const tools = {
       cache,
       clock,
@@ -102,13 +104,12 @@ export class Synchronizer {
     this.#issuer = new SvidIssuer({ ...tools, rotation, tainted, keyType });
     this.#watch = new ChangeWatch({
       ...tools,
-      firstPauseMs,
-      maxPauseMs,
+      ...pauses,
       onChange: (change) => this.#follow(change),
-      onLost: () => clock.after(firstPauseMs * random.fraction(), () => this.wake()),
+      onLost: () => clock.after(pauses.firstPauseMs * random.fraction(), () => this.wake()),
     });
     this.#wakeup = new Wakeup(clock);
-    this.#backoff = new Backoff(firstPauseMs, maxPauseMs, random);
+    this.#backoff = new Backoff(pauses.firstPauseMs, pauses.maxPauseMs, random);
   }
 
   get clients(): ServerClients {

@@ -3,7 +3,8 @@
  * that get the same, and it is the same object for as long as nothing in it changes.
  */
 import type { BundleForms } from "#agent/cache/bundle-forms.ts";
-import type { Identity, Subscription, WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { Identity, Subscription } from "#agent/cache/subscription.ts";
+import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type {
   JWTBundlesResponse,
   X509BundlesResponse,

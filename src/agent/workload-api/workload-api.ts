@@ -4,7 +4,8 @@
  */
 import { attestWorkload } from "#agent/attestation/workload-attestation.ts";
 import type { CallerNeed } from "#agent/cache/callers.ts";
-import type { Identity, Subscription, WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { Identity, Subscription } from "#agent/cache/subscription.ts";
+import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import type { ServerClients } from "#agent/sync/server-connection.ts";
 import type { PeerProcess, WorkloadAttestor } from "#attestors/attestor.ts";
