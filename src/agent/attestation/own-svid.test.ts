@@ -78,6 +78,7 @@ async function stand({ reattestable = false, renew = [], attest = [], attestor }
       get svid() {
         return svid;
       },
+      roots: [authority.certificate.der],
       clients: server.clients,
       get connection() {
         return connection();
@@ -92,6 +93,7 @@ async function stand({ reattestable = false, renew = [], attest = [], attestor }
     },
     trustDomain,
     keys,
+    bootstrap: { disagreed: async () => false, bundle: async () => [] },
     openAttestor: attestor ?? (async () => createJoinTokenAgent("token")),
     rotation: { random },
     tainted: new TaintedAuthorities(),

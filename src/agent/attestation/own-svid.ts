@@ -56,11 +56,11 @@ export class AgentRefusedError extends Error {
 export interface OwnSvidParts {
   readonly link: Pick<
     ServerLink,
-    "svid" | "clients" | "connection" | "connectAnonymously" | "takeSvid" | "dropSvid"
+    "svid" | "roots" | "clients" | "connection" | "connectAnonymously" | "takeSvid" | "dropSvid"
   >;
   readonly trustDomain: TrustDomain;
   readonly keys: KeyManager;
-  readonly bootstrap: Bootstrap;
+  readonly bootstrap: Pick<Bootstrap, "disagreed" | "bundle">;
   /** Asked each time the node is attested. @throws CannotAttestError */
   readonly openAttestor: () => Promise<NodeAttestorAgent>;
   readonly rotation: RotationRule;
