@@ -95,6 +95,23 @@ describe("how many X509-SVIDs are kept", () => {
     expect(has("a")).toBe(true);
   });
 
+  test("whoever comes again makes his SVID one of those used last", () => {
+    const { cache, issue } = stand(2, ...letters);
+    issue("a", "b");
+    cache.subscribe(selectors("a"), "x509-svids")[Symbol.dispose]();
+    issue("c");
+    expect(cache.identitiesFor(selectors("a"))[0]?.svid).toBeDefined();
+    expect(cache.identitiesFor(selectors("b"))[0]?.svid).toBeUndefined();
+  });
+
+  test("an entry that is not the workload's any more is not needed for it", () => {
+    const { cache, due } = stand(0, entry("a"));
+    using _a = cache.subscribe(selectors("a"), "x509-svids");
+    expect(due().urgent).toEqual(["a"]);
+    cache.changeEntries([entry("a", { revisionNumber: 1, selectors: ["unix:user:b"] })], []);
+    expect(due().urgent).toEqual([]);
+  });
+
   test("a stream that hands out bundles alone needs no SVID", () => {
     const { cache, due } = stand(0, ...letters);
     using _a = cache.subscribe(selectors("a"), "bundles");

@@ -200,6 +200,27 @@ test("the bundle of another trust domain is not taken for the one asked for", as
   expect(cache.bundles.size).toBe(0);
 });
 
+test("however often our own bundle changes while it is fetched, it is fetched once more", async () => {
+  const gate = Promise.withResolvers<void>();
+  let asked = 0;
+  const { server, cache, updates } = await stand({
+    getBundle: async () => {
+      const sequenceNumber = ++asked;
+      await gate.promise;
+      return Bundle.fromPartial({ trustDomain: "example.org", sequenceNumber });
+    },
+  });
+  await using _server = server;
+  const change = Change.fromPartial({ changedBundles: ["example.org"] });
+  updates.apply(change);
+  await until(() => asked === 1);
+  for (let times = 0; times < 3; times++) updates.apply(change);
+  gate.resolve();
+  await until(() => cache.ownBundle?.bundle.sequenceNumber === 2);
+  await updates.fetchAll();
+  expect(asked).toBe(3);
+});
+
 test("an own bundle that was told of and cannot be had asks for a whole round", async () => {
   const { server, updates, missed } = await stand({
     getBundle: async () => {

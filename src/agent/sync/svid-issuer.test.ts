@@ -128,7 +128,9 @@ test("a workload that waits is not held up by SVIDs that are prefetched", async 
   }, slow);
   await until(() => one.calls.length === 1);
   one.cache.changeEntries([entry("urgent", { prefetched: false })], []);
-  using _subscription = one.cache.subscribe(selectors("urgent"), "x509-svids");
+  // Asked for already: it is not asked for once more.
+  using _slow = one.cache.subscribe(selectors("slow0"), "x509-svids");
+  using _urgent = one.cache.subscribe(selectors("urgent"), "x509-svids");
   await until(() => one.svidOf("urgent") !== undefined);
   expect(one.cache.svidCount).toBe(1);
   gate.resolve();

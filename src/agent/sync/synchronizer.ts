@@ -22,6 +22,7 @@ import { errorText } from "#spiffe/status-error.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { CacheUpdates } from "./cache-updates.ts";
 import type { JwtSvids } from "./jwt-svids.ts";
+import { pauseMs, pausesAfterFailures } from "./pace.ts";
 import type { RotationRule } from "./rotation.ts";
 import type { ServerAddress, ServerClients } from "./server-connection.ts";
 import { ServerLink, type ServerLinkParts } from "./server-link.ts";
@@ -29,13 +30,6 @@ import { SvidIssuer } from "./svid-issuer.ts";
 import { TaintedAuthorities } from "./taint.ts";
 import { ChangeWatch } from "./watch-changes.ts";
 
-/** As long as there is nothing to serve, and after a failure, a long interval is not waited for. */
-const MAX_EAGER_PAUSE_MS = 5_000;
-/** With a server that tells of changes, asking for them is but a safety net. */
-const MIN_PAUSE_WHEN_TOLD_MS = 60_000;
-const MAX_BACKOFF_FACTOR = 48;
-const MAX_BACKOFF_MS = 480_000;
-const JITTER = 0.1;
 const RPC_TIMEOUT_MS = 30_000;
 
 export interface SynchronizerParts extends Pick<ServerLinkParts, "save"> {
@@ -74,11 +68,7 @@ export class Synchronizer {
     const { address, cache, clock, random, log, syncIntervalSeconds } = parts;
     const { rotation, workloadKeyType: keyType } = parts;
     const { trustDomain } = address;
-    const intervalMs = syncIntervalSeconds * 1000;
-    const pauses = {
-      firstPauseMs: Math.min(intervalMs, MAX_EAGER_PAUSE_MS),
-      maxPauseMs: Math.min(MAX_BACKOFF_FACTOR * intervalMs, MAX_BACKOFF_MS),
-    };
+    const pauses = pausesAfterFailures(syncIntervalSeconds * 1000);
     const link = new ServerLink(parts, svid, roots);
     const tainted = new TaintedAuthorities();
     const own = new OwnSvid({ ...parts, ...pauses, link, trustDomain, tainted });
@@ -201,10 +191,8 @@ export class Synchronizer {
 
   #pauseMs(): number {
     const { cache, random, syncIntervalSeconds } = this.#parts;
-    const interval = syncIntervalSeconds * 1000;
-    const eager = cache.svidCount === 0 ? Math.min(interval, MAX_EAGER_PAUSE_MS) : interval;
-    const pause = this.#watch.isLive ? Math.max(interval, MIN_PAUSE_WHEN_TOLD_MS) : eager;
-    return pause * (1 + JITTER * (2 * random.fraction() - 1));
+    const isTold = this.#watch.isLive;
+    return pauseMs(syncIntervalSeconds * 1000, { isTold, isIdle: cache.svidCount === 0 }, random);
   }
 
   #follow(change: Change): void {
@@ -230,6 +218,7 @@ export class Synchronizer {
     if (!this.#isVersionTold) void this.#tellVersion();
     const { cache, bootstrap } = this.#parts;
     await bootstrap.agreed();
+    this.#watch.reopen();
     if (!cache.isServerAway) return;
     cache.isServerAway = false;
     this.#issuer.retry();

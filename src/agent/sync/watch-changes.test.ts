@@ -99,8 +99,32 @@ test("after a failure the pauses grow, and the loss is told once", async () => {
     clock.pass(pause);
   }
   await until(() => opened === 4);
+  await clock.untilNext();
+  watch.reopen();
+  await until(() => opened === 5);
   expect(seen).toEqual(["everything", "lost"]);
   expect(watch.isLive).toBe(false);
+  stop.abort();
+  await running;
+});
+
+test("a stream that comes about makes the next failure the first again", async () => {
+  let opened = 0;
+  await using server = await serve({
+    changes: {
+      watchChanges: async (_request, _context, send) => {
+        if (++opened === 3) await send(everything);
+        throw new StatusError(StatusCode.UNAVAILABLE, "not now");
+      },
+    },
+  });
+  const connection = { clients: server.clients, replaced: new AbortController().signal };
+  const { watch, clock, stop } = follow(() => connection);
+  const running = watch.run(stop.signal);
+  for (const pause of [1000, 1500, 1000]) {
+    expect(await clock.untilNext()).toBe(pause);
+    clock.pass(pause);
+  }
   stop.abort();
   await running;
 });
@@ -126,6 +150,9 @@ test("a server without the service is not asked again until the connection is an
   });
   const running = watch.run(stop.signal);
   expect(await clock.untilNext()).toBe(Number.POSITIVE_INFINITY);
+  expect(asked).toBe(1);
+  watch.reopen();
+  await Bun.sleep(0);
   expect(asked).toBe(1);
   watch.retry();
   await until(() => asked === 2);

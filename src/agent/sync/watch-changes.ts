@@ -37,6 +37,8 @@ export class ChangeWatch {
   readonly #backoff: Backoff;
   #isLive = false;
   #wasShort = false;
+  /** It waits before it opens another stream in place of one that failed. */
+  #isBroken = false;
 
   constructor(parts: ChangeWatchParts) {
     this.#parts = parts;
@@ -47,6 +49,11 @@ export class ChangeWatch {
   /** Whether changes are being heard of. */
   get isLive(): boolean {
     return this.#isLive;
+  }
+
+  /** The server answers: a stream that broke off is opened again at once. */
+  reopen(): void {
+    if (this.#isBroken) this.#wakeup.wake();
   }
 
   /** There may be another server now: ask it, also if the last one had no such stream. */
@@ -78,8 +85,10 @@ export class ChangeWatch {
     const outcome = await this.#follow(connection, ends);
     if (outcome === "again" || ends.aborted) return;
     this.#lost();
-    const pause = outcome === "unsupported" ? Number.POSITIVE_INFINITY : this.#backoff.nextMs();
+    this.#isBroken = outcome === "failed";
+    const pause = this.#isBroken ? this.#backoff.nextMs() : Number.POSITIVE_INFINITY;
     await this.#wakeup.wait(pause, ends);
+    this.#isBroken = false;
   }
 
   async #follow(connection: Connection, ends: AbortSignal): Promise<Outcome> {
