@@ -14,6 +14,8 @@ import { dirname } from "node:path";
 import { errorText } from "#spiffe/status-error.ts";
 import { APPLICATION_ID, migrate, SCHEMA_VERSION, schemaVersion } from "./schema.ts";
 
+/** What SQLite puts beside a database, by the end of its name. */
+const COMPANIONS: readonly string[] = ["-wal", "-shm", "-journal"];
 const HEADER_BYTES = 100;
 const APPLICATION_ID_OFFSET = 68;
 /** How long a statement waits for the other connection; only a checkpoint ever holds it up. */
@@ -61,21 +63,23 @@ export function openReadable(path: string): Database {
 
 /**
  * Builds the new database under another name and renames it when it is whole. So a file under the final name always has
- * its application ID in the header, and a header without it is somebody else's file, never our own half-made one.
+ * its application ID in the header, and a header without it is somebody else's file, never our own half-made one. It is
+ * in WAL mode before it is renamed: a kill while the mode is changed leaves a rollback journal behind.
  */
 function createFile(path: string): void {
   const draft = `${path}.new`;
-  for (const suffix of ["", "-journal"]) rmSync(`${draft}${suffix}`, { force: true });
+  for (const suffix of ["", ...COMPANIONS]) rmSync(`${draft}${suffix}`, { force: true });
   // SQLite would create the file with the umask's mode; its -wal and -shm files take over the mode of this one.
   closeSync(openSync(draft, "wx", 0o600));
   const db = new Database(draft, { readwrite: true, create: false, strict: true });
   try {
     migrate(db);
+    db.run("PRAGMA journal_mode = WAL");
   } finally {
     db.close();
   }
   // What lies beside a file that is gone belongs to another history: SQLite would replay it into the new database.
-  for (const suffix of ["-wal", "-shm", "-journal"]) refuseLeftover(`${path}${suffix}`, path);
+  for (const suffix of COMPANIONS) refuseLeftover(`${path}${suffix}`, path);
   renameSync(draft, path);
   syncDirectory(dirname(path));
 }
@@ -122,6 +126,7 @@ function checkContent(path: string): void {
   let problem: string | undefined;
   let version = 0;
   try {
+    takeBackUnfinished(path);
     const db = openReadable(path);
     try {
       problem = quickCheck(db);
@@ -144,6 +149,20 @@ function checkContent(path: string): void {
     throw new Error(
       `datastore ${path} has schema version ${version}, this program knows versions up to ${SCHEMA_VERSION}: run the newer program; the file was not changed`,
     );
+  }
+}
+
+/**
+ * A rollback journal is there when a database that was put back in another journal mode was about to be changed to ours.
+ * SQLite takes back what was not committed as soon as a connection reads that may write; one that only reads is refused.
+ */
+function takeBackUnfinished(path: string): void {
+  if (!existsSync(`${path}-journal`)) return;
+  const db = new Database(path, { readwrite: true, create: false, strict: true });
+  try {
+    schemaVersion(db);
+  } finally {
+    db.close();
   }
 }
 

@@ -18,6 +18,7 @@ import { createLog } from "#log/log.ts";
 import { describeDataStore } from "#server/datastore/datastore.conformance.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import { makeEntry, makeNode, rejection } from "#server/datastore/records.conformance.ts";
+import { prepareFile } from "./file.ts";
 import { openSqliteDataStore } from "./open.ts";
 import { migrate } from "./schema.ts";
 
@@ -83,6 +84,25 @@ describe("opening a SQLite datastore", () => {
     await killed.close();
     const after = await openSqliteDataStore({ path: copy, log });
     expect(await after.entries.find("a")).toEqual(makeEntry("a"));
+    await after.close();
+  });
+
+  test("a change that was broken off in another journal mode is taken back", async () => {
+    const store = await open();
+    await store.entries.create([makeEntry("a")]);
+    await store.close();
+    const other = new Database(path);
+    // A cache of one page, so that half of the change is in the file and what was there before in the journal.
+    for (const mode of ["journal_mode = DELETE", "cache_size = 1"]) other.run(`PRAGMA ${mode}`);
+    other.run("BEGIN; DELETE FROM entries");
+    const fill = other.query("INSERT INTO bundles (trust_domain, document) VALUES (?, ?)");
+    for (let n = 0; n < 100; n += 1) fill.run(`${n}.test`, "x".repeat(3000));
+    const copy = join(directory, "copy.sqlite3");
+    for (const suffix of ["", "-journal"]) copyFileSync(`${path}${suffix}`, `${copy}${suffix}`);
+    other.close();
+    const after = await openSqliteDataStore({ path: copy, log });
+    expect(await after.entries.find("a")).toEqual(makeEntry("a"));
+    expect(await after.bundles.count()).toBe(0);
     await after.close();
   });
 
@@ -176,5 +196,11 @@ describe("a file that cannot be the datastore is refused by name and not touched
     writeFileSync(`${path}.new`, "half");
     await (await open()).close();
     expect(readdirSync(join(directory, "data"))).not.toContain("datastore.sqlite3.new");
+  });
+
+  test("a new database is in WAL mode when it gets its name", () => {
+    prepareFile(path);
+    expect(readFileSync(path).subarray(18, 20)).toEqual(Buffer.from([2, 2]));
+    expect(readdirSync(join(directory, "data"))).toEqual(["datastore.sqlite3"]);
   });
 });
