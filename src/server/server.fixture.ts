@@ -111,7 +111,7 @@ export async function startTestServer(
     config,
     server,
     logged,
-    local: keep(clientsOf(`unix:${config.socketPath}`, credentials.createInsecure())),
+    local: keep(localClients(config.socketPath)),
     remote: (identity) => keep(remoteClients(server.address, identity)),
     stop: async () => {
       for (const clients of opened) closeClients(clients);
@@ -162,6 +162,11 @@ export function testConfig(directory: string, change: Partial<ServerConfig> = {}
     warnings: [],
     ...change,
   };
+}
+
+/** Clients of any server over its admin socket. */
+export function localClients(socketPath: string): Clients {
+  return clientsOf(`unix:${socketPath}`, credentials.createInsecure());
 }
 
 /** Clients of any server over TLS, with or without a client certificate. */
