@@ -33,11 +33,14 @@ const SILENT: ServiceManager = {
 export function serviceManager(environment: ServiceEnvironment, log: Log): ServiceManager {
   const socket = environment["NOTIFY_SOCKET"];
   if (socket === undefined || socket === "") return SILENT;
+  let failed = false;
   const tell = (message: () => string): void => {
     try {
       sendDatagram(socket, message());
     } catch (error) {
-      log.warn("Unable to notify systemd", { error });
+      // The watchdog would say it again and again.
+      if (!failed) log.warn("Unable to notify systemd", { error });
+      failed = true;
     }
   };
   const tellByProgram = async (ready: boolean, status: string): Promise<void> => {
