@@ -56,9 +56,11 @@ class Memory implements SnapshotStore {
 /** A clock whose long sleeps last until they are ended by hand. */
 class HandClock {
   readonly sleeps: { readonly milliseconds: number; readonly end: () => void }[] = [];
+  monotonicMs = 0;
   readonly clock: Clock = {
     ...systemClock,
     nowSeconds: () => NOW,
+    monotonicMs: () => this.monotonicMs,
     sleep: (milliseconds, signal) => {
       if (milliseconds === 0) return Promise.resolve();
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -123,6 +125,21 @@ test("nothing is kept of an empty cache; changes are kept at once, and later one
   expect(entriesOf(store.written[1])).toEqual(["a", "b", "c"]);
   await keeper.stop();
   expect(store.written).toHaveLength(2);
+});
+
+test("what takes long to keep is kept less often", async () => {
+  const store = new Memory();
+  const { cache, time, keeper } = stage(store);
+  const { replace } = store;
+  store.replace = (snapshot) => {
+    time.monotonicMs += 400;
+    return replace(snapshot);
+  };
+  fill(cache, "a");
+  keeper.start();
+  await settled();
+  expect(time.sleeps[0]?.milliseconds).toBe(8000);
+  await keeper.stop();
 });
 
 test("a change in the last second is kept when the agent stops", async () => {

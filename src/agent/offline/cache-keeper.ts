@@ -9,8 +9,10 @@ import type { Log } from "#log/log.ts";
 import { decodeSnapshot, encodeSnapshot, type Snapshot } from "./snapshot.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
 
-/** A busy cache is written down this often. */
+/** A busy cache is written down this often, */
 const PAUSE_MS = 1_000;
+/** a very large one less often: the pause is at least so many times as long as the writing took. */
+const REST = 20;
 const PAUSE_AFTER_FAILURE_MS = 10_000;
 
 /** Who the agent is; a snapshot of anybody else is not for its workloads. */
@@ -89,8 +91,10 @@ export class CacheKeeper {
     const changed = new Wakeup(clock);
     cache.whenChanged(() => changed.wake());
     for (;;) {
+      const started = clock.monotonicMs();
       const kept = await this.#keep();
-      await clock.sleep(kept ? PAUSE_MS : PAUSE_AFTER_FAILURE_MS, signal);
+      const rest = Math.max(PAUSE_MS, REST * (clock.monotonicMs() - started));
+      await clock.sleep(kept ? rest : PAUSE_AFTER_FAILURE_MS, signal);
       if (kept) await changed.wait(Number.POSITIVE_INFINITY, signal);
       if (signal.aborted) return;
     }
