@@ -1,7 +1,9 @@
 import { defineGroup, type Group } from "#cli/command.ts";
+import { debugGetInfo } from "./debug.ts";
 import { fetchJwt } from "./fetch-jwt.ts";
 import { fetchX509 } from "./fetch-x509.ts";
 import { healthcheck } from "./healthcheck.ts";
+import { loggerGet, loggerReset, loggerSet } from "./logger.ts";
 import { run, validate } from "./run.ts";
 import { validateJwt } from "./validate-jwt.ts";
 import { watch } from "./watch.ts";
@@ -13,7 +15,9 @@ export const agentCommands: Group = defineGroup({
     validate: defineGroup({ jwt: validateJwt }),
     watch,
   }),
+  debug: defineGroup({ getinfo: debugGetInfo }),
   healthcheck,
+  logger: defineGroup({ get: loggerGet, reset: loggerReset, set: loggerSet }),
   run,
   validate,
 });

@@ -1,0 +1,75 @@
+/**
+ * What every command that uses the agent's admin socket has in common. The connection and the generated clients are loaded only when a
+ * command first calls the agent.
+ */
+import { isAbsolute } from "node:path";
+import type { Service, Services } from "#cli/api-service.ts";
+import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
+import { type Flag, type FlagSpecs, stringFlag } from "#cli/flags.ts";
+import { failureText } from "#cli/rpc-error.ts";
+import type { DebugClient } from "#grpc/gen/spire/api/agent/debug/v1/debug.ts";
+import type { LoggerClient } from "#grpc/gen/spire/api/agent/logger/v1/logger.ts";
+
+const SOCKET_FLAG: { readonly socketPath: Flag<string> } = {
+  socketPath: stringFlag(
+    "The agent's admin socket, as its configuration's admin_socket_path",
+    "/tmp/spire-agent/private/admin.sock",
+  ),
+};
+
+export interface AdminConnection {
+  readonly debug: Service<DebugClient>;
+  readonly logger: Service<LoggerClient>;
+}
+
+export interface AdminInvocation<S extends FlagSpecs> extends Invocation<S> {
+  /** The connection to the agent, opened at the first call. */
+  admin(): Promise<AdminConnection>;
+}
+
+export function adminCommand<S extends FlagSpecs>(spec: {
+  readonly synopsis: string;
+  readonly flags: S;
+  /** Does the work; what it throws is printed behind `Error: ` and ends the command with 1. */
+  run(invocation: AdminInvocation<S>): Promise<void>;
+}): Command {
+  return defineLeaf({
+    synopsis: spec.synopsis,
+    flags: { ...spec.flags, ...SOCKET_FLAG },
+    run: async (invocation) => {
+      const { io } = invocation;
+      const { socketPath } = invocation.read(SOCKET_FLAG);
+      let services: Services | undefined;
+      try {
+        const admin = async (): Promise<AdminConnection> => {
+          services ??= await open(socketPath);
+          return clientsOf(services);
+        };
+        await spec.run({ ...invocation, flags: invocation.read(spec.flags), admin });
+        return 0;
+      } catch (error) {
+        io.err(`Error: ${failureText(error)}\n`);
+        return 1;
+      } finally {
+        services?.close();
+      }
+    },
+  });
+}
+
+async function open(path: string): Promise<Services> {
+  const { openServices } = await import("#cli/api-service.ts");
+  // The reference's client shows an absolute path as what follows "unix:" in a URL, with two slashes more.
+  return openServices({ path, shownPath: isAbsolute(path) ? `//${path}` : path });
+}
+
+async function clientsOf(services: Services): Promise<AdminConnection> {
+  const [debug, logger] = await Promise.all([
+    import("#grpc/gen/spire/api/agent/debug/v1/debug.ts"),
+    import("#grpc/gen/spire/api/agent/logger/v1/logger.ts"),
+  ]);
+  return {
+    debug: services.of(debug.DebugClient).call,
+    logger: services.of(logger.LoggerClient).call,
+  };
+}
