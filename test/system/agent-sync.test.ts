@@ -1,6 +1,6 @@
 /** The agent's synchronisation, with executables: what the server changes reaches workloads, whatever happens in between. */
 import { afterAll, expect, test } from "bun:test";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Metadata } from "@grpc/grpc-js";
 import { readStream, unixChannel } from "#grpc/client.ts";
@@ -10,7 +10,8 @@ import {
 } from "#grpc/gen/spiffe/workload/workload.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { splitCertificates } from "#x509/der.ts";
-import { eventually } from "../support/process.ts";
+import { certificatesFromPem } from "#x509/pem.ts";
+import { eventually, run } from "../support/process.ts";
 import { Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
 
 const stage = new Stage();
@@ -211,6 +212,46 @@ test("what a tainted authority signed is replaced at once, the agent's own SVID 
     "a token of the new key",
     async () => (await jwtKeyId(agent)) !== token || undefined,
   );
+  await agent.daemon.line((line) => line.includes("Successfully rotated agent SVID"));
+}, 60_000);
+
+test("below an upstream authority that is tainted everything is replaced, although it was signed by a server's CA", async () => {
+  const directory = stage.room("upstream");
+  const keyIds: string[] = [];
+  for (const name of ["upstream", "second"]) {
+    const made = await run(
+      [
+        ...`openssl req -x509 -newkey ec -nodes -days 3 -subj /CN=${name}`.split(" "),
+        ...`-keyout ${name}.key -out ${name}.pem -pkeyopt ec_paramgen_curve:P-256`.split(" "),
+        ...["-addext", "keyUsage=critical,keyCertSign,cRLSign"],
+      ],
+      { cwd: directory },
+    );
+    if (made.code !== 0) throw new Error(made.stderr);
+    const [der] = certificatesFromPem(await readFile(join(directory, `${name}.pem`), "utf8"));
+    const { subjectKeyId } = Certificate.parse(der ?? new Uint8Array()).extensions;
+    keyIds.push(Buffer.from(subjectKeyId ?? []).toString("hex"));
+  }
+  const path = (end: string): string => join(directory, `upstream.${end}`);
+  const server = await TestServer.start(stage, "ours", {
+    plugins: `UpstreamAuthority "disk" {
+  plugin_data {
+    cert_file_path = "${path("pem")}"
+    key_file_path = "${path("key")}"
+  }
+}`,
+  });
+  const agent = await settled(server, NEVER);
+  const before = await serial(agent);
+  for (const end of ["key", "pem"]) await rename(join(directory, `second.${end}`), path(end));
+  const next = await eventually("a CA below the new upstream", async () => {
+    const { prepared } = await server.json("localauthority", "x509", "show");
+    return (prepared as { authority_id: string } | undefined)?.authority_id;
+  });
+  await server.json("localauthority", "x509", "activate", "-authorityID", next);
+  expect(await serial(agent)).toBe(before);
+  await server.json("upstreamauthority", "taint", "-subjectKeyID", keyIds[0] ?? "");
+  await eventually("a new SVID", async () => (await serial(agent)) !== before || undefined);
   await agent.daemon.line((line) => line.includes("Successfully rotated agent SVID"));
 }, 60_000);
 
