@@ -3,7 +3,8 @@ import { ManualClock } from "#clock/manual-clock.fixture.ts";
 import { emptyBundle } from "#spiffe/bundle.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
-import { type DueSvids, WorkloadCache } from "./workload-cache.ts";
+import type { DueSvids } from "./due-svids.ts";
+import { WorkloadCache } from "./workload-cache.ts";
 import type { WorkloadEntry } from "./workload-entry.ts";
 import type { WorkloadX509Svid } from "./x509-svids.ts";
 

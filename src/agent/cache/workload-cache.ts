@@ -7,6 +7,7 @@ import type { Bundle } from "#spiffe/bundle.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { BundleForms } from "./bundle-forms.ts";
 import { type CallerNeed, Callers } from "./callers.ts";
+import { type DueSvids, dueSvids } from "./due-svids.ts";
 import { SelectorIndex } from "./selector-index.ts";
 import { type Identity, Subscription } from "./subscription.ts";
 import { isSameRevision, type WorkloadEntry } from "./workload-entry.ts";
@@ -17,16 +18,6 @@ export interface CacheContent {
   readonly entries: ReadonlyMap<string, WorkloadEntry>;
   readonly svids: ReadonlyMap<string, WorkloadX509Svid>;
   readonly bundles: ReadonlyMap<string, Bundle>;
-}
-
-/** Which X509-SVIDs to have issued. */
-export interface DueSvids {
-  /** Missing, and a workload waits for them. */
-  readonly urgent: readonly WorkloadEntry[];
-  /** Missing and to be there before a workload asks, or to be replaced. */
-  readonly routine: readonly WorkloadEntry[];
-  /** Unix seconds: when to look again, if nothing changes before. */
-  readonly nextAt: number;
 }
 
 export interface WorkloadCacheParts {
@@ -259,24 +250,13 @@ export class WorkloadCache {
 
   /** @param now Unix seconds */
   dueForIssue(now: number): DueSvids {
-    const urgent: WorkloadEntry[] = [];
-    const renewals: WorkloadEntry[] = [];
-    const missing: WorkloadEntry[] = [];
-    let nextAt = Number.POSITIVE_INFINITY;
-    for (const entry of this.#entries.values()) {
-      const svid = this.#svids.of(entry);
-      const isNeeded = this.#callers.needs(entry.id);
-      if (svid === undefined) {
-        (isNeeded ? urgent : missing).push(entry);
-        continue;
-      }
-      // An SVID that is issued on demand and that nobody holds a stream for is left to expire.
-      const isRenewed = isNeeded || entry.prefetched;
-      if (isRenewed && svid.renewAt <= now) renewals.push(entry);
-      nextAt = Math.min(nextAt, isRenewed && svid.renewAt > now ? svid.renewAt : svid.notAfter);
-    }
-    const room = this.#parts.x509SvidCacheMaxSize - this.#svids.size - urgent.length;
-    const prefetched = missing.filter((entry) => entry.prefetched).slice(0, Math.max(0, room));
-    return { urgent, routine: [...renewals, ...prefetched], nextAt };
+    const needs = (id: string): boolean => this.#callers.needs(id);
+    return dueSvids(
+      this.#entries.values(),
+      this.#svids,
+      needs,
+      this.#parts.x509SvidCacheMaxSize,
+      now,
+    );
   }
 }

@@ -2,7 +2,8 @@
  * Sees to it that the cache has the X509-SVIDs it should have. SVIDs that a workload waits for go ahead of those that are renewed or
  * prefetched, in calls of their own.
  */
-import type { DueSvids, WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { DueSvids } from "#agent/cache/due-svids.ts";
+import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import { isSameRevision, type WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import { Backoff } from "#clock/backoff.ts";
 import type { Random } from "#clock/random.ts";
