@@ -26,6 +26,8 @@ import { openKeyManager, openWorkloadAttestors } from "./plugins.ts";
 const STOP_GRACE_MS = 5_000;
 /** Services that start after the agent find their SVIDs there if the server is; longer than this they do not wait for a silent one. */
 const FIRST_ROUND_MS = 5_000;
+/** With a cache of the last run they wait less. They do wait: an entry may have gone since, and a server that is there says so. */
+const FIRST_ROUND_RESTORED_MS = 1_000;
 
 export interface AgentTools {
   readonly log: Log;
@@ -69,8 +71,8 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
     membership.stop();
     return work.catch(() => {});
   });
-  if (!restored)
-    await Promise.race([membership.firstRound, work, tools.clock.sleep(FIRST_ROUND_MS)]);
+  const patienceMs = restored ? FIRST_ROUND_RESTORED_MS : FIRST_ROUND_MS;
+  await Promise.race([membership.firstRound, work, tools.clock.sleep(patienceMs)]);
   if (!config.disableWorkloadApi) {
     const listener = await serve(config, tools, { cache, jwtSvids }, membership);
     parts.defer(() => {
