@@ -4,6 +4,7 @@
  */
 import { constants } from "node:crypto";
 import { createServer, type TLSSocket, type TlsOptions } from "node:tls";
+import type { TlsPolicy } from "#http/tls-policy.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { BoundService } from "./bind.ts";
@@ -34,6 +35,7 @@ export interface TlsListenerOptions {
   /** 0 takes a free one. */
   readonly port: number;
   readonly identity: TlsIdentity;
+  readonly policy: TlsPolicy;
   readonly services: readonly BoundService[];
   readonly log: Log;
   readonly limits?: Partial<ConnectionLimits>;
@@ -49,7 +51,7 @@ export async function listenTls(options: TlsListenerOptions): Promise<TlsListene
   const { log } = options;
   const limits = { ...LIMITS, ...options.limits };
   const injector = createInjector(options.services, limits);
-  const server = createServer(tlsOptions(options.identity, limits), (socket) => {
+  const server = createServer(tlsOptions(options, limits), (socket) => {
     const remoteAddress = socket.remoteAddress ?? "";
     const refusal = refusalOf(socket);
     if (refusal !== undefined) {
@@ -69,7 +71,8 @@ export async function listenTls(options: TlsListenerOptions): Promise<TlsListene
   server.on("error", (error) => log.error("Listener failed", { address, error: errorText(error) }));
   return {
     address,
-    setIdentity: (identity) => server.setSecureContext(tlsOptions(identity, limits)),
+    setIdentity: (identity) =>
+      server.setSecureContext(tlsOptions({ ...options, identity }, limits)),
     close: async (graceMs) => {
       const { promise, resolve } = Promise.withResolvers<void>();
       server.close(() => resolve());
@@ -79,11 +82,14 @@ export async function listenTls(options: TlsListenerOptions): Promise<TlsListene
   };
 }
 
-function tlsOptions(identity: TlsIdentity, limits: ConnectionLimits): TlsOptions {
+function tlsOptions(
+  { identity, policy }: TlsListenerOptions,
+  limits: ConnectionLimits,
+): TlsOptions {
   return {
+    ...policy,
     key: identity.privateKeyPem,
     cert: identity.certificateChainPem,
-    minVersion: "TLSv1.2",
     requestCert: true,
     rejectUnauthorized: false,
     ALPNProtocols: ["h2"],

@@ -3,8 +3,9 @@
  * without a bundle it would ask nobody; here the question comes after every handshake, before anything else is sent.
  */
 import type { Socket } from "node:net";
-import type { TLSSocket } from "node:tls";
+import { createSecureContext, type TLSSocket } from "node:tls";
 import { type CallCredentials, ChannelCredentials, type ChannelOptions } from "@grpc/grpc-js";
+import type { TlsPolicy } from "#http/tls-policy.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { presentedChain } from "./presented-chain.ts";
 
@@ -18,6 +19,7 @@ export interface TlsCredentials {
   /** Leaf first. */
   readonly certificateChainPem?: string;
   readonly verifyServer: VerifyServer;
+  readonly policy: TlsPolicy;
 }
 
 type SecureConnector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
@@ -30,16 +32,18 @@ export class VerifyingCredentials extends ChannelCredentials {
   constructor(options: TlsCredentials) {
     super();
     this.#verifyServer = options.verifyServer;
-    this.#tls = ChannelCredentials.createSsl(
-      bytes(options.trustBundlePem),
-      bytes(options.privateKeyPem),
-      bytes(options.certificateChainPem),
-      {
-        rejectUnauthorized: options.trustBundlePem !== undefined,
-        // SPIFFE names servers by their ID, not their host.
-        checkServerIdentity: () => undefined,
-      },
-    );
+    const { policy, trustBundlePem: ca, privateKeyPem: key, certificateChainPem: cert } = options;
+    const context = createSecureContext({
+      ...policy,
+      ...(ca === undefined ? {} : { ca }),
+      ...(key === undefined ? {} : { key }),
+      ...(cert === undefined ? {} : { cert }),
+    });
+    this.#tls = ChannelCredentials.createFromSecureContext(context, {
+      rejectUnauthorized: ca !== undefined,
+      // SPIFFE names servers by their ID, not their host.
+      checkServerIdentity: () => undefined,
+    });
   }
 
   override _isSecure(): boolean {
@@ -101,8 +105,4 @@ export function isUnknownAuthority(error: unknown): boolean {
     error.code === StatusCode.UNAVAILABLE &&
     error.message.includes("certificate signed by unknown authority")
   );
-}
-
-function bytes(text: string | undefined): Buffer | null {
-  return text === undefined ? null : Buffer.from(text);
 }

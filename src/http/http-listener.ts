@@ -6,6 +6,7 @@ import { createServer as createHttpServer, type RequestListener, type Server } f
 import { createServer as createHttpsServer } from "node:https";
 import { isIPv6 } from "node:net";
 import { errorText } from "#spiffe/status-error.ts";
+import type { TlsPolicy } from "./tls-policy.ts";
 
 const MAX_CONNECTIONS = 256;
 const MAX_HEADER_BYTES = 16 * 1024;
@@ -14,6 +15,7 @@ const REQUEST_TIMEOUT_MS = 10_000;
 export interface HttpTls {
   readonly certificatePem: string;
   readonly privateKeyPem: string;
+  readonly policy: TlsPolicy;
   /** Authorities of the clients that may connect; undefined lets anybody in. */
   readonly clientCaPem?: string;
 }
@@ -74,9 +76,9 @@ function createServer({ tls, answer }: HttpListenerOptions): Server {
   if (tls === undefined) return createHttpServer({ maxHeaderSize: MAX_HEADER_BYTES }, handle);
   return createHttpsServer(
     {
+      ...tls.policy,
       cert: tls.certificatePem,
       key: tls.privateKeyPem,
-      minVersion: "TLSv1.2",
       maxHeaderSize: MAX_HEADER_BYTES,
       ...(tls.clientCaPem === undefined
         ? {}

@@ -2,6 +2,7 @@
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { TlsIdentity } from "#grpc/tls-listener.ts";
+import type { TlsPolicy } from "#http/tls-policy.ts";
 import type { Log } from "#log/log.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
@@ -19,6 +20,7 @@ export interface FederationParts {
   readonly trustDomain: TrustDomain;
   readonly config: FederationConfig | undefined;
   readonly store: DataStore;
+  readonly policy: TlsPolicy;
   readonly clock: Clock;
   readonly random: Random;
   readonly metrics: Metrics;
@@ -40,7 +42,7 @@ export function startBundleRefresher(parts: FederationParts): BundleRefresher {
  * @throws Error with a message for the operator
  */
 export async function startBundleEndpoint(
-  { trustDomain, config, store, clock, log: serverLog }: FederationParts,
+  { trustDomain, config, store, policy, clock, log: serverLog }: FederationParts,
   serverIdentity: TlsIdentity,
   stack: AsyncDisposableStack,
 ): Promise<(identity: TlsIdentity) => void> {
@@ -50,7 +52,15 @@ export async function startBundleEndpoint(
   const log = serverLog.with({ subsystem_name: "bundle_endpoint" });
   const document = ownBundleDocument(store, trustDomain, refreshHintSeconds);
   const serve = async (identity: TlsIdentity): Promise<BundleEndpoint> => {
-    const endpoint = await serveBundleEndpoint({ host, port, identity, document, clock, log });
+    const endpoint = await serveBundleEndpoint({
+      host,
+      port,
+      identity,
+      policy,
+      document,
+      clock,
+      log,
+    });
     stack.defer(() => endpoint.close());
     log.info("Serving bundle endpoint", {
       addr: endpoint.address,

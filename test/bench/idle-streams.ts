@@ -15,6 +15,7 @@ import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
 import type { JoinToken } from "#grpc/gen/spire/api/types/jointoken.ts";
 import { ChangesService } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
+import { tlsPolicy } from "#http/tls-policy.ts";
 import { attest, type ClientIdentity, identityOf, newKey, unary } from "#server/server.fixture.ts";
 import { Stage, TestServer } from "../support/spire.ts";
 
@@ -98,7 +99,12 @@ function descriptorLimit(pid: number): number {
 async function joinMany(server: TestServer, count: number): Promise<ClientIdentity[]> {
   const admin = unixChannel(server.socket);
   const local = new AgentClient(admin.address, admin.credentials, admin.options);
-  const tls = tlsChannel({ host: "127.0.0.1", port: server.port, verifyServer: () => undefined });
+  const tls = tlsChannel({
+    host: "127.0.0.1",
+    port: server.port,
+    policy: tlsPolicy(false),
+    verifyServer: () => undefined,
+  });
   const remote = new AgentClient(tls.address, tls.credentials, tls.options);
   const identities: ClientIdentity[] = [];
   await eachOf(Array.from({ length: count }), async () => {

@@ -6,6 +6,7 @@ import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
 import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { ChangesClient } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
+import type { TlsPolicy } from "#http/tls-policy.ts";
 import { serverId } from "#spiffe/reserved-id.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { Certificate } from "#x509/certificate.ts";
@@ -19,6 +20,7 @@ export interface ServerAddress {
   readonly trustDomain: TrustDomain;
   readonly serverAddress: string;
   readonly serverPort: number;
+  readonly tlsPolicy: TlsPolicy;
 }
 
 /** What the agent shows; absent before it is attested. */
@@ -52,6 +54,7 @@ export function connectServer(
   const channel = tlsChannel({
     host: address.serverAddress,
     port: address.serverPort,
+    policy: address.tlsPolicy,
     trustBundlePem: certificatesToPem(roots),
     ...(identity === undefined
       ? {}

@@ -10,6 +10,7 @@ import {
   type TLSSocket,
 } from "node:tls";
 import { presentedChain } from "#grpc/presented-chain.ts";
+import type { TlsPolicy } from "#http/tls-policy.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
@@ -29,6 +30,7 @@ export type EndpointProof =
 export interface EndpointConnection {
   readonly url: URL;
   readonly proof: EndpointProof;
+  readonly policy: TlsPolicy;
   /** Unix seconds. */
   readonly atSeconds: number;
   /** Tells of a proxy. */
@@ -39,7 +41,7 @@ export interface EndpointConnection {
 
 /** @throws Error saying why there is no connection, or what the endpoint failed to prove */
 export async function connectEndpoint(connection: EndpointConnection): Promise<TLSSocket> {
-  const { url, proof, atSeconds, env, signal } = connection;
+  const { url, proof, policy, atSeconds, env, signal } = connection;
   const host = url.hostname.replace(/^\[|\]$/g, "");
   const port = url.port === "" ? 443 : Number(url.port);
   const proxy = proxyFor(host, port, env);
@@ -52,7 +54,7 @@ export async function connectEndpoint(connection: EndpointConnection): Promise<T
       ...carrier,
       ...(isIP(host) === 0 ? { servername: host } : {}),
       ALPNProtocols: ["http/1.1"],
-      minVersion: "TLSv1.2",
+      ...policy,
       // The connection is judged below: so an error can say what certificate the endpoint showed.
       rejectUnauthorized: false,
       ...(proof.kind === "https_web" ? { ca: systemRoots() } : {}),

@@ -2,6 +2,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:te
 import { once } from "node:events";
 import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
+import { tlsPolicy } from "#http/tls-policy.ts";
 import { createLog } from "#log/log.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { type BundleEndpoint, serveBundleEndpoint } from "./endpoint.ts";
@@ -29,6 +30,7 @@ beforeEach(async () => {
     host: "127.0.0.1",
     port: 0,
     identity: first,
+    policy: tlsPolicy(false),
     document: () => document(),
     clock,
     log,
@@ -187,6 +189,7 @@ test("an address that is taken is named", async () => {
     host: "127.0.0.1",
     port,
     identity: first,
+    policy: tlsPolicy(false),
     document,
     clock,
     log,

@@ -13,6 +13,7 @@ import { createServer, type TlsOptions } from "node:tls";
 import type { Clock } from "#clock/clock.ts";
 import { listenTcp } from "#grpc/listen-tcp.ts";
 import type { TlsIdentity } from "#grpc/tls-listener.ts";
+import type { TlsPolicy } from "#http/tls-policy.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 
@@ -37,6 +38,7 @@ export interface BundleEndpointOptions {
   /** 0 takes a free one. */
   readonly port: number;
   readonly identity: TlsIdentity;
+  readonly policy: TlsPolicy;
   /** The answer to a good request. */
   readonly document: () => Promise<Buffer>;
   readonly clock: Clock;
@@ -63,7 +65,7 @@ export async function serveBundleEndpoint(options: BundleEndpointOptions): Promi
     asked.add(request.socket);
     void answer(request, response, options);
   });
-  const server = createServer(tlsOptions(options.identity), (socket) => {
+  const server = createServer(tlsOptions(options), (socket) => {
     http.emit("connection", socket);
   });
   // From its first byte on, not only once it speaks TLS.
@@ -85,7 +87,7 @@ export async function serveBundleEndpoint(options: BundleEndpointOptions): Promi
   server.on("error", (error) => log.error("Bundle endpoint failed", { error: errorText(error) }));
   return {
     address,
-    setIdentity: (identity) => server.setSecureContext(tlsOptions(identity)),
+    setIdentity: (identity) => server.setSecureContext(tlsOptions({ ...options, identity })),
     close: async () => {
       const { promise, resolve } = Promise.withResolvers<void>();
       server.close(() => resolve());
@@ -95,11 +97,11 @@ export async function serveBundleEndpoint(options: BundleEndpointOptions): Promi
   };
 }
 
-function tlsOptions(identity: TlsIdentity): TlsOptions {
+function tlsOptions({ identity, policy }: BundleEndpointOptions): TlsOptions {
   return {
+    ...policy,
     key: identity.privateKeyPem,
     cert: identity.certificateChainPem,
-    minVersion: "TLSv1.2",
     ciphers: CIPHERS,
     ALPNProtocols: ["http/1.1"],
     // A resumed session would show no certificate, so nobody would see that it was replaced.

@@ -1,6 +1,7 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
+import { tlsPolicy } from "#http/tls-policy.ts";
 import { formatBundleDocument } from "#jwt/bundle-document.ts";
 import { type Bundle, emptyBundle } from "#spiffe/bundle.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
@@ -61,7 +62,7 @@ function fetched(
   by: EndpointProof = proof(),
   signal: AbortSignal = new AbortController().signal,
 ): Promise<Bundle> {
-  return fetchBundle({ trustDomain, url, proof: by, clock, signal });
+  return fetchBundle({ trustDomain, url, proof: by, policy: tlsPolicy(false), clock, signal });
 }
 
 /** What a fetch fails with. */

@@ -2,6 +2,7 @@
 import { type IncomingMessage, request } from "node:http";
 import type { TLSSocket } from "node:tls";
 import type { Clock } from "#clock/clock.ts";
+import type { TlsPolicy } from "#http/tls-policy.ts";
 import { readBundleDocument } from "#jwt/bundle-document.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
 import { parseBundleEndpointUrl } from "#spiffe/federation-relationship.ts";
@@ -21,6 +22,7 @@ export interface BundleRequest {
   readonly trustDomain: TrustDomain;
   readonly url: string;
   readonly proof: EndpointProof;
+  readonly policy: TlsPolicy;
   readonly clock: Clock;
   /** Tells of a proxy; the process's own when absent. */
   readonly env?: Environment;
@@ -50,14 +52,14 @@ export async function fetchBundle(fetched: BundleRequest): Promise<Bundle> {
  * prove the same. The next fetch starts at the URL of the configuration again.
  */
 async function fetchDocument(
-  { url: start, proof, clock, env = process.env }: BundleRequest,
+  { url: start, proof, policy, clock, env = process.env }: BundleRequest,
   signal: AbortSignal,
 ): Promise<string> {
   let url = start;
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
     const target = new URL(url);
     const atSeconds = clock.nowSeconds();
-    const socket = await connectEndpoint({ url: target, proof, atSeconds, env, signal });
+    const socket = await connectEndpoint({ url: target, proof, policy, atSeconds, env, signal });
     try {
       const response = await responseTo(target, socket);
       const location = redirectOf(response);

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import type { Duplex } from "node:stream";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
+import { tlsPolicy } from "#http/tls-policy.ts";
 import { formatBundleDocument } from "#jwt/bundle-document.ts";
 import { type Bundle, emptyBundle } from "#spiffe/bundle.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
@@ -126,6 +127,7 @@ describe("a fetch by a proxy", () => {
         endpointSpiffeId: SpiffeId.parse(id),
         roots: [root.certificate],
       },
+      policy: tlsPolicy(false),
       clock: new ManualClock(),
       env: { HTTPS_PROXY },
       signal: new AbortController().signal,

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
 import { systemRandom } from "#clock/random.ts";
+import { tlsPolicy } from "#http/tls-policy.ts";
 import { formatBundleDocument } from "#jwt/bundle-document.ts";
 import { createLog } from "#log/log.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
@@ -89,6 +90,7 @@ function start(...configured: FederationRelationship[]): BundleRefresher {
     trustDomain: TrustDomain.parse("example.org"),
     configured,
     store,
+    policy: tlsPolicy(false),
     clock,
     random: { ...systemRandom, fraction: () => 0.5 },
     metrics: { ...noMetrics, count: (key, labels) => void counted.push([key.join("."), labels]) },

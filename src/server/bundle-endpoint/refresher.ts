@@ -4,6 +4,7 @@
  */
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
+import type { TlsPolicy } from "#http/tls-policy.ts";
 import type { Log } from "#log/log.ts";
 import type { DataStore, DataStoreChange } from "#server/datastore/datastore.ts";
 import { type PeriodicTask, periodically } from "#server/periodic.ts";
@@ -20,6 +21,7 @@ export interface RefresherParts {
   /** The relationships of the configuration. */
   readonly configured: readonly FederationRelationship[];
   readonly store: Pick<DataStore, "bundles" | "federationRelationships" | "onChange">;
+  readonly policy: TlsPolicy;
   readonly clock: Clock;
   readonly random: Random;
   readonly metrics: Metrics;

@@ -1,4 +1,5 @@
 import type { Clock } from "#clock/clock.ts";
+import type { TlsPolicy } from "#http/tls-policy.ts";
 import type { Bundles } from "#server/datastore/datastore.ts";
 import { type Bundle, sameBundle } from "#spiffe/bundle.ts";
 import type { EndpointProfile, FederationRelationship } from "#spiffe/federation-relationship.ts";
@@ -9,6 +10,7 @@ import { fetchBundle } from "./fetch-bundle.ts";
 
 export interface UpdateParts {
   readonly bundles: Bundles;
+  readonly policy: TlsPolicy;
   readonly clock: Clock;
 }
 
@@ -20,7 +22,7 @@ export interface UpdateParts {
  * @throws StatusError UNAVAILABLE in the words of the reference, or what the store refused
  */
 export async function updateBundle(
-  { bundles, clock }: UpdateParts,
+  { bundles, policy, clock }: UpdateParts,
   relationship: FederationRelationship,
   signal: AbortSignal,
 ): Promise<Bundle | undefined> {
@@ -28,7 +30,7 @@ export async function updateBundle(
   const proof = await proofFor(bundles, profile);
   let fetched: Bundle;
   try {
-    fetched = await fetchBundle({ trustDomain, url, proof, clock, signal });
+    fetched = await fetchBundle({ trustDomain, url, proof, policy, clock, signal });
   } catch (error) {
     throw unavailable(`failed to fetch federated bundle from endpoint: ${errorText(error)}`, error);
   }

@@ -40,6 +40,8 @@ var commands = map[string]command{
 	"watch":     {"SOCKET", watch},
 	"verify":    {"BUNDLE_PEM TRUST_DOMAIN CHAIN_PEM_DIRECTORY", verify},
 	"templates": {"", templates},
+	"handshake": {"ADDRESS GROUPS VERSION", handshake},
+	"hello":     {"ADDRESS", hello},
 
 	"endure-serve": {"SOCKET ADDRESS CLIENT_ID", endureServe},
 	"endure-call":  {"SOCKET ADDRESS SERVER_ID", endureCall},
