@@ -21,6 +21,7 @@ import { errorText } from "#spiffe/status-error.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
 import { type AgentConfig, storedStatePath } from "./config.ts";
 import { Membership, type MembershipParts } from "./membership.ts";
+import { openTelemetry, startHealthChecks } from "./observed.ts";
 import { openKeyManager, openWorkloadAttestors } from "./plugins.ts";
 
 const STOP_GRACE_MS = 5_000;
@@ -56,10 +57,18 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   prepareDataDirectory(config.dataDir);
   const lock = lockFile(join(config.dataDir, "agent.lock"));
   parts.defer(() => lock.release());
+  await openTelemetry(config, tools, parts);
+  const cache = new WorkloadCache({ ...config, clock: tools.clock });
+  let serving = false;
+  const isReady = (): boolean => serving && cache.bundles.has(config.trustDomain.name);
+  await startHealthChecks(config, isReady, tools, parts);
   const keys = await openKeyManager(config, tools.log);
   const state = await StoredState.open(storedStatePath(config.dataDir));
-  const cache = new WorkloadCache({ ...config, clock: tools.clock });
-  const jwtSvids = new JwtSvids(tools.clock, config.jwtSvidCacheMaxSize);
+  const jwtSvids = new JwtSvids(
+    tools.clock,
+    config.jwtSvidCacheMaxSize,
+    config.jwtSvidCacheHitTimeoutSeconds * 1000,
+  );
   const keeper = await openKeeper(config, tools, cache, state);
   const restored = await keeper?.restore();
   const membership = new Membership({ config, keys, state, cache, jwtSvids, ...tools });
@@ -80,6 +89,7 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
       return listener.close(STOP_GRACE_MS);
     });
   }
+  serving = true;
   return running(work, parts.move(), tools.log);
 }
 

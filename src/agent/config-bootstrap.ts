@@ -2,6 +2,7 @@
 import type { Block, Problems } from "#config/block.ts";
 import { parseDuration } from "#config/duration.ts";
 import { flagOrKey } from "#config/settings.ts";
+import { parseEndpointSocket } from "#spiffe/endpoint-socket.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { AgentRunFlags } from "./config.ts";
 
@@ -10,6 +11,8 @@ export interface BootstrapConfig {
   readonly trustBundleUrl?: string;
   /** A local service that answers for that URL, over plain HTTP. */
   readonly trustBundleUnixSocket?: string;
+  /** The socket of a Workload API whose bundle of our trust domain is taken. */
+  readonly trustBundleSpiffeSocket?: string;
   readonly trustBundleFormat: "pem" | "spiffe";
   readonly insecureBootstrap: boolean;
   /** Without any of the above, and without a file: the first server is believed, with a loud warning. */
@@ -31,6 +34,7 @@ export function readBootstrap(
   const path = text(flags.trustBundle, "trust_bundle_path");
   const url = text(flags.trustBundleUrl, "trust_bundle_url");
   const socket = agent.string("trust_bundle_unix_socket") ?? "";
+  const endpoint = agent.string("trust_bundle_spiffe_workload_api") ?? "";
   const format = text(flags.trustBundleFormat, "trust_bundle_format") || "pem";
   agent.has("insecure_bootstrap");
   const insecure = flags.insecureBootstrap ?? agent.boolean("insecure_bootstrap") ?? false;
@@ -44,14 +48,17 @@ export function readBootstrap(
     insecure_bootstrap: insecure,
     trust_bundle_url: url !== "",
     trust_bundle_path: path !== "",
+    trust_bundle_spiffe_workload_api: endpoint !== "",
   };
   const given = Object.entries(chosen).flatMap(([name, set]) => (set ? [name] : []));
   checkSources(given, zero, problems);
   checkUrl(agent, url, socket, problems);
+  const endpointSocket = readEndpoint(agent, endpoint, problems);
   return {
     ...(path === "" ? {} : { trustBundlePath: path }),
     ...(url === "" ? {} : { trustBundleUrl: url }),
     ...(socket === "" ? {} : { trustBundleUnixSocket: socket }),
+    ...(endpointSocket === "" ? {} : { trustBundleSpiffeSocket: endpointSocket }),
     trustBundleFormat: format === "spiffe" ? "spiffe" : "pem",
     insecureBootstrap: insecure,
     trustOnFirstUse: zero && given.length === 0,
@@ -61,17 +68,32 @@ export function readBootstrap(
 }
 
 function checkSources(given: readonly string[], zero: boolean, problems: Problems): void {
-  if (given.length === 3) {
-    problems.add(
-      "only one of insecure_bootstrap, trust_bundle_url, or trust_bundle_path can be specified, not the three options",
-    );
-  } else if (given.length === 2) {
+  if (given.length === 2) {
     problems.add(`only one of ${given[0]} or ${given[1]} can be specified, not both`);
+  } else if (given.length > 2) {
+    const [last] = given.slice(-1);
+    const number = given.length === 3 ? "three" : "four";
+    problems.add(
+      `only one of ${given.slice(0, -1).join(", ")}, or ${last} can be specified, not the ${number} options`,
+    );
   }
   if (given.length === 0 && !zero) {
     problems.add(
       "trust_bundle_path, trust_bundle_url, or trust_bundle_spiffe_workload_api must be configured unless insecure_bootstrap is set",
     );
+  }
+}
+
+function readEndpoint(agent: Block, endpoint: string, problems: Problems): string {
+  if (endpoint === "") return "";
+  try {
+    return parseEndpointSocket(endpoint);
+  } catch (error) {
+    problems.add(
+      `trust_bundle_spiffe_workload_api is not a valid SPIFFE Workload API endpoint address: ${errorText(error)}`,
+      agent.lineOf("trust_bundle_spiffe_workload_api"),
+    );
+    return "";
   }
 }
 

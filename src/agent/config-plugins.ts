@@ -61,9 +61,6 @@ export function readAgentPlugins(
       workloadSizeLimit: data.number("workload_size_limit") ?? 0,
     })),
   };
-  for (const { data, block } of [...managers, ...nodeAttestors, ...workloadAttestors]) {
-    data.finish();
-    block.finish();
-  }
+  for (const plugin of [manager, nodeAttestor, ...workloadAttestors]) plugin?.finish();
   return read;
 }

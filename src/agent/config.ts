@@ -12,11 +12,18 @@ import {
   readLogConfig,
   readTrustDomain,
 } from "#config/settings.ts";
+import { type HealthChecksConfig, readHealthChecks } from "#health/health-checks.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { readTelemetry, type TelemetryConfig } from "#telemetry/config.ts";
 import { parseKeyType } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { type BootstrapConfig, bootstrapWarnings, readBootstrap } from "./config-bootstrap.ts";
+import {
+  type ExperimentalConfig,
+  readExperimental,
+  readOtherAgentKeys,
+} from "./config-experimental.ts";
 import { type AgentPlugins, readAgentPlugins, zeroAgentPlugins } from "./config-plugins.ts";
 
 /** The flags of `spire-agent run`; absent ones leave the file's value. */
@@ -45,7 +52,7 @@ export interface AgentRunFlags {
   readonly expandEnv?: boolean;
 }
 
-export interface AgentConfig extends BootstrapConfig {
+export interface AgentConfig extends BootstrapConfig, ExperimentalConfig {
   readonly trustDomain: TrustDomain;
   readonly serverAddress: string;
   readonly serverPort: number;
@@ -63,11 +70,14 @@ export interface AgentConfig extends BootstrapConfig {
   readonly allowedForeignJwtClaims: readonly string[];
   readonly disableWorkloadApi: boolean;
   readonly log: LogConfig;
-  readonly syncIntervalSeconds: number;
   readonly availabilityTargetSeconds?: number;
   readonly plugins: AgentPlugins;
+  readonly telemetry: TelemetryConfig;
+  readonly healthChecks?: HealthChecksConfig;
   /** To be logged at start. */
   readonly warnings: readonly string[];
+  /** Keys that are not needed, and why; to be logged at start, too. */
+  readonly notes: readonly string[];
 }
 
 const DEFAULT_FILE = "conf/agent/agent.conf";
@@ -91,7 +101,7 @@ export async function loadAgentConfig(flags: AgentRunFlags): Promise<AgentConfig
       flags.serverPort ?? (port === undefined ? DEFAULT_SERVER_PORT : Number(port));
     const empty = new Block([], "the agent block", problems);
     const whole = { ...flags, dataDir, serverAddress: host, serverPort };
-    return finish(empty, whole, problems, true, () => zeroAgentPlugins(dataDir));
+    return finish(empty, whole, problems, undefined, () => zeroAgentPlugins(dataDir));
   }
   const problems = new Problems(path);
   const root = new Block([readConfigFile(path, flags.expandEnv)], "the file", problems);
@@ -99,21 +109,28 @@ export async function loadAgentConfig(flags: AgentRunFlags): Promise<AgentConfig
   if (agent === undefined) problems.add("agent section must be configured");
   const plugins = root.block("plugins");
   if (plugins === undefined) problems.add("plugins section must be configured");
-  const unused = ["telemetry", "health_checks"].filter((key) => root.has(key));
+  const observed = readObserved(root, problems);
   root.finish();
   const none = new Block([], "the file", problems);
-  const config = finish(agent ?? none, flags, problems, false, (dataDir) =>
+  return finish(agent ?? none, flags, problems, observed, (dataDir) =>
     readAgentPlugins(plugins ?? none, dataDir, problems),
   );
-  const ignored = unused.map((key) => `The ${key} section has no effect in this version`);
-  return { ...config, warnings: [...config.warnings, ...ignored] };
+}
+
+type Observed = Pick<AgentConfig, "telemetry" | "healthChecks">;
+
+/** The blocks beside the agent's own: how others see that it works. */
+function readObserved(root: Block, problems: Problems): Observed {
+  const telemetry = readTelemetry(root.block("telemetry"), problems);
+  const healthChecks = readHealthChecks(root.block("health_checks"), problems);
+  return { telemetry, ...(healthChecks === undefined ? {} : { healthChecks }) };
 }
 
 function finish(
   agent: Block,
   flags: AgentRunFlags,
   problems: Problems,
-  zero: boolean,
+  observed: Observed | undefined,
   pluginsFor: (dataDir: string) => AgentPlugins,
 ): AgentConfig {
   const text = (flag: string | undefined, key: string): string => flagOrKey(agent, flag, key);
@@ -123,14 +140,15 @@ function finish(
   agent.has("server_port");
   if (serverAddress === "") problems.add("server_address must be configured");
   if (serverPort === undefined) problems.add("server_port must be configured");
-  const experimental = agent.block("experimental");
+  const experimental = agent.block("experimental") ?? agent.none();
   const config = {
+    ...(observed ?? readObserved(agent.none(), problems)),
     trustDomain: readTrustDomain(agent, flags.trustDomain, problems),
     serverAddress,
     serverPort: serverPort ?? 0,
     dataDir,
     socketPath: text(flags.socketPath, "socket_path") || DEFAULT_SOCKET,
-    ...readBootstrap(agent, flags, problems, zero),
+    ...readBootstrap(agent, flags, problems, observed === undefined),
     ...readJoinToken(agent, flags, problems),
     ...readAvailabilityTarget(agent, problems),
     workloadX509SvidKeyType: readWorkloadKeyType(agent),
@@ -143,16 +161,18 @@ function finish(
     allowedForeignJwtClaims: agent.strings("allowed_foreign_jwt_claims"),
     disableWorkloadApi: flags.disableWorkloadAPI ?? agent.boolean("disable_workload_api") ?? false,
     log: readLogConfig(agent, flags, problems),
-    offline: readOffline(experimental ?? agent.none()),
-    syncIntervalSeconds:
-      experimental?.duration("sync_interval", "could not parse synchronization interval") ?? 5,
+    offline: readOffline(experimental),
+    ...readExperimental(experimental, problems),
   };
   const warnings = [...unusedKeys(agent), ...bootstrapWarnings(config)];
   for (const key of ["disable_workload_api", "allow_unauthenticated_verifiers"]) agent.has(key);
+  readOtherAgentKeys(agent, problems);
+  experimental.has("ratelimit");
+  experimental.finish();
   agent.finish();
   const plugins = pluginsFor(dataDir);
   problems.check();
-  return { ...config, plugins, warnings };
+  return { ...config, plugins, warnings, notes: problems.notes };
 }
 
 function readJoinToken(
@@ -238,12 +258,7 @@ function unusedKeys(agent: Block): string[] {
     "authorized_delegates",
     "disable_sds_api",
     "log_selectors",
-    "profiling_enabled",
-    "profiling_freq",
-    "profiling_names",
-    "profiling_port",
     "sds",
-    "trust_bundle_spiffe_workload_api",
   ];
   return keys
     .filter((key) => agent.has(key))

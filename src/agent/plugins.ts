@@ -1,6 +1,6 @@
 /** What is built into the agent: kind → configuration name → constructor. */
 import { readFile } from "node:fs/promises";
-import { fetchNodeIdentity } from "#agent/attestation/node-identity.ts";
+import { fetchNodeIdentity } from "#agent/attestation/other-agent.ts";
 import type { AgentConfig } from "#agent/config.ts";
 import {
   CannotAttestError,

@@ -7,17 +7,38 @@ import { ConfigError } from "./config-error.ts";
 import { parseDuration } from "./duration.ts";
 import type { Entry, ObjectValue, Value } from "./tree.ts";
 
-/** Where problems of one file go. */
+/** Where problems of one file go, and what else the operator should know about it. */
 export class Problems {
   readonly #file: string;
-  readonly #found: string[] = [];
+  readonly #found: string[];
+  readonly #notes: string[];
 
-  constructor(file: string) {
+  constructor(file: string, whole?: Problems) {
     this.#file = file;
+    this.#found = whole === undefined ? [] : whole.#found;
+    this.#notes = whole === undefined ? [] : whole.#notes;
+  }
+
+  /** For a file that this one names: told with its own lines, collected in the same place. */
+  of(file: string): Problems {
+    return new Problems(file, this);
   }
 
   add(message: string, line?: number): void {
-    this.#found.push(line === undefined ? message : `${this.#file}:${line}: ${message}`);
+    this.#found.push(this.#at(message, line));
+  }
+
+  /** Nothing is wrong, but a key does not do what its author may think. */
+  note(message: string, line?: number): void {
+    this.#notes.push(this.#at(message, line));
+  }
+
+  get notes(): readonly string[] {
+    return this.#notes;
+  }
+
+  #at(message: string, line: number | undefined): string {
+    return line === undefined ? message : `${this.#file}:${line}: ${message}`;
   }
 
   /** @throws ConfigError when there are any */
@@ -49,6 +70,19 @@ export class Block {
   has(key: string): boolean {
     this.#asked.add(key);
     return this.#last(key) !== undefined;
+  }
+
+  /** Whether the key is given, and asks for something: more than `false`, zero, an empty text or an empty list. */
+  asksFor(key: string): boolean {
+    const value = this.#last(key)?.value;
+    if (value === undefined || value.kind === "null") return false;
+    if (value.kind === "object") return true;
+    return value.kind === "list" ? value.items.length > 0 : Boolean(value.value);
+  }
+
+  isObject(key: string): boolean {
+    const value = this.#last(key)?.value;
+    return value !== undefined && objectsOf(value) !== undefined;
   }
 
   string(key: string): string | undefined {

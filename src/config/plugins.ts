@@ -1,10 +1,15 @@
-/** The plugins block, the same in both files: kind, name, `plugin_data`. */
-import type { Block, Problems } from "./block.ts";
+/** The plugins block, the same in both files: kind, name, `plugin_data` or the file that has it. */
+import { readFileSync } from "node:fs";
+import { errorText } from "#spiffe/status-error.ts";
+import { Block, type Problems } from "./block.ts";
+import { parseHcl } from "./hcl.ts";
+import { type NeedlessKeys, takeNeedless } from "./other-keys.ts";
 
 export interface Plugin {
   readonly name: string;
-  readonly block: Block;
   readonly data: Block;
+  /** Reports keys that nobody asked for, of the block and of the data. */
+  finish(): void;
 }
 
 /** The enabled plugins of a kind; what is not built in is reported by name. */
@@ -20,13 +25,40 @@ export function pluginsOf(
     if (seen.has(name))
       problems.add(`plugin "${kind}"/"${name}" declared more than once`, block.line);
     seen.add(name);
+    takeNeedless(block, BUILT_IN_NEEDLESS, problems);
     const problem = pluginProblem(kind, name, block, builtIn);
     if (problem !== undefined) {
       problems.add(problem, block.line);
       return [];
     }
-    return [{ name, block, data: block.block("plugin_data") ?? plugins.none() }];
+    const data = pluginData(kind, name, block, problems);
+    const finish = (): void => {
+      data.finish();
+      block.finish();
+    };
+    return [{ name, data, finish }];
   });
+}
+
+/** What is in `plugin_data`, or in the file that `plugin_data_file` names; that is read once, at start. */
+function pluginData(kind: string, name: string, block: Block, problems: Problems): Block {
+  const data = block.block("plugin_data");
+  const path = block.string("plugin_data_file");
+  if (path === undefined) return data ?? block.none();
+  const line = block.lineOf("plugin_data_file");
+  const where = `plugin_data_file of ${kind} ${JSON.stringify(name)}`;
+  if (data !== undefined) {
+    problems.add(`${where}: only one of plugin_data and plugin_data_file can be used`, line);
+    return data;
+  }
+  try {
+    const read = parseHcl(readFileSync(path, "utf8"), path);
+    const called = `the plugin_data of ${kind} ${JSON.stringify(name)}`;
+    return new Block([read], called, problems.of(path));
+  } catch (error) {
+    problems.add(`${where}: ${errorText(error)}`, line);
+    return block.none();
+  }
 }
 
 function pluginProblem(
@@ -36,19 +68,25 @@ function pluginProblem(
   builtIn: readonly string[],
 ): string | undefined {
   const quoted = JSON.stringify(name);
-  const external = ["plugin_cmd", "plugin_checksum", "plugin_args"].filter((key) => block.has(key));
-  if (external.length > 0) {
-    return `${external[0]} of ${kind} ${quoted}: external plugins are not supported; remove the plugin`;
+  if (block.asksFor("plugin_cmd")) {
+    return `plugin_cmd of ${kind} ${quoted} is not supported: there are no external plugins; remove the plugin, and use one that is built in: ${listed(builtIn)}`;
   }
   if (!builtIn.includes(name)) {
-    const known =
-      builtIn.length === 0 ? "there are none of this kind" : `built in: ${builtIn.join(", ")}`;
-    return `failed to load plugin ${quoted}: no built-in plugin ${quoted} for type "${kind}" (${known})`;
+    return `failed to load plugin ${quoted}: no built-in plugin ${quoted} for type "${kind}" (built in: ${listed(builtIn)})`;
   }
-  return block.has("plugin_data_file")
-    ? `plugin_data_file of ${kind} ${quoted} is not supported; write the keys into plugin_data`
-    : undefined;
+  return undefined;
 }
+
+function listed(builtIn: readonly string[]): string {
+  return builtIn.length === 0 ? "none of this kind" : builtIn.join(", ");
+}
+
+const OF_EXTERNAL = "it counts with plugin_cmd alone";
+
+const BUILT_IN_NEEDLESS: NeedlessKeys = {
+  plugin_args: ["strings", OF_EXTERNAL],
+  plugin_checksum: ["string", OF_EXTERNAL],
+};
 
 /** Reports a kind that must be there once and is not. */
 export function exactlyOne(

@@ -9,6 +9,7 @@ import type { Block, Problems } from "./block.ts";
 import { ConfigError } from "./config-error.ts";
 import { expandEnv } from "./expand-env.ts";
 import { parseHcl } from "./hcl.ts";
+import { type NeedlessKeys, takeNeedless } from "./other-keys.ts";
 import type { ObjectValue } from "./tree.ts";
 
 /**
@@ -65,6 +66,13 @@ export interface LogConfig {
   readonly format: LogFormat;
 }
 
+const LOG_NEEDLESS: NeedlessKeys = {
+  log_source_location: [
+    "boolean",
+    "log lines tell by subsystem_name what part wrote them; an executable has no source files",
+  ],
+};
+
 /** Reads where and how to log. */
 export function readLogConfig(
   block: Block,
@@ -74,8 +82,7 @@ export function readLogConfig(
   const file = flagOrKey(block, flags.logFile, "log_file");
   const levelText = flagOrKey(block, flags.logLevel, "log_level") || "INFO";
   const format = (flagOrKey(block, flags.logFormat, "log_format") || "text").toLowerCase();
-  // Log lines carry no source location; a file that asks for it is as good.
-  block.has("log_source_location");
+  takeNeedless(block, LOG_NEEDLESS, problems);
   const level = parseLogLevel(levelText);
   if (level === undefined) {
     problems.add(

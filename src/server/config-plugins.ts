@@ -5,6 +5,7 @@ import {
   type X509popServerConfig,
 } from "#attestors/x509pop/server-config.ts";
 import type { Block, Problems } from "#config/block.ts";
+import { type NeedlessKeys, type RefusedKeys, refuse, takeNeedless } from "#config/other-keys.ts";
 import { exactlyOne, type Plugin, pluginsOf } from "#config/plugins.ts";
 
 export interface ServerPlugins {
@@ -62,10 +63,7 @@ export function readServerPlugins(
     nodeAttestors: attestors.map((plugin) => readNodeAttestor(plugin, problems)),
     ...(upstream === undefined ? {} : { upstreamAuthority: readUpstream(upstream, problems) }),
   };
-  for (const { data, block } of [...stores, ...managers, ...attestors, ...upstreams]) {
-    data.finish();
-    block.finish();
-  }
+  for (const plugin of [store, manager, ...attestors, upstream]) plugin?.finish();
   return read;
 }
 
@@ -78,34 +76,46 @@ function readStore(
   dataDir: string,
   problems: Problems,
 ): ServerPlugins["dataStore"] {
-  const type = data.string("database_type") ?? "";
-  if (type === "") problems.add('DataStore "sql": database_type must be set');
-  else if (type !== "sqlite3") {
-    problems.add(
-      `DataStore "sql": unsupported database_type: ${type}; use sqlite3`,
-      data.lineOf("database_type"),
-    );
-  }
+  readDatabaseType(data, problems);
   const connection = data.string("connection_string") ?? "";
-  // Known keys that make no difference to a database in this process.
-  for (const key of [
-    "max_open_conns",
-    "max_idle_conns",
-    "conn_max_lifetime",
-    "disable_migration",
-    "ro_connection_string",
-    "root_ca_path",
-    "client_cert_path",
-    "client_key_path",
-  ]) {
-    data.has(key);
-  }
+  takeNeedless(data, STORE_NEEDLESS, problems);
+  refuse(data, STORE_REFUSED, problems);
   if (connection === "") problems.add('DataStore "sql": connection_string must be set');
   return {
     databaseType: "sqlite3",
     connectionString: sqlitePath(connection) || join(dataDir, "datastore.sqlite3"),
   };
 }
+
+function readDatabaseType(data: Block, problems: Problems): void {
+  const line = data.lineOf("database_type");
+  // Those of the clouds are blocks with a label.
+  const [labelled] = data.isObject("database_type") ? data.labelled("database_type") : [];
+  const type = labelled?.label ?? data.string("database_type") ?? "";
+  if (type === "") problems.add('DataStore "sql": database_type must be set', line);
+  else if (type !== "sqlite3") {
+    problems.add(`DataStore "sql": unsupported database_type: ${type}; use sqlite3`, line);
+  }
+}
+
+const IN_PROCESS = "SQLite runs in this process, over connections of its own";
+const NOT_SQLITE = "it counts with other databases than SQLite alone";
+
+const STORE_NEEDLESS: NeedlessKeys = {
+  max_open_conns: ["number", IN_PROCESS],
+  max_idle_conns: ["number", IN_PROCESS],
+  conn_max_lifetime: ["duration", IN_PROCESS],
+  ro_connection_string: ["string", NOT_SQLITE],
+  root_ca_path: ["string", NOT_SQLITE],
+  client_cert_path: ["string", NOT_SQLITE],
+  client_key_path: ["string", NOT_SQLITE],
+};
+
+const STORE_REFUSED: RefusedKeys = {
+  log_sql: "remove the key, and watch calls of the store by telemetry { Prometheus }",
+  disable_migration:
+    "a store of an older version is brought up to date at start, in one transaction; remove the key, and copy the file first if you may want to go back",
+};
 
 /** The reference also takes SQLite's URI form: `file:path?options`. */
 function sqlitePath(connection: string): string {

@@ -17,6 +17,11 @@ import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { readTelemetry, type TelemetryConfig } from "#telemetry/config.ts";
 import { parseKeyType } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
+import {
+  type ExperimentalConfig,
+  readExperimental,
+  readOtherServerKeys,
+} from "./config-experimental.ts";
 import { type FederationConfig, readFederation } from "./config-federation.ts";
 import { readServerPlugins, type ServerPlugins, zeroServerPlugins } from "./config-plugins.ts";
 import { type NodePruning, readNodePruning } from "./config-pruning.ts";
@@ -62,13 +67,15 @@ export interface ServerConfig {
   readonly log: LogConfig;
   readonly nodePruning?: NodePruning;
   readonly rateLimit: { readonly attestation: boolean; readonly signing: boolean };
-  readonly experimental?: { readonly agentSpiffeIdAsSelector: boolean };
+  readonly experimental: ExperimentalConfig;
   readonly federation?: FederationConfig;
   readonly plugins: ServerPlugins;
   readonly telemetry: TelemetryConfig;
   readonly healthChecks?: HealthChecksConfig;
   /** To be logged at start. */
   readonly warnings: readonly string[];
+  /** Keys that are not needed, and why; to be logged at start, too. */
+  readonly notes: readonly string[];
 }
 
 const DEFAULT_FILE = "conf/server/server.conf";
@@ -141,7 +148,7 @@ function finishServer(
   const caKeyType = readKeyType(server, "ca_key_type") ?? "ec-p256";
   const federation = readFederation(server, trustDomain, problems);
   const nodePruning = readNodePruning(server, problems);
-  const config: Omit<ServerConfig, "plugins"> = {
+  const config: Omit<ServerConfig, "plugins" | "notes"> = {
     ...observed,
     trustDomain,
     dataDir,
@@ -162,7 +169,7 @@ function finishServer(
     log: readLogConfig(server, flags, problems),
     ...(nodePruning === undefined ? {} : { nodePruning }),
     rateLimit: readRateLimit(server),
-    experimental: readExperimental(server),
+    experimental: readExperimental(server.block("experimental"), problems),
     federation,
     warnings: [
       ...ttlWarnings(caTtlSeconds, {
@@ -171,13 +178,13 @@ function finishServer(
         agent_ttl: agentTtl,
       }),
       ...federation.warnings,
-      ...unusedKeys(server),
     ],
   };
+  readOtherServerKeys(server, problems);
   server.finish();
   const plugins = pluginsFor(dataDir);
   problems.check();
-  return { ...config, plugins };
+  return { ...config, plugins, notes: problems.notes };
 }
 
 function readPort(server: Block, flag: number | undefined, problems: Problems): number {
@@ -229,24 +236,4 @@ function readRateLimit(server: Block): ServerConfig["rateLimit"] {
   };
   block?.finish();
   return limits;
-}
-
-function readExperimental(server: Block): { readonly agentSpiffeIdAsSelector: boolean } {
-  const block = server.block("experimental");
-  return { agentSpiffeIdAsSelector: block?.boolean("agent_spiffe_id_as_selector") ?? false };
-}
-
-/** Keys of the reference that change nothing here: taken, so that a file can be shared, and named in the log. */
-function unusedKeys(server: Block): string[] {
-  const keys = [
-    "max_attested_node_info_staleness",
-    "profiling_enabled",
-    "profiling_freq",
-    "profiling_names",
-    "profiling_port",
-    "proxy_protocol_trusted_cidrs",
-  ];
-  return keys
-    .filter((key) => server.has(key))
-    .map((key) => `The key ${key} has no effect in this version`);
 }

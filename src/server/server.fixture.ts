@@ -159,7 +159,9 @@ export function testConfig(directory: string, change: Partial<ServerConfig> = {}
       nodeAttestors: [{ name: "join_token" }],
     },
     telemetry: NO_TELEMETRY,
+    experimental: { agentSpiffeIdAsSelector: false, requirePqKem: false },
     warnings: [],
+    notes: [],
     ...change,
   };
 }

@@ -10,6 +10,7 @@ import type { BoundService } from "#grpc/bind.ts";
 import { listenTls } from "#grpc/tls-listener.ts";
 import { listenUnix } from "#grpc/unix-listener.ts";
 import { serveHealthChecks } from "#health/health-checks.ts";
+import { tlsPolicy } from "#http/tls-policy.ts";
 import type { Log } from "#log/log.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
 import { startTelemetry } from "#telemetry/telemetry.ts";
@@ -82,6 +83,7 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
     trustDomain: config.trustDomain,
     config: config.federation,
     store,
+    policy: tlsPolicy(config.experimental.requirePqKem),
     metrics,
   };
   const refresher = startBundleRefresher(federation);
@@ -104,6 +106,7 @@ async function openTelemetry(
 ): Promise<Metrics> {
   const telemetry = await startTelemetry(config.telemetry, {
     service: "spire_server",
+    policy: tlsPolicy(config.experimental.requirePqKem),
     trustDomain: config.trustDomain.name,
     version: tools.version,
     clock: tools.clock,
@@ -172,7 +175,7 @@ async function createServices(
     rateLimit,
     jwtSvidsDisabled: config.disableJwtSvids,
     hasUpstreamAuthority: plugins.upstreamAuthority !== undefined,
-    agentIdAsSelector: config.experimental?.agentSpiffeIdAsSelector ?? false,
+    agentIdAsSelector: config.experimental.agentSpiffeIdAsSelector,
     attestors,
     clock: tools.clock,
     random: tools.random,
@@ -194,6 +197,7 @@ async function startListeners(
     host: config.bindAddress,
     port: config.bindPort,
     identity: svid.identity,
+    policy: federation.policy,
     services: [...services],
     log,
   });

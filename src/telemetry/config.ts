@@ -1,5 +1,6 @@
 /** The telemetry block, the same in both files. */
 import { Block, type Problems } from "#config/block.ts";
+import { type NeedlessKeys, type RefusedKeys, refuse, takeNeedless } from "#config/other-keys.ts";
 
 export interface PrometheusTls {
   readonly certPath: string;
@@ -26,25 +27,27 @@ export interface TelemetryConfig {
 }
 
 /** Sinks of the reference that are not here, and what does their work. */
-const NOT_HERE: Readonly<Record<string, string>> = {
-  Statsd: "have Prometheus read the figures, or its statsd bridge",
-  DogStatsd: "have the Datadog agent read the Prometheus endpoint (its OpenMetrics check)",
-  M3: "have the M3 coordinator read the Prometheus endpoint",
+const NOT_HERE: RefusedKeys = {
+  Statsd: "remove the block, and have the figures read from the Prometheus endpoint",
+  DogStatsd:
+    "remove the block, and have the Datadog agent read the Prometheus endpoint (its OpenMetrics check)",
+  M3: "remove the block, and have the M3 coordinator read the Prometheus endpoint",
+};
+
+const NEEDLESS: NeedlessKeys = {
+  InMem: ["block", "it has no settings, and figures are read from the Prometheus endpoint"],
+};
+
+const TLS_REFUSED: RefusedKeys = {
+  use_spire_svid: "give cert_file and key_file",
+  authorized_spiffe_ids: "give client_ca_file to limit who may read",
 };
 
 /** Reads the block; an absent one measures nothing. */
 export function readTelemetry(block: Block | undefined, problems: Problems): TelemetryConfig {
   const telemetry = block ?? new Block([], "the telemetry block", problems);
-  for (const [sink, instead] of Object.entries(NOT_HERE)) {
-    if (telemetry.has(sink)) {
-      problems.add(
-        `telemetry: ${sink} is not supported; ${instead}, and remove the block`,
-        telemetry.lineOf(sink),
-      );
-    }
-  }
-  // The reference keeps figures in memory for a signal that prints them, and plans to drop it.
-  telemetry.has("InMem");
+  refuse(telemetry, NOT_HERE, problems);
+  takeNeedless(telemetry, NEEDLESS, problems);
   const prometheus = readPrometheus(telemetry.block("Prometheus"), problems);
   const prefix = telemetry.string("MetricPrefix") ?? "";
   const allowedLabels = telemetry.strings("AllowedLabels");
@@ -83,14 +86,7 @@ function readPrometheus(
 
 function readTls(block: Block | undefined, problems: Problems): PrometheusTls | undefined {
   if (block === undefined) return undefined;
-  for (const key of ["use_spire_svid", "authorized_spiffe_ids"]) {
-    if (block.has(key)) {
-      problems.add(
-        `telemetry.Prometheus.tls.${key} is not supported; give cert_file and key_file, and client_ca_file to limit who may read`,
-        block.lineOf(key),
-      );
-    }
-  }
+  refuse(block, TLS_REFUSED, problems);
   const certPath = block.string("cert_file") ?? "";
   const keyPath = block.string("key_file") ?? "";
   const clientCaPath = block.string("client_ca_file") ?? "";

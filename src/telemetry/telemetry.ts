@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import type { Clock } from "#clock/clock.ts";
 import { type HttpListener, type HttpTls, listenHttp } from "#http/http-listener.ts";
+import type { TlsPolicy } from "#http/tls-policy.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { PrometheusTls, TelemetryConfig } from "./config.ts";
@@ -19,6 +20,7 @@ export interface TelemetryParts {
   /** `spire_server` or `spire_agent`. */
   readonly service: string;
   readonly trustDomain: string;
+  readonly policy: TlsPolicy;
   readonly version: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -31,9 +33,9 @@ export async function startTelemetry(
 ): Promise<Telemetry> {
   const { prometheus } = config;
   if (prometheus === undefined) return { metrics: noMetrics, close: async () => {} };
-  const { clock, log, service, trustDomain, version } = parts;
+  const { clock, log, policy, service, trustDomain, version } = parts;
   const metrics = new PrometheusMetrics({ ...config, service, trustDomain });
-  const listener = await listenPrometheus(prometheus, metrics);
+  const listener = await listenPrometheus(prometheus, policy, metrics);
   log.info("Starting prometheus exporter", { host: prometheus.host, port: prometheus.port });
   if (prometheus.host !== "localhost") {
     log.warn(
@@ -62,12 +64,13 @@ export async function startTelemetry(
 /** Every path gives the figures, as in the reference. */
 async function listenPrometheus(
   { host, port, tls }: NonNullable<TelemetryConfig["prometheus"]>,
+  policy: TlsPolicy,
   metrics: PrometheusMetrics,
 ): Promise<HttpListener> {
   return await listenHttp({
     host,
     port,
-    ...(tls === undefined ? {} : { tls: await readTlsFiles(tls) }),
+    ...(tls === undefined ? {} : { tls: { ...(await readTlsFiles(tls)), policy } }),
     answer: async () => ({
       status: 200,
       contentType: metrics.contentType,
@@ -76,7 +79,11 @@ async function listenPrometheus(
   });
 }
 
-async function readTlsFiles({ certPath, keyPath, clientCaPath }: PrometheusTls): Promise<HttpTls> {
+async function readTlsFiles({
+  certPath,
+  keyPath,
+  clientCaPath,
+}: PrometheusTls): Promise<Omit<HttpTls, "policy">> {
   const read = async (path: string): Promise<string> => {
     try {
       return await readFile(path, "utf8");

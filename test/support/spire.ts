@@ -253,6 +253,8 @@ ${options.more ?? ""}
 }
 
 export interface AgentOptions {
+  /** Replaces the line that says where the trust bundle is. */
+  readonly trustBundle?: string;
   readonly settings?: string;
   readonly unix?: string;
   readonly keyManager?: string;
@@ -314,7 +316,7 @@ export class TestAgent {
   server_port = ${server.port}
   socket_path = "${agent.socket}"
   trust_domain = "${server.trustDomain}"
-  trust_bundle_path = "${await server.bundleFile()}"
+  ${options.trustBundle ?? `trust_bundle_path = "${await server.bundleFile()}"`}
   ${token === "" ? "" : `join_token = "${token}"`}
   ${options.settings ?? ""}
 }

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, systemClock } from "#clock/clock.ts";
+import { tlsPolicy } from "#http/tls-policy.ts";
 import { createLog } from "#log/log.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { certificatesToPem } from "#x509/pem.ts";
@@ -36,6 +37,7 @@ const source = (more: Partial<BundleSource>): BundleSource => ({
   trustDomain: TrustDomain.parse("example.org"),
   serverAddress: "server.example",
   serverPort: 8081,
+  tlsPolicy: tlsPolicy(false),
   trustBundleFormat: "pem",
   insecureBootstrap: false,
   trustOnFirstUse: false,

@@ -1,4 +1,4 @@
-/** The trust bundle of the first contact: from a file, a URL, or, where that is allowed, from the server itself. */
+/** The trust bundle of the first contact: from a file, a URL, another agent, or, where that is allowed, from the server itself. */
 import { readFile } from "node:fs/promises";
 import type { BootstrapConfig } from "#agent/config-bootstrap.ts";
 import type { ServerAddress } from "#agent/sync/server-connection.ts";
@@ -11,6 +11,7 @@ import { Certificate } from "#x509/certificate.ts";
 import { splitCertificates } from "#x509/der.ts";
 import { sha256Fingerprint } from "#x509/fingerprint.ts";
 import { certificatesFromPem } from "#x509/pem.ts";
+import { fetchBundle } from "./other-agent.ts";
 import { type BootstrapMode, rfc3339 } from "./stored-state.ts";
 
 const TIMEOUT_MS = 30_000;
@@ -36,6 +37,9 @@ export async function fetchTrustBundle(
 ): Promise<readonly Uint8Array[]> {
   if (config.trustBundlePath !== undefined) return fromFile(config, config.trustBundlePath);
   if (config.trustBundleUrl !== undefined) return fromUrl(config, config.trustBundleUrl, request);
+  if (config.trustBundleSpiffeSocket !== undefined) {
+    return await fetchBundle(config.trustBundleSpiffeSocket, config.trustDomain);
+  }
   return fromServer(config, log);
 }
 
@@ -122,6 +126,7 @@ async function fromServer(config: BundleSource, log: Log): Promise<readonly Uint
   const channel = tlsChannel({
     host: config.serverAddress,
     port: config.serverPort,
+    policy: config.tlsPolicy,
     verifyServer: () => {},
   });
   const client = new BundleClient(channel.address, channel.credentials, channel.options);

@@ -120,6 +120,7 @@ async function serve(config: AgentConfig, say: (text: string) => void): Promise<
   const logFile = file === undefined ? undefined : openLogFile(file);
   const log = createLog({ level, format }, () => systemClock.nowMs(), logFile ?? stdoutSink);
   for (const warning of config.warnings) log.warn(warning);
+  for (const note of config.notes) log.info(note);
   const tools = {
     log,
     clock: systemClock,

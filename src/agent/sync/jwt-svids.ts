@@ -20,13 +20,16 @@ interface CachedToken {
 export class JwtSvids {
   readonly #clock: Clock;
   readonly #maxSize: number;
+  readonly #hitTimeoutMs: number;
   /** In the order of use, so that the first is the one to forget. */
   readonly #cache: Map<string, CachedToken> = new Map();
   readonly #fetching: Map<string, Promise<CachedToken>> = new Map();
 
-  constructor(clock: Clock, maxSize: number) {
+  /** @param hitTimeoutMs how long the server may take to make a new token while the old one is still good */
+  constructor(clock: Clock, maxSize: number, hitTimeoutMs: number = TIMEOUT_MS) {
     this.#clock = clock;
     this.#maxSize = maxSize;
+    this.#hitTimeoutMs = hitTimeoutMs;
   }
 
   /** Forgets tokens that other keys signed than those. */
@@ -55,10 +58,12 @@ export class JwtSvids {
       this.#remember(key, cached);
       return cached.token;
     }
+    const isGood = cached !== undefined && now < cached.expiresAt;
+    const timeoutMs = isGood ? this.#hitTimeoutMs : TIMEOUT_MS;
     try {
-      return (await this.#fetchOnce(key, client, entry, audience)).token;
+      return (await this.#fetchOnce(key, client, entry, audience, timeoutMs)).token;
     } catch (error) {
-      if (cached !== undefined && now < cached.expiresAt) return cached.token;
+      if (isGood) return cached.token;
       return unavailable(error);
     }
   }
@@ -69,10 +74,11 @@ export class JwtSvids {
     client: SVIDClient,
     entry: WorkloadEntry,
     audience: readonly string[],
+    timeoutMs: number,
   ): Promise<CachedToken> {
     const under = this.#fetching.get(key);
     if (under !== undefined) return under;
-    const fetching = this.#fetch(client, entry, audience)
+    const fetching = this.#fetch(client, entry, audience, timeoutMs)
       .then((token) => {
         this.#remember(key, token);
         return token;
@@ -86,9 +92,10 @@ export class JwtSvids {
     client: SVIDClient,
     entry: WorkloadEntry,
     audience: readonly string[],
+    timeoutMs = TIMEOUT_MS,
   ): Promise<CachedToken> {
     const request = { entryId: entry.id, audience: [...audience] };
-    const { svid } = await callUnary(client, "newJwtsvid", request, { timeoutMs: TIMEOUT_MS });
+    const { svid } = await callUnary(client, "newJwtsvid", request, { timeoutMs });
     if (svid === undefined)
       throw new StatusError(StatusCode.INTERNAL, "the server sent no JWT-SVID");
     const { token, issuedAt, expiresAt } = svid;

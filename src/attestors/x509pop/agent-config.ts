@@ -1,5 +1,7 @@
 /** The keys of agent.conf's `NodeAttestor "x509pop"`. */
 import type { Block, Problems } from "#config/block.ts";
+import { parseEndpointSocket } from "#spiffe/endpoint-socket.ts";
+import { errorText } from "#spiffe/status-error.ts";
 import type { IdentityFiles } from "./node-identity.ts";
 
 /** Where the node's certificate and key are: in files, or with a SPIFFE Workload API. */
@@ -41,13 +43,13 @@ export function readX509popAgentConfig(data: Block, problems: Problems): X509pop
   };
 }
 
-/** SPIFFE Workload Endpoint §4: `unix:///path`. A bare path is taken as well. */
+/** A bare path is taken as well. */
 function readSocketPath(socket: string, data: Block, problems: Problems): string {
-  const path = socket.replace(/^unix:(\/\/(?=\/))?/, "");
-  if (path.startsWith("/")) return path;
-  problems.add(
-    `${NAME}: spiffe_endpoint_socket ${JSON.stringify(socket)} is not of the form unix:///PATH`,
-    data.lineOf("spiffe_endpoint_socket"),
-  );
-  return path;
+  try {
+    return parseEndpointSocket(socket);
+  } catch (error) {
+    const line = data.lineOf("spiffe_endpoint_socket");
+    problems.add(`${NAME}: spiffe_endpoint_socket ${errorText(error)}`, line);
+    return "";
+  }
 }

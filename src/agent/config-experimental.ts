@@ -1,0 +1,79 @@
+/** The experimental block of agent.conf, and the keys of the agent block that find nothing to do here. */
+import type { Block, Problems } from "#config/block.ts";
+import {
+  type NeedlessKeys,
+  type RefusedKeys,
+  readFeatureFlags,
+  readProfiling,
+  refuse,
+  takeNeedless,
+} from "#config/other-keys.ts";
+import { type TlsPolicy, tlsPolicy } from "#http/tls-policy.ts";
+
+export interface ExperimentalConfig {
+  /** Between two questions to a server that does not tell of changes by itself. */
+  readonly syncIntervalSeconds: number;
+  /** What the connection to the server must agree on. */
+  readonly tlsPolicy: TlsPolicy;
+  /** How long the server may take to make a new JWT-SVID while the old one is still good. */
+  readonly jwtSvidCacheHitTimeoutSeconds: number;
+}
+
+const NEEDLESS: NeedlessKeys = {
+  use_sync_authorized_entries: [
+    "boolean",
+    "the agent asks for what changed, and for all entries where a server cannot tell what changed",
+  ],
+};
+
+const REFUSED: RefusedKeys = {
+  broker:
+    "the SPIFFE Broker API is not built in; remove the block, and give a proxy identities by authorized_delegates and admin_socket_path",
+};
+
+const FEATURE_FLAGS: RefusedKeys = {
+  "wit-svid": "WIT-SVIDs are not built in; remove it",
+};
+
+const DEFAULT_SYNC_SECONDS = 5;
+const JWT_TIMEOUT_SECONDS = { least: 5, default: 30 };
+
+/** Reads what the block has for all kinds of nodes. */
+export function readExperimental(block: Block, problems: Problems): ExperimentalConfig {
+  takeNeedless(block, NEEDLESS, problems);
+  refuse(block, REFUSED, problems);
+  readFeatureFlags(block, FEATURE_FLAGS, problems);
+  refuseNamedPipe(block, "named_pipe_name", "socket_path", problems);
+  refuseNamedPipe(block, "admin_named_pipe_name", "admin_socket_path", problems);
+  return {
+    syncIntervalSeconds:
+      block.duration("sync_interval", "could not parse synchronization interval") ??
+      DEFAULT_SYNC_SECONDS,
+    tlsPolicy: tlsPolicy(block.boolean("require_pq_kem") ?? false),
+    jwtSvidCacheHitTimeoutSeconds: readJwtTimeout(block, problems),
+  };
+}
+
+function refuseNamedPipe(block: Block, key: string, instead: string, problems: Problems): void {
+  if (!block.asksFor(key)) return;
+  problems.add(
+    `invalid configuration: ${key} is not supported in this platform; please use ${instead} instead`,
+    block.lineOf(key),
+  );
+}
+
+function readJwtTimeout(block: Block, problems: Problems): number {
+  const key = "jwt_svid_cache_hit_timeout";
+  const { least, default: most } = JWT_TIMEOUT_SECONDS;
+  const seconds = block.duration(key, `could not parse ${key}`);
+  if (seconds === undefined) return most;
+  if (seconds < least || seconds >= most) {
+    problems.add(`${key} must be at least ${least}s and less than ${most}s`, block.lineOf(key));
+  }
+  return seconds;
+}
+
+/** Takes or refuses the keys of the agent block that find nothing to do. */
+export function readOtherAgentKeys(agent: Block, problems: Problems): void {
+  readProfiling(agent, problems);
+}
