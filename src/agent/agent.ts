@@ -9,20 +9,18 @@ import { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { CacheKeeper } from "#agent/offline/cache-keeper.ts";
 import { openCacheKeeper } from "#agent/offline/open-keeper.ts";
 import { JwtSvids } from "#agent/sync/jwt-svids.ts";
-import { createWorkloadApi } from "#agent/workload-api/workload-api.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import { lockFile } from "#files/lock.ts";
-import { createHealthService } from "#grpc/health.ts";
-import { listenUnix } from "#grpc/unix-listener.ts";
 import type { Log } from "#log/log.ts";
 import type { DescriptorStore } from "#notify/descriptor-store.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
 import { type AgentConfig, storedStatePath } from "./config.ts";
-import { Membership, type MembershipParts } from "./membership.ts";
+import { Membership } from "./membership.ts";
 import { openTelemetry, startHealthChecks } from "./observed.ts";
 import { openKeyManager, openWorkloadAttestors } from "./plugins.ts";
+import { serveAdmin, servePublic } from "./sockets.ts";
 
 const STOP_GRACE_MS = 5_000;
 /** Services that start after the agent find their SVIDs there if the server is; longer than this they do not wait for a silent one. */
@@ -59,8 +57,8 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   parts.defer(() => lock.release());
   await openTelemetry(config, tools, parts);
   const cache = new WorkloadCache({ ...config, clock: tools.clock });
-  let serving = false;
-  const isReady = (): boolean => serving && cache.bundles.has(config.trustDomain.name);
+  let isServing = false;
+  const isReady = (): boolean => isServing && cache.bundles.has(config.trustDomain.name);
   await startHealthChecks(config, isReady, tools, parts);
   const keys = await openKeyManager(config, tools.log);
   const state = await StoredState.open(storedStatePath(config.dataDir));
@@ -82,14 +80,17 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   });
   const patienceMs = restored ? FIRST_ROUND_RESTORED_MS : FIRST_ROUND_MS;
   await Promise.race([membership.firstRound, work, tools.clock.sleep(patienceMs)]);
-  if (!config.disableWorkloadApi) {
-    const listener = await serve(config, tools, { cache, jwtSvids }, membership);
+  const attestors = openWorkloadAttestors(config);
+  const serving = { config, cache, jwtSvids, attestors, server: membership, ...tools };
+  for (const serve of [servePublic, serveAdmin]) {
+    const listener = await serve(serving);
+    if (listener === undefined) continue;
     parts.defer(() => {
       cache.close();
       return listener.close(STOP_GRACE_MS);
     });
   }
-  serving = true;
+  isServing = true;
   return running(work, parts.move(), tools.log);
 }
 
@@ -120,37 +121,6 @@ function openKeeper(
     owner,
     clock,
     log: log.with({ subsystem_name: "offline" }),
-  });
-}
-
-type Caches = Pick<MembershipParts, "cache" | "jwtSvids">;
-
-function serve(
-  config: AgentConfig,
-  tools: AgentTools,
-  { cache, jwtSvids }: Caches,
-  membership: Membership,
-): ReturnType<typeof listenUnix> {
-  const log = tools.log.with({ subsystem_name: "endpoints" });
-  const workloadApi = createWorkloadApi({
-    trustDomain: config.trustDomain,
-    cache,
-    attestors: openWorkloadAttestors(config),
-    jwtSvids,
-    clients: () => membership.clients,
-    allowUnauthenticatedVerifiers: config.allowUnauthenticatedVerifiers,
-    allowedForeignJwtClaims: config.allowedForeignJwtClaims,
-    clock: tools.clock,
-    log,
-  });
-  const hasBundle = async (): Promise<boolean> => cache.bundles.has(config.trustDomain.name);
-  log.info("Starting Workload and SDS APIs", { address: config.socketPath, network: "unix" });
-  return listenUnix({
-    path: config.socketPath,
-    socketMode: 0o777,
-    directoryMode: 0o755,
-    services: [workloadApi, createHealthService({ check: hasBundle }, { log })],
-    log,
   });
 }
 

@@ -18,6 +18,7 @@ import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { readTelemetry, type TelemetryConfig } from "#telemetry/config.ts";
 import { parseKeyType } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
+import { type ApisConfig, readApis } from "./config-apis.ts";
 import { type BootstrapConfig, bootstrapWarnings, readBootstrap } from "./config-bootstrap.ts";
 import {
   type ExperimentalConfig,
@@ -52,7 +53,7 @@ export interface AgentRunFlags {
   readonly expandEnv?: boolean;
 }
 
-export interface AgentConfig extends BootstrapConfig, ExperimentalConfig {
+export interface AgentConfig extends ApisConfig, BootstrapConfig, ExperimentalConfig {
   readonly trustDomain: TrustDomain;
   readonly serverAddress: string;
   readonly serverPort: number;
@@ -68,7 +69,6 @@ export interface AgentConfig extends BootstrapConfig, ExperimentalConfig {
   readonly jwtSvidCacheMaxSize: number;
   readonly allowUnauthenticatedVerifiers: boolean;
   readonly allowedForeignJwtClaims: readonly string[];
-  readonly disableWorkloadApi: boolean;
   readonly log: LogConfig;
   readonly availabilityTargetSeconds?: number;
   readonly plugins: AgentPlugins;
@@ -141,13 +141,16 @@ function finish(
   if (serverAddress === "") problems.add("server_address must be configured");
   if (serverPort === undefined) problems.add("server_port must be configured");
   const experimental = agent.block("experimental") ?? agent.none();
+  const trustDomain = readTrustDomain(agent, flags.trustDomain, problems);
+  const socketPath = text(flags.socketPath, "socket_path") || DEFAULT_SOCKET;
   const config = {
     ...(observed ?? readObserved(agent.none(), problems)),
-    trustDomain: readTrustDomain(agent, flags.trustDomain, problems),
+    trustDomain,
     serverAddress,
     serverPort: serverPort ?? 0,
     dataDir,
-    socketPath: text(flags.socketPath, "socket_path") || DEFAULT_SOCKET,
+    socketPath,
+    ...readApis(agent, flags, socketPath, trustDomain, problems),
     ...readBootstrap(agent, flags, problems, observed === undefined),
     ...readJoinToken(agent, flags, problems),
     ...readAvailabilityTarget(agent, problems),
@@ -159,13 +162,12 @@ function finish(
       agent.boolean("allow_unauthenticated_verifiers") ??
       false,
     allowedForeignJwtClaims: agent.strings("allowed_foreign_jwt_claims"),
-    disableWorkloadApi: flags.disableWorkloadAPI ?? agent.boolean("disable_workload_api") ?? false,
     log: readLogConfig(agent, flags, problems),
     offline: readOffline(experimental),
     ...readExperimental(experimental, problems),
   };
   const warnings = [...unusedKeys(agent), ...bootstrapWarnings(config)];
-  for (const key of ["disable_workload_api", "allow_unauthenticated_verifiers"]) agent.has(key);
+  agent.has("allow_unauthenticated_verifiers");
   readOtherAgentKeys(agent, problems);
   experimental.has("ratelimit");
   experimental.finish();
@@ -253,13 +255,7 @@ function readCacheSize(agent: Block, key: string, problems: Problems): number {
 
 /** Keys of the reference that change nothing here: taken, so that a file can be shared, and named in the log. */
 function unusedKeys(agent: Block): string[] {
-  const keys = [
-    "admin_socket_path",
-    "authorized_delegates",
-    "disable_sds_api",
-    "log_selectors",
-    "sds",
-  ];
+  const keys = ["log_selectors", "sds"];
   return keys
     .filter((key) => agent.has(key))
     .map((key) => `The key ${key} has no effect in this version`);

@@ -59,7 +59,21 @@ export class Membership {
 
   /** @throws StatusError UNAVAILABLE while the agent waits to be let in again */
   get clients(): ServerClients {
-    if (this.#synchronizer !== undefined) return this.#synchronizer.clients;
+    return this.#joined.clients;
+  }
+
+  /** @throws StatusError UNAVAILABLE while the agent waits to be let in again */
+  get identity(): Synchronizer["identity"] {
+    return this.#joined.identity;
+  }
+
+  /** Unix seconds of the last time that everything was fetched; 0 for never. */
+  get lastSyncSuccess(): number {
+    return this.#synchronizer?.lastSyncSuccess ?? 0;
+  }
+
+  get #joined(): Synchronizer {
+    if (this.#synchronizer !== undefined) return this.#synchronizer;
     throw new StatusError(StatusCode.UNAVAILABLE, "the agent has not joined its server yet");
   }
 

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { inspectPeer } from "./peer.ts";
+import { inspectPeer, openProcess } from "./peer.ts";
 
 test("the peer of a connection is who connected, and is known to be gone when it is", async () => {
   const path = join(tmpdir(), `peer-${process.pid}.sock`);
@@ -26,4 +26,23 @@ test("the peer of a connection is who connected, and is known to be gone when it
   expect(peer.isAlive()).toBe(false);
   peer.close();
   server.close();
+});
+
+test("a process by its pid is known to be gone when it is, and one that is gone is not found", async () => {
+  const child = spawn("sleep", ["60"]);
+  const pid = child.pid ?? 0;
+  const found = openProcess(pid);
+  expect([found?.pid, found?.uid, found?.gid, found?.isAlive()]).toEqual([
+    pid,
+    process.geteuid?.() ?? -1,
+    process.getegid?.() ?? -1,
+    true,
+  ]);
+  const ended = Promise.withResolvers<void>();
+  child.on("exit", () => ended.resolve());
+  child.kill("SIGKILL");
+  await ended.promise;
+  expect(found?.isAlive()).toBe(false);
+  found?.close();
+  for (const nobody of [pid, -1, 2 ** 31 - 1]) expect(openProcess(nobody)).toBeUndefined();
 });

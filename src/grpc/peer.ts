@@ -95,6 +95,21 @@ export function inspectPeer(socket: Socket): UnixPeer {
   return peerByPid(credentials);
 }
 
+/**
+ * Takes a process by the pid that somebody else gave for it: from here on, alive means that the pid is still the one of the process found
+ * now. Close it when done.
+ *
+ * @returns undefined when there is no such process, or none that we may see
+ */
+export function openProcess(pid: number): UnixPeer | undefined {
+  const pidfd = Number(libc().syscall(SYS_PIDFD_OPEN, BigInt(pid), 0n, 0n, 0n));
+  if (pidfd < 0) return undefined;
+  const ids = effectiveIdsOf(pid);
+  if (ids !== undefined) return new UnixPeer({ pid, ...ids }, pidfd, undefined);
+  libc().close(pidfd);
+  return undefined;
+}
+
 /** Kernels before 6.5: a window between connect and here stays open; the start time narrows it. */
 function peerByPid(credentials: Credentials): UnixPeer {
   const pidfd = Number(libc().syscall(SYS_PIDFD_OPEN, BigInt(credentials.pid), 0n, 0n, 0n));
@@ -120,6 +135,18 @@ function socketOption(fd: number, name: number, out: Buffer): number {
   const length = Buffer.alloc(4);
   length.writeUInt32LE(out.length, 0);
   return libc().getsockopt(fd, SOL_SOCKET, name, ptr(out), ptr(length)) === 0 ? 0 : errno();
+}
+
+function effectiveIdsOf(pid: number): Pick<Credentials, "uid" | "gid"> | undefined {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "latin1");
+    // Real, effective, saved, file system.
+    const effective = (key: string): number =>
+      Number(new RegExp(`^${key}:\\s+\\d+\\s+(\\d+)`, "m").exec(status)?.[1]);
+    return { uid: effective("Uid"), gid: effective("Gid") };
+  } catch {
+    return undefined;
+  }
 }
 
 /** Field 22 of /proc/PID/stat; the name before it may hold spaces and parentheses. */

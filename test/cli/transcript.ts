@@ -142,7 +142,7 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
   [/(?<="(?:x509_svid|root_cas)":\[)"[^\]]+"/g, "<base64 list>"],
   [/(?<="(?:x|y|x5c|n|kid|key_id)": ?"?)[\w-]{20,}/g, "<key>"],
   [/(?<="x5c": \[\n\s+")[\w+/=]+/g, "<base64>"],
-  [/(?<="(?:\w+_at|sequence_number|exp|iat)":"?)\d+/g, "<number>"],
+  [/(?<="(?:\w+_at|last_sync_success|sequence_number|exp|iat)":"?)\d+/g, "<number>"],
   [/(?<="spiffe_sequence": )\d+/g, "<number>"],
   [/(?<=Serial number {5}: |"x509svid_serial_number":")\d+/g, "<serial>"],
   [/(?<=Agent version {5}: |"agent_version":")[\w.-]+/g, "<version>"],

@@ -86,7 +86,11 @@ class Player {
       ["SERVER_SOCKET", server.socket],
     ]);
     if (transcript.needsAgent) {
-      const agent = await TestAgent.start(stage, implementation, server);
+      const adminSocket = join(stage.room("admin"), "admin.sock");
+      const agent = await TestAgent.start(stage, implementation, server, {
+        settings: `admin_socket_path = "${adminSocket}"`,
+      });
+      variables.set("AGENT_ADMIN_SOCKET", adminSocket);
       environment["SPIRE_AGENT_PUBLIC_SOCKET"] = agent.socket;
       variables.set("AGENT_SOCKET", agent.socket);
       variables.set("AGENT_ID", agent.id);

@@ -8,8 +8,8 @@ import type { WorkloadEntry } from "./workload-entry.ts";
 /** Streams woken in one go, so that a change of the bundle, which concerns all, does not hold up everything else. */
 const WAKES_AT_ONCE = 200;
 
-/** Whether a stream hands out X509-SVIDs, which have to be issued for it, or bundles alone. */
-export type CallerNeed = "x509-svids" | "bundles";
+/** Whether a stream hands out X509-SVIDs, which have to be issued for it, or bundles alone: those of the caller's entries, or all. */
+export type CallerNeed = "x509-svids" | "bundles" | "all-bundles";
 
 export class CallerGroup {
   readonly selectors: ReadonlySet<string>;
@@ -17,7 +17,11 @@ export class CallerGroup {
   /** Grows with each change that concerns this group. */
   version = 0;
   /** Streams of each kind. */
-  readonly streams: Record<CallerNeed, number> = { "x509-svids": 0, bundles: 0 };
+  readonly streams: Record<CallerNeed, number> = {
+    "x509-svids": 0,
+    bundles: 0,
+    "all-bundles": 0,
+  };
   readonly waiting: Set<() => void> = new Set();
 
   constructor(selectors: ReadonlySet<string>, entries: readonly WorkloadEntry[]) {
@@ -62,7 +66,7 @@ export class Callers {
   leave(group: CallerGroup, need: CallerNeed): void {
     group.streams[need]--;
     if (need === "x509-svids" && group.streams[need] === 0) this.#count(group.entries, -1);
-    if (group.streams["x509-svids"] + group.streams.bundles > 0) return;
+    if (Object.values(group.streams).some((count) => count > 0)) return;
     this.#groups.delete(keyOf(group.selectors));
     for (const selector of group.selectors) {
       const under = this.#bySelector.get(selector);
@@ -89,9 +93,9 @@ export class Callers {
     for (const group of this.#concerned(entries)) this.#touch(group);
   }
 
-  /** Something else has changed that concerns the callers whose entries the test accepts. */
-  changed(concerns: (entries: readonly WorkloadEntry[]) => boolean): void {
-    for (const group of this.#groups.values()) if (concerns(group.entries)) this.#touch(group);
+  /** Something else has changed that concerns the groups that the test accepts. */
+  changed(concerns: (group: CallerGroup) => boolean): void {
+    for (const group of this.#groups.values()) if (concerns(group)) this.#touch(group);
   }
 
   #concerned(entries: Iterable<WorkloadEntry>): Set<CallerGroup> {

@@ -12,6 +12,7 @@ const entry = (id: string, selectors: string[], hint = "", createdAt = 0): Workl
   federatesWith: [],
   hint,
   prefetched: true,
+  delegable: true,
   jwtSvidsOnce: false,
   createdAt,
   revisionNumber: 0,

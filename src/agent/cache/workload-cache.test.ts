@@ -20,6 +20,7 @@ const entry = (id: string, more: Partial<WorkloadEntry> = {}): WorkloadEntry => 
   federatesWith: [],
   hint: "",
   prefetched: true,
+  delegable: true,
   jwtSvidsOnce: false,
   createdAt: 0,
   revisionNumber: 0,
@@ -232,6 +233,22 @@ describe("who is woken", () => {
     ],
   ])("%s", async (_name, make, expected) => {
     expect(await changed(make)).toEqual(expected);
+  });
+
+  test("who follows all bundles, for any of them and for entries of their own", async () => {
+    const { cache } = stand(10, entry("a"));
+    using follower = cache.subscribe(selectors("a"), "all-bundles");
+    const versionAfter = (make: () => void): number => {
+      const { version } = follower;
+      make();
+      return follower.version - version;
+    };
+    expect(versionAfter(() => cache.setBundle(bundle("x.org", 1)))).toBe(1);
+    expect(versionAfter(() => cache.deleteBundle("x.org"))).toBe(1);
+    expect(versionAfter(() => cache.changeEntries([entry("b")], []))).toBe(0);
+    expect(versionAfter(() => cache.changeEntries([], ["a"]))).toBe(1);
+    // It needs no X509-SVID.
+    expect(cache.dueForIssue(NOW).urgent).toEqual([]);
   });
 
   test("ten thousand streams are not woken in one go", async () => {

@@ -81,7 +81,7 @@ export class WorkloadCache {
       return;
     }
     const missing = (entry: WorkloadEntry): boolean => this.#svids.of(entry) === undefined;
-    this.#callers.changed((entries) => entries.some(missing));
+    this.#callers.changed(({ entries }) => entries.some(missing));
   }
 
   /** Whether the agent is about to stop. */
@@ -244,7 +244,10 @@ export class WorkloadCache {
   #bundleChanged(name: string): void {
     const isOwn = name === this.#parts.trustDomain.name;
     this.#callers.changed(
-      (entries) => isOwn || entries.some(({ federatesWith }) => federatesWith.includes(name)),
+      ({ entries, streams }) =>
+        isOwn ||
+        streams["all-bundles"] > 0 ||
+        entries.some(({ federatesWith }) => federatesWith.includes(name)),
     );
   }
 

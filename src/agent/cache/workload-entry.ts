@@ -15,6 +15,8 @@ export interface WorkloadEntry {
   readonly hint: string;
   /** Whether its X509-SVID is issued before a workload asks for it. */
   readonly prefetched: boolean;
+  /** Whether others may receive its SVIDs for the workload; not those of administrators and downstream servers. */
+  readonly delegable: boolean;
   /** Whether its JWT-SVIDs carry an ID of their own (`jti`), so that none is handed out twice. */
   readonly jwtSvidsOnce: boolean;
   /** Unix seconds. */
@@ -37,6 +39,7 @@ export function workloadEntry(entry: Entry): WorkloadEntry {
     federatesWith: entry.federatesWith,
     hint: entry.hint,
     prefetched: additionalAttributes?.disableX509SvidPrefetch !== true,
+    delegable: !(entry.admin || entry.downstream),
     jwtSvidsOnce: additionalAttributes?.jwtSvidIncludeJti === true,
     createdAt: entry.createdAt,
     revisionNumber: entry.revisionNumber,

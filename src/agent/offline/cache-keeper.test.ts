@@ -21,6 +21,7 @@ const entry = (id: string): WorkloadEntry => ({
   federatesWith: [],
   hint: "",
   prefetched: true,
+  delegable: true,
   jwtSvidsOnce: false,
   createdAt: 0,
   revisionNumber: 0,

@@ -19,6 +19,7 @@ const entry = (more: Partial<WorkloadEntry> = {}): WorkloadEntry => ({
   federatesWith: [],
   hint: "",
   prefetched: true,
+  delegable: true,
   jwtSvidsOnce: false,
   createdAt: 0,
   revisionNumber: 0,
@@ -58,8 +59,8 @@ async function stand(maxSize = 10) {
     clock,
     state,
     svids,
-    token: (audience = "x", more: Partial<WorkloadEntry> = {}) =>
-      svids.token(server.clients.svid, entry(more), [audience]),
+    token: async (audience = "x", more: Partial<WorkloadEntry> = {}) =>
+      (await svids.svid(server.clients.svid, entry(more), [audience])).token,
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
 }

@@ -8,7 +8,7 @@ import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 const TIMEOUT_MS = 30_000;
 
-interface CachedToken {
+export interface JwtSvid {
   readonly token: string;
   /** The ID of the key that signed it. */
   readonly keyId: string;
@@ -22,8 +22,8 @@ export class JwtSvids {
   readonly #maxSize: number;
   readonly #hitTimeoutMs: number;
   /** In the order of use, so that the first is the one to forget. */
-  readonly #cache: Map<string, CachedToken> = new Map();
-  readonly #fetching: Map<string, Promise<CachedToken>> = new Map();
+  readonly #cache: Map<string, JwtSvid> = new Map();
+  readonly #fetching: Map<string, Promise<JwtSvid>> = new Map();
 
   /** @param hitTimeoutMs how long the server may take to make a new token while the old one is still good */
   constructor(clock: Clock, maxSize: number, hitTimeoutMs: number = TIMEOUT_MS) {
@@ -37,33 +37,36 @@ export class JwtSvids {
     for (const [key, { keyId }] of this.#cache) if (!keyIds.has(keyId)) this.#cache.delete(key);
   }
 
+  /** How many are kept. */
+  get size(): number {
+    return this.#cache.size;
+  }
+
   /**
    * A token for the entry and the audiences: from the cache until half of its life is over, then a new one; while the server is away the
    * old one until it expires. One with an ID of its own is never handed out twice.
    *
    * @throws StatusError UNAVAILABLE
    */
-  async token(
+  async svid(
     client: SVIDClient,
     entry: WorkloadEntry,
     audience: readonly string[],
-  ): Promise<string> {
-    if (entry.jwtSvidsOnce) {
-      return (await this.#fetch(client, entry, audience).catch(unavailable)).token;
-    }
+  ): Promise<JwtSvid> {
+    if (entry.jwtSvidsOnce) return this.#fetch(client, entry, audience).catch(unavailable);
     const key = JSON.stringify([entry.id, entry.svidKey, [...audience].sort()]);
     const now = this.#clock.nowSeconds();
     const cached = this.#cache.get(key);
     if (cached !== undefined && now < cached.issuedAt + (cached.expiresAt - cached.issuedAt) / 2) {
       this.#remember(key, cached);
-      return cached.token;
+      return cached;
     }
     const isGood = cached !== undefined && now < cached.expiresAt;
     const timeoutMs = isGood ? this.#hitTimeoutMs : TIMEOUT_MS;
     try {
-      return (await this.#fetchOnce(key, client, entry, audience, timeoutMs)).token;
+      return await this.#fetchOnce(key, client, entry, audience, timeoutMs);
     } catch (error) {
-      if (isGood) return cached.token;
+      if (isGood) return cached;
       return unavailable(error);
     }
   }
@@ -75,7 +78,7 @@ export class JwtSvids {
     entry: WorkloadEntry,
     audience: readonly string[],
     timeoutMs: number,
-  ): Promise<CachedToken> {
+  ): Promise<JwtSvid> {
     const under = this.#fetching.get(key);
     if (under !== undefined) return under;
     const fetching = this.#fetch(client, entry, audience, timeoutMs)
@@ -93,7 +96,7 @@ export class JwtSvids {
     entry: WorkloadEntry,
     audience: readonly string[],
     timeoutMs = TIMEOUT_MS,
-  ): Promise<CachedToken> {
+  ): Promise<JwtSvid> {
     const request = { entryId: entry.id, audience: [...audience] };
     const { svid } = await callUnary(client, "newJwtsvid", request, { timeoutMs });
     if (svid === undefined)
@@ -102,7 +105,7 @@ export class JwtSvids {
     return { token, keyId: parseJwtSvidUnverified(token).keyId, issuedAt, expiresAt };
   }
 
-  #remember(key: string, token: CachedToken): void {
+  #remember(key: string, token: JwtSvid): void {
     this.#cache.delete(key);
     this.#cache.set(key, token);
     const [oldest] = this.#cache.keys();

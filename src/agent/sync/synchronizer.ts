@@ -62,6 +62,7 @@ export class Synchronizer {
   readonly #backoff: Backoff;
   #isVersionTold = false;
   readonly #stopping: AbortController = new AbortController();
+  #lastSyncSuccess = 0;
 
   /** @param roots the X.509 authorities to verify the server with, DER */
   constructor(parts: SynchronizerParts, svid: AgentSvid, roots: readonly Uint8Array[]) {
@@ -100,6 +101,16 @@ export class Synchronizer {
     });
     this.#wakeup = new Wakeup(clock);
     this.#backoff = new Backoff(pauses.firstPauseMs, pauses.maxPauseMs, random);
+  }
+
+  /** Unix seconds of the last time that everything was fetched; 0 for never. */
+  get lastSyncSuccess(): number {
+    return this.#lastSyncSuccess;
+  }
+
+  /** The agent's own SVID, leaf first, and the X.509 authorities of its trust domain; all DER. */
+  get identity(): { readonly chain: readonly Uint8Array[]; readonly roots: readonly Uint8Array[] } {
+    return { chain: this.#link.svid.chain, roots: this.#link.roots };
   }
 
   get clients(): ServerClients {
@@ -216,7 +227,8 @@ export class Synchronizer {
   async #reached(): Promise<void> {
     this.#backoff.reset();
     if (!this.#isVersionTold) void this.#tellVersion();
-    const { cache, bootstrap } = this.#parts;
+    const { cache, clock, bootstrap } = this.#parts;
+    this.#lastSyncSuccess = clock.nowSeconds();
     await bootstrap.agreed();
     this.#watch.reopen();
     if (!cache.isServerAway) return;

@@ -20,6 +20,7 @@ const entry = (id: string, more: Partial<WorkloadEntry> = {}): WorkloadEntry => 
   federatesWith: [],
   hint: "",
   prefetched: true,
+  delegable: true,
   jwtSvidsOnce: false,
   createdAt: 0,
   revisionNumber: 0,

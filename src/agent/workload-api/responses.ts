@@ -3,6 +3,7 @@
  * that get the same, and it is the same object for as long as nothing in it changes.
  */
 import type { BundleForms } from "#agent/cache/bundle-forms.ts";
+import { once, type Recipe } from "#agent/cache/recipe.ts";
 import type { Identity, Subscription } from "#agent/cache/subscription.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type {
@@ -10,13 +11,6 @@ import type {
   X509BundlesResponse,
   X509SVIDResponse,
 } from "#grpc/gen/spiffe/workload/workload.ts";
-
-/** A message about to be made, and all that it is made of. */
-interface Recipe<R> {
-  /** Compared one by one, by identity. */
-  readonly ingredients: readonly unknown[];
-  make(): R;
-}
 
 export interface Responses {
   /** The SVIDs that are there; undefined as long as there is none, or no bundle of our own. */
@@ -39,32 +33,6 @@ export function createResponses(cache: WorkloadCache): Responses {
         (bundles) => ({ bundles }),
       ),
     ),
-  };
-}
-
-/** Follows a recipe only when the group of workloads may get something new, and makes the message only when it really differs. */
-function once<R>(
-  recipeFor: (identities: readonly Identity[]) => Recipe<R> | undefined,
-): (subscription: Subscription) => R | undefined {
-  interface Kept {
-    readonly version: number;
-    readonly ingredients: readonly unknown[];
-    readonly response: R;
-  }
-  const kept = new WeakMap<object, Kept>();
-  return (subscription) => {
-    const { group, version } = subscription;
-    const last = kept.get(group);
-    if (last?.version === version) return last.response;
-    const recipe = recipeFor(subscription.identities());
-    if (recipe === undefined) return undefined;
-    const { ingredients } = recipe;
-    const isSame =
-      last?.ingredients.length === ingredients.length &&
-      ingredients.every((one, index) => one === last.ingredients[index]);
-    const response = isSame ? last.response : recipe.make();
-    kept.set(group, { version, ingredients, response });
-    return response;
   };
 }
 

@@ -2,9 +2,10 @@
  * The SPIFFE Workload API. A caller is attested when a stream begins, by the process the kernel named when it connected; it is served
  * what the cache holds for it, again whenever that changed, and until it has no identity any more.
  */
-import { attestWorkload } from "#agent/attestation/workload-attestation.ts";
+import { attestCaller } from "#agent/attestation/caller.ts";
 import type { CallerNeed } from "#agent/cache/callers.ts";
 import type { Identity, Subscription } from "#agent/cache/subscription.ts";
+import { checkOpen, SERVER_AWAY, unavailable, waitsForSvids } from "#agent/cache/waiting.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import type { ServerClients } from "#agent/sync/server-connection.ts";
@@ -65,27 +66,12 @@ async function requireHeader({ metadata }: CallContext): Promise<void> {
   }
 }
 
-function peerOf({ caller }: CallContext): PeerProcess {
-  if (caller.kind === "unix") return caller.peer;
-  throw new StatusError(StatusCode.INTERNAL, "the Workload API is served on a Unix socket only");
-}
-
-interface Attested {
-  readonly peer: PeerProcess;
-  readonly selectors: ReadonlySet<string>;
-}
-
-async function attested(parts: WorkloadApiParts, context: CallContext): Promise<Attested> {
-  const peer = peerOf(context);
-  return { peer, selectors: await attestWorkload(parts.attestors, peer, parts) };
-}
-
 async function callerIdentities(
   parts: WorkloadApiParts,
   context: CallContext,
   needed: boolean,
 ): Promise<readonly Identity[]> {
-  const { peer, selectors } = await attested(parts, context);
+  const { peer, selectors } = await attestCaller(parts, context);
   const identities = parts.cache.identitiesFor(selectors);
   checkCaller(parts, peer, identities, needed);
   return identities;
@@ -111,12 +97,6 @@ function checkCaller(
   throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");
 }
 
-const SERVER_AWAY = "the agent cannot reach its server";
-
-function unavailable(why: string): StatusError {
-  return new StatusError(StatusCode.UNAVAILABLE, why);
-}
-
 /** Serves a stream until the caller leaves or loses its identity. */
 async function follow<R>(
   parts: WorkloadApiParts,
@@ -125,28 +105,22 @@ async function follow<R>(
   responseFor: (subscription: Subscription) => R | undefined,
   send: (response: R) => Promise<void>,
 ): Promise<void> {
-  const { peer, selectors } = await attested(parts, context);
+  const { peer, selectors } = await attestCaller(parts, context);
   using subscription = parts.cache.subscribe(selectors, need);
   let last: R | undefined;
   while (!context.signal.aborted) {
-    if (parts.cache.isClosed) throw unavailable("the agent is stopping");
+    checkOpen(parts.cache);
     // Taken before the cache is read, so that a change in between is not missed.
     const { version } = subscription;
     const identities = subscription.identities();
     checkCaller(parts, peer, identities, need === "x509-svids");
-    const isWaiting = need === "x509-svids" && isIncomplete(identities, last === undefined);
-    if (isWaiting && parts.cache.isServerAway) throw unavailable(SERVER_AWAY);
+    const isWaiting =
+      need === "x509-svids" && waitsForSvids(parts.cache, identities, last === undefined);
     const response = isWaiting ? undefined : responseFor(subscription);
     if (response !== undefined && response !== last) await send(response);
     last = response ?? last;
     await subscription.changedSince(version, context.signal);
   }
-}
-
-/** The first answer has all SVIDs; later ones do not hold back what is there because of one that is not. */
-function isIncomplete(identities: readonly Identity[], isFirst: boolean): boolean {
-  const isMissing = ({ svid }: Identity): boolean => svid === undefined;
-  return isFirst ? identities.some(isMissing) : identities.every(isMissing);
 }
 
 async function fetchJwtSvid(
@@ -167,7 +141,7 @@ async function fetchJwtSvid(
   const svids = await Promise.all(
     chosen.map(async ({ entry }) => ({
       spiffeId: entry.spiffeId.toString(),
-      svid: await parts.jwtSvids.token(parts.clients().svid, entry, request.audience),
+      svid: (await parts.jwtSvids.svid(parts.clients().svid, entry, request.audience)).token,
       hint: entry.hint,
     })),
   );

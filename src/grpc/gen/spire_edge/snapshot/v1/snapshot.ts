@@ -50,6 +50,7 @@ export interface Entry {
   svidKey: string;
   prefetched: boolean;
   jwtSvidsOnce: boolean;
+  delegable: boolean;
 }
 
 export interface X509Svid {
@@ -321,6 +322,7 @@ function createBaseEntry(): Entry {
     svidKey: "",
     prefetched: false,
     jwtSvidsOnce: false,
+    delegable: false,
   };
 }
 
@@ -358,6 +360,9 @@ export const Entry: MessageFns<Entry> = {
     }
     if (message.jwtSvidsOnce !== false) {
       writer.uint32(88).bool(message.jwtSvidsOnce);
+    }
+    if (message.delegable !== false) {
+      writer.uint32(96).bool(message.delegable);
     }
     return writer;
   },
@@ -463,6 +468,14 @@ export const Entry: MessageFns<Entry> = {
             message.jwtSvidsOnce = reader.bool();
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.delegable = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -510,6 +523,9 @@ export const Entry: MessageFns<Entry> = {
     if (message.jwtSvidsOnce !== undefined) {
       obj.jwtSvidsOnce = message.jwtSvidsOnce;
     }
+    if (message.delegable !== undefined) {
+      obj.delegable = message.delegable;
+    }
     return obj;
   },
 
@@ -529,6 +545,7 @@ export const Entry: MessageFns<Entry> = {
     message.svidKey = object.svidKey ?? "";
     message.prefetched = object.prefetched ?? false;
     message.jwtSvidsOnce = object.jwtSvidsOnce ?? false;
+    message.delegable = object.delegable ?? false;
     return message;
   },
 };

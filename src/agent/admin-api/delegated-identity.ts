@@ -1,0 +1,125 @@
+/**
+ * The Delegated Identity API of the admin socket: a trusted process fetches identities on behalf of workloads. The caller is attested as
+ * any workload is, and must itself have an identity that the operator authorised; that is looked at again before each message. What makes
+ * its holder an administrator or a downstream server is never handed out.
+ */
+
+import type { Subscription } from "#agent/cache/subscription.ts";
+import { anyChangedSince, waitsForSvids } from "#agent/cache/waiting.ts";
+import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
+import type { ServerClients } from "#agent/sync/server-connection.ts";
+import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
+import {
+  DelegatedIdentityService,
+  type FetchJWTSVIDsRequest,
+  type FetchJWTSVIDsResponse,
+  type SubscribeToX509SVIDsRequest,
+  type SubscribeToX509SVIDsResponse,
+} from "#grpc/gen/spire/api/agent/delegatedidentity/v1/delegatedidentity.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { Delegates, type DelegatesParts } from "./delegate.ts";
+import {
+  createDelegatedResponses,
+  type DelegatedResponses,
+  idMessage,
+} from "./delegated-responses.ts";
+import { DelegatedWorkload } from "./delegated-workload.ts";
+
+export interface DelegatedIdentityParts extends DelegatesParts {
+  readonly jwtSvids: JwtSvids;
+  /** The present connection; it changes when the agent's SVID does. */
+  readonly clients: () => ServerClients;
+}
+
+interface Tools extends DelegatedIdentityParts {
+  readonly delegates: Delegates;
+  readonly responses: DelegatedResponses;
+}
+
+export function createDelegatedIdentityApi(parts: DelegatedIdentityParts): BoundService {
+  const responses = createDelegatedResponses(parts.cache);
+  const tools = { ...parts, responses, delegates: new Delegates(parts) };
+  return bindService(
+    DelegatedIdentityService,
+    {
+      subscribeToX509SviDs: (request, context, send) => followSvids(tools, request, context, send),
+      subscribeToX509Bundles: (_request, context, send) =>
+        followBundles(tools, context, responses.x509Bundles, send),
+      subscribeToJwtBundles: (_request, context, send) =>
+        followBundles(tools, context, responses.jwtBundles, send),
+      fetchJwtsviDs: (request, context) => fetchJwtSvids(tools, request, context),
+    },
+    { log: parts.log },
+  );
+}
+
+async function followSvids(
+  { cache, delegates, responses, ...tools }: Tools,
+  request: SubscribeToX509SVIDsRequest,
+  context: CallContext,
+  send: (response: SubscribeToX509SVIDsResponse) => Promise<void>,
+): Promise<void> {
+  const caller = await delegates.attest(context);
+  using workload = await DelegatedWorkload.of(request, tools);
+  using own = cache.subscribe(caller.selectors, "bundles");
+  using subscription = cache.subscribe(workload.selectors, "x509-svids");
+  let last: SubscribeToX509SVIDsResponse | undefined;
+  while (!context.signal.aborted) {
+    // Taken before the cache is read, so that a change in between is not missed.
+    const seen = [own, subscription].map((one) => [one, one.version] as const);
+    delegates.check(caller, own.identities());
+    workload.checkAlive();
+    const sent = subscription.identities().filter(({ entry }) => entry.delegable);
+    const isWaiting = waitsForSvids(cache, sent, last === undefined);
+    const response = isWaiting ? undefined : responses.x509Svids(subscription);
+    if (response !== undefined && response !== last) await send(response);
+    last = response ?? last;
+    await anyChangedSince(seen, context.signal);
+  }
+}
+
+async function followBundles<R>(
+  { cache, delegates }: Tools,
+  context: CallContext,
+  responseFor: (delegate: Subscription) => R | undefined,
+  send: (response: R) => Promise<void>,
+): Promise<void> {
+  const caller = await delegates.attest(context);
+  using own = cache.subscribe(caller.selectors, "all-bundles");
+  let last: R | undefined;
+  while (!context.signal.aborted) {
+    const { version } = own;
+    delegates.check(caller, own.identities());
+    const response = responseFor(own);
+    if (response !== undefined && response !== last) await send(response);
+    last = response;
+    await own.changedSince(version, context.signal);
+  }
+}
+
+async function fetchJwtSvids(
+  { cache, delegates, jwtSvids, clients, ...tools }: Tools,
+  request: FetchJWTSVIDsRequest,
+  context: CallContext,
+): Promise<FetchJWTSVIDsResponse> {
+  const { audience } = request;
+  if (audience.length === 0 || audience.includes("")) {
+    throw new StatusError(StatusCode.INVALID_ARGUMENT, "audience must be specified");
+  }
+  await delegates.attest(context);
+  using workload = await DelegatedWorkload.of(request, tools);
+  const entries = cache
+    .identitiesFor(workload.selectors)
+    .flatMap(({ entry }) => (entry.delegable ? [entry] : []));
+  if (entries.length === 0) {
+    throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");
+  }
+  const svids = await Promise.all(
+    entries.map(async (entry) => {
+      const { token, issuedAt, expiresAt } = await jwtSvids.svid(clients().svid, entry, audience);
+      return { token, id: idMessage(entry.spiffeId), expiresAt, issuedAt, hint: entry.hint };
+    }),
+  );
+  workload.checkAlive();
+  return { svids };
+}

@@ -1,0 +1,81 @@
+/** The agent's two sockets: the public one for workloads, and the admin socket where the configuration asks for it. */
+import type { AgentFacts } from "#agent/admin-api/debug.ts";
+import { listenAdmin } from "#agent/admin-api/listen.ts";
+import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
+import type { ServerClients } from "#agent/sync/server-connection.ts";
+import { createWorkloadApi, type WorkloadApiParts } from "#agent/workload-api/workload-api.ts";
+import type { WorkloadAttestor } from "#attestors/attestor.ts";
+import type { Clock } from "#clock/clock.ts";
+import { createHealthService } from "#grpc/health.ts";
+import type { GrpcListener } from "#grpc/listener.ts";
+import { listenUnix } from "#grpc/unix-listener.ts";
+import type { Log } from "#log/log.ts";
+import type { AgentConfig } from "./config.ts";
+
+export interface SocketParts {
+  readonly config: AgentConfig;
+  readonly cache: WorkloadCache;
+  readonly jwtSvids: JwtSvids;
+  readonly attestors: readonly WorkloadAttestor[];
+  readonly server: {
+    /** The present connection; it changes when the agent's SVID does. */
+    readonly clients: ServerClients;
+    readonly identity: Pick<AgentFacts, "chain" | "roots">;
+    readonly lastSyncSuccess: number;
+  };
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * @returns undefined when the configuration disables all that the public socket is for
+ * @throws Error with a message for the operator when the socket cannot be had
+ */
+export async function servePublic(parts: SocketParts): Promise<GrpcListener | undefined> {
+  const { cache, config } = parts;
+  if (config.disableWorkloadApi && config.disableSdsApi) return undefined;
+  const shared = sharedParts(parts);
+  const { log } = shared;
+  const hasBundle = async (): Promise<boolean> => cache.ownBundle !== undefined;
+  const services = config.disableWorkloadApi ? [] : [createWorkloadApi(shared)];
+  log.info("Starting agent APIs", { address: config.socketPath, network: "unix" });
+  return listenUnix({
+    path: config.socketPath,
+    socketMode: 0o777,
+    directoryMode: 0o755,
+    services: [...services, createHealthService({ check: hasBundle }, { log })],
+    log,
+  });
+}
+
+/**
+ * @returns undefined when the configuration asks for no admin socket
+ * @throws Error with a message for the operator when the socket cannot be had
+ */
+export async function serveAdmin(parts: SocketParts): Promise<GrpcListener | undefined> {
+  const { config, cache, jwtSvids, server } = parts;
+  if (config.adminSocketPath === undefined) return undefined;
+  return listenAdmin({
+    ...sharedParts(parts),
+    path: config.adminSocketPath,
+    authorizedDelegates: config.authorizedDelegates,
+    facts: () => ({
+      ...server.identity,
+      lastSyncSuccess: server.lastSyncSuccess,
+      cachedX509Svids: cache.svidCount,
+      cachedJwtSvids: jwtSvids.size,
+    }),
+  });
+}
+
+function sharedParts({ config, server, ...parts }: SocketParts): WorkloadApiParts {
+  return {
+    ...parts,
+    trustDomain: config.trustDomain,
+    clients: () => server.clients,
+    allowUnauthenticatedVerifiers: config.allowUnauthenticatedVerifiers,
+    allowedForeignJwtClaims: config.allowedForeignJwtClaims,
+    log: parts.log.with({ subsystem_name: "endpoints" }),
+  };
+}
