@@ -4,17 +4,17 @@ import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { SelectorIndex } from "./selector-index.ts";
 import type { WorkloadEntry } from "./workload-entry.ts";
 
-const entry = (id: string, selectors: string[], hint = "", createdAt = 0): WorkloadEntry => ({
+const entry = (id: string, selectors: string[]): WorkloadEntry => ({
   id,
   spiffeId: SpiffeId.parse(`spiffe://example.org/${id}`),
   selectors,
   dnsNames: [],
   federatesWith: [],
-  hint,
+  hint: "",
   prefetched: true,
   delegable: true,
   jwtSvidsOnce: false,
-  createdAt,
+  createdAt: 0,
   revisionNumber: 0,
   svidKey: id,
 });
@@ -44,14 +44,4 @@ test("finds the same entries as looking at each of them", () => {
 
 test("an entry without selectors matches nobody", () => {
   expect(new SelectorIndex([entry("a", [])]).match(new Set(["unix:uid:0"]))).toEqual([]);
-});
-
-test("Workload API §5.2.1: of two entries with one hint the older stays; without hints all do", () => {
-  const all = [
-    entry("a", ["s"], "h", 20),
-    entry("b", ["s"], "h", 10),
-    entry("c", ["s"]),
-    entry("d", ["s"]),
-  ];
-  expect(ids(new SelectorIndex(all).match(new Set(["s"])))).toEqual(["b", "c", "d"]);
 });

@@ -55,21 +55,6 @@ export class SelectorIndex {
         if (entry.selectors.every((one) => selectors.has(one))) found.push(entry);
       }
     }
-    return withoutRepeatedHints(found.sort((a, b) => (a.id < b.id ? -1 : 1)));
+    return found.sort((a, b) => (a.id < b.id ? -1 : 1));
   }
-}
-
-/** SPIFFE Workload API §5.2.1: a hint is unique in a response; the older entry keeps it. */
-function withoutRepeatedHints(entries: readonly WorkloadEntry[]): WorkloadEntry[] {
-  const holders = new Map<string, WorkloadEntry>();
-  for (const entry of entries) {
-    const other = holders.get(entry.hint);
-    if (entry.hint === "" || (other !== undefined && isOlder(other, entry))) continue;
-    holders.set(entry.hint, entry);
-  }
-  return entries.filter((entry) => entry.hint === "" || holders.get(entry.hint) === entry);
-}
-
-function isOlder(a: WorkloadEntry, b: WorkloadEntry): boolean {
-  return a.createdAt === b.createdAt ? a.id < b.id : a.createdAt < b.createdAt;
 }

@@ -11,6 +11,7 @@ import type {
   X509BundlesResponse,
   X509SVIDResponse,
 } from "#grpc/gen/spiffe/workload/workload.ts";
+import { withoutRepeatedHints } from "./hints.ts";
 
 export interface Responses {
   /** The SVIDs that are there; undefined as long as there is none, or no bundle of our own. */
@@ -41,8 +42,10 @@ function x509SvidRecipe(
   cache: WorkloadCache,
 ): Recipe<X509SVIDResponse> | undefined {
   const bundle = cache.ownBundle?.x509;
-  const there = identities.flatMap(({ entry, svid }) =>
-    svid === undefined ? [] : [{ entry, svid, spiffeId: entry.spiffeId.toString() }],
+  const there = withoutRepeatedHints(
+    identities.flatMap(({ entry, svid }) =>
+      svid === undefined ? [] : [{ entry, svid, spiffeId: entry.spiffeId.toString() }],
+    ),
   );
   if (bundle === undefined || there.length === 0) return undefined;
   const federated = federatedBundles(identities, cache, ({ x509 }) => x509);

@@ -21,6 +21,7 @@ import type { Log } from "#log/log.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { withoutRepeatedHints } from "./hints.ts";
 import { createResponses } from "./responses.ts";
 import { validateJwtSvid } from "./validate-jwt.ts";
 
@@ -133,7 +134,7 @@ async function fetchJwtSvid(
   }
   const asked = request.spiffeId === "" ? undefined : parseAsked(request.spiffeId);
   const identities = await callerIdentities(parts, context, true);
-  const chosen = identities.filter(
+  const chosen = withoutRepeatedHints(identities).filter(
     ({ entry }) => asked === undefined || entry.spiffeId.equals(asked),
   );
   if (chosen.length === 0)

@@ -1,0 +1,33 @@
+import { expect, test } from "bun:test";
+import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
+import { SpiffeId } from "#spiffe/spiffe-id.ts";
+import { withoutRepeatedHints } from "./hints.ts";
+
+const identity = (id: string, hint = "", createdAt = 0): { readonly entry: WorkloadEntry } => ({
+  entry: {
+    id,
+    spiffeId: SpiffeId.parse(`spiffe://example.org/${id}`),
+    selectors: ["unix:uid:1"],
+    dnsNames: [],
+    federatesWith: [],
+    hint,
+    prefetched: true,
+    delegable: true,
+    jwtSvidsOnce: false,
+    createdAt,
+    revisionNumber: 0,
+    svidKey: id,
+  },
+});
+
+test("Workload API §5.2.1: of two entries with one hint the older stays; without hints all do", () => {
+  const all = [
+    identity("a", "h", 20),
+    identity("b", "h", 10),
+    identity("c"),
+    identity("d"),
+    identity("e", "i", 5),
+    identity("f", "i", 5),
+  ];
+  expect(withoutRepeatedHints(all).map(({ entry }) => entry.id)).toEqual(["b", "c", "d", "e"]);
+});
