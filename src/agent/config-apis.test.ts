@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { Block, Problems } from "#config/block.ts";
 import { parseHcl } from "#config/hcl.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
-import { type ApisConfig, type ApisFlags, readApis } from "./config-apis.ts";
+import { type ApisConfig, type ApisFlags, apiWarnings, readApis } from "./config-apis.ts";
 
 function read(text: string, flags: ApisFlags = {}): ApisConfig {
   const problems = new Problems("agent.conf");
@@ -20,7 +20,32 @@ test("without any key: the public APIs alone, and nobody is a delegate", () => {
     disableWorkloadApi: false,
     disableSdsApi: false,
     authorizedDelegates: [],
+    sds: {
+      defaultSvidName: "default",
+      defaultBundleName: "ROOTCA",
+      defaultAllBundlesName: "ALL",
+      disableSpiffeCertValidation: false,
+    },
   });
+});
+
+test("the names of secrets", () => {
+  const apis = read(`sds {
+    default_svid_name = "my-svid"
+    default_bundle_name = "my-bundle"
+    default_all_bundles_name = ""
+    disable_spiffe_cert_validation = true
+  }`);
+  expect(apis.sds).toEqual({
+    defaultSvidName: "my-svid",
+    defaultBundleName: "my-bundle",
+    defaultAllBundlesName: "ALL",
+    disableSpiffeCertValidation: true,
+  });
+  expect(apiWarnings(apis)).toEqual([]);
+  const same = read('sds { default_bundle_name = "ALL" }');
+  expect(apiWarnings(same)).toHaveLength(1);
+  expect(() => read('sds { default_name = "x" }')).toThrow("default_name");
 });
 
 test.each([

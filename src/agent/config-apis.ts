@@ -1,5 +1,6 @@
 /** The keys of agent.conf about what the agent serves: the admin socket, delegates, and which APIs the public socket has. */
 import { dirname, resolve } from "node:path";
+import type { SdsConfig } from "#agent/sds/secrets.ts";
 import type { Block, Problems } from "#config/block.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { errorText } from "#spiffe/status-error.ts";
@@ -12,6 +13,7 @@ export interface ApisConfig {
   readonly adminSocketPath?: string;
   /** SPIFFE IDs of those who may ask for identities on behalf of workloads. */
   readonly authorizedDelegates: readonly string[];
+  readonly sds: SdsConfig;
 }
 
 export interface ApisFlags {
@@ -38,7 +40,28 @@ export function readApis(
     disableSdsApi,
     ...readAdminSocket(agent, isServed ? socketPath : undefined, problems),
     authorizedDelegates: readDelegates(agent, trustDomain, problems),
+    sds: readSds(agent.block("sds") ?? agent.none()),
   };
+}
+
+function readSds(sds: Block): SdsConfig {
+  const name = (key: string, otherwise: string): string => sds.string(key) || otherwise;
+  const config = {
+    defaultSvidName: name("default_svid_name", "default"),
+    defaultBundleName: name("default_bundle_name", "ROOTCA"),
+    defaultAllBundlesName: name("default_all_bundles_name", "ALL"),
+    disableSpiffeCertValidation: sds.boolean("disable_spiffe_cert_validation") ?? false,
+  };
+  sds.finish();
+  return config;
+}
+
+/** To be logged at start. */
+export function apiWarnings({ sds, disableSdsApi }: ApisConfig): string[] {
+  if (disableSdsApi || sds.defaultBundleName !== sds.defaultAllBundlesName) return [];
+  return [
+    "sds: default_bundle_name and default_all_bundles_name are the same, so default_all_bundles_name has no effect",
+  ];
 }
 
 /** Whoever may reach the public directory could otherwise put another socket where delegates look for the agent's. */

@@ -18,7 +18,7 @@ import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { readTelemetry, type TelemetryConfig } from "#telemetry/config.ts";
 import { parseKeyType } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
-import { type ApisConfig, readApis } from "./config-apis.ts";
+import { type ApisConfig, apiWarnings, readApis } from "./config-apis.ts";
 import { type BootstrapConfig, bootstrapWarnings, readBootstrap } from "./config-bootstrap.ts";
 import {
   type ExperimentalConfig,
@@ -166,7 +166,7 @@ function finish(
     offline: readOffline(experimental),
     ...readExperimental(experimental, problems),
   };
-  const warnings = [...unusedKeys(agent), ...bootstrapWarnings(config)];
+  const warnings = [...unusedKeys(agent), ...bootstrapWarnings(config), ...apiWarnings(config)];
   agent.has("allow_unauthenticated_verifiers");
   readOtherAgentKeys(agent, problems);
   experimental.has("ratelimit");
@@ -255,7 +255,7 @@ function readCacheSize(agent: Block, key: string, problems: Problems): number {
 
 /** Keys of the reference that change nothing here: taken, so that a file can be shared, and named in the log. */
 function unusedKeys(agent: Block): string[] {
-  const keys = ["log_selectors", "sds"];
+  const keys = ["log_selectors"];
   return keys
     .filter((key) => agent.has(key))
     .map((key) => `The key ${key} has no effect in this version`);

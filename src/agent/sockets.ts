@@ -2,11 +2,13 @@
 import type { AgentFacts } from "#agent/admin-api/debug.ts";
 import { listenAdmin } from "#agent/admin-api/listen.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import { createSecretDiscoveryService } from "#agent/sds/sds.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import type { ServerClients } from "#agent/sync/server-connection.ts";
 import { createWorkloadApi, type WorkloadApiParts } from "#agent/workload-api/workload-api.ts";
 import type { WorkloadAttestor } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
+import type { Random } from "#clock/random.ts";
 import { createHealthService } from "#grpc/health.ts";
 import type { GrpcListener } from "#grpc/listener.ts";
 import { listenUnix } from "#grpc/unix-listener.ts";
@@ -25,6 +27,7 @@ export interface SocketParts {
     readonly lastSyncSuccess: number;
   };
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Log;
 }
 
@@ -33,20 +36,32 @@ export interface SocketParts {
  * @throws Error with a message for the operator when the socket cannot be had
  */
 export async function servePublic(parts: SocketParts): Promise<GrpcListener | undefined> {
-  const { cache, config } = parts;
+  const { cache, config, random } = parts;
   if (config.disableWorkloadApi && config.disableSdsApi) return undefined;
   const shared = sharedParts(parts);
   const { log } = shared;
   const hasBundle = async (): Promise<boolean> => cache.ownBundle !== undefined;
-  const services = config.disableWorkloadApi ? [] : [createWorkloadApi(shared)];
-  log.info("Starting agent APIs", { address: config.socketPath, network: "unix" });
+  const workloadApi = config.disableWorkloadApi ? [] : [createWorkloadApi(shared)];
+  const sds = config.disableSdsApi
+    ? []
+    : [createSecretDiscoveryService({ ...shared, random, sds: config.sds })];
+  log.info("Starting agent APIs", {
+    address: config.socketPath,
+    network: "unix",
+    apis: apiNames(config),
+  });
   return listenUnix({
     path: config.socketPath,
     socketMode: 0o777,
     directoryMode: 0o755,
-    services: [...services, createHealthService({ check: hasBundle }, { log })],
+    services: [...workloadApi, ...sds, createHealthService({ check: hasBundle }, { log })],
     log,
   });
+}
+
+function apiNames({ disableWorkloadApi, disableSdsApi }: AgentConfig): string {
+  if (disableSdsApi) return "Workload API";
+  return disableWorkloadApi ? "SDS API" : "Workload and SDS APIs";
 }
 
 /**

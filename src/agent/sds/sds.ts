@@ -1,0 +1,131 @@
+/**
+ * Envoy's Secret Discovery Service, for Envoys that are workloads: certificates and trust bundles by name, again whenever they change. A
+ * caller is attested when a call begins, as for the Workload API. Private keys are among what it sends; none of it is ever logged.
+ */
+import { type AttestedCaller, attestCaller, type CallerTools } from "#agent/attestation/caller.ts";
+import type { Subscription } from "#agent/cache/subscription.ts";
+import { checkOpen, SERVER_AWAY, unavailable, waitsForSvids } from "#agent/cache/waiting.ts";
+import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { Random } from "#clock/random.ts";
+import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
+import type {
+  DiscoveryRequest,
+  DiscoveryResponse,
+} from "#grpc/gen/envoy/service/discovery/v3/discovery.ts";
+import { SecretDiscoveryServiceService } from "#grpc/gen/envoy/service/secret/v3/sds.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { Conversation } from "./conversation.ts";
+import { Inbox } from "./inbox.ts";
+import { type SdsConfig, secretsFor } from "./secrets.ts";
+import { type WorkloadState, workloadStates } from "./workload-state.ts";
+
+export interface SdsParts extends CallerTools {
+  readonly cache: WorkloadCache;
+  readonly sds: SdsConfig;
+  readonly random: Random;
+}
+
+interface Tools extends SdsParts {
+  readonly stateOf: (workload: Subscription) => WorkloadState | undefined;
+}
+
+export function createSecretDiscoveryService(parts: SdsParts): BoundService {
+  const tools = { ...parts, stateOf: workloadStates(parts.cache) };
+  return bindService(
+    SecretDiscoveryServiceService,
+    {
+      streamSecrets: (requests, context, send) => streamSecrets(tools, requests, context, send),
+      fetchSecrets: (request, context) => fetchSecrets(tools, request, context),
+      deltaSecrets: async () => {
+        throw new StatusError(StatusCode.UNIMPLEMENTED, "Method is not implemented");
+      },
+    },
+    { log: parts.log },
+  );
+}
+
+async function streamSecrets(
+  tools: Tools,
+  requests: AsyncIterable<DiscoveryRequest>,
+  context: CallContext,
+  send: (response: DiscoveryResponse) => Promise<void>,
+): Promise<void> {
+  const { cache, random, sds } = tools;
+  const caller = await attestCaller(tools, context);
+  using workload = cache.subscribe(caller.selectors, "x509-svids");
+  const inbox = new Inbox(requests);
+  const conversation = new Conversation<WorkloadState>(tools.log);
+  for (let isFirst = true; !context.signal.aborted; ) {
+    // Taken before the cache is read, so that a change in between is not missed.
+    const { version } = workload;
+    const state = stateNow(tools, caller, workload, isFirst);
+    isFirst &&= state === undefined;
+    const request = inbox.take();
+    if (request !== undefined) conversation.hear(request);
+    conversation.see(state);
+    const nonce = Buffer.from(random.bytes(4)).toString("hex");
+    const answer = conversation.next(nonce);
+    if (answer !== undefined) {
+      const { versionInfo } = answer;
+      const { typeUrl, resourceNames } = answer.request;
+      const resources = secretsFor(resourceNames, answer.node, answer.state, sds);
+      await send({ versionInfo, typeUrl, nonce, resources });
+    }
+    if (inbox.isOver) return;
+    await changeOrNews(workload, version, inbox, context.signal);
+  }
+}
+
+async function fetchSecrets(
+  tools: Tools,
+  { resourceNames, node, typeUrl }: DiscoveryRequest,
+  context: CallContext,
+): Promise<DiscoveryResponse> {
+  const caller = await attestCaller(tools, context);
+  using workload = tools.cache.subscribe(caller.selectors, "x509-svids");
+  for (;;) {
+    const { version } = workload;
+    const state = stateNow(tools, caller, workload, true);
+    if (state !== undefined) {
+      const resources = secretsFor(resourceNames, node, state, tools.sds);
+      return { versionInfo: "", typeUrl, nonce: "", resources };
+    }
+    await workload.changedSince(version, context.signal);
+    if (context.signal.aborted) throw new StatusError(StatusCode.CANCELLED, "the caller is gone");
+  }
+}
+
+/**
+ * What the workload is; undefined as long as its X509-SVIDs are not there.
+ *
+ * @throws StatusError UNAVAILABLE when that cannot be said now
+ */
+function stateNow(
+  { cache, stateOf }: Tools,
+  { peer }: AttestedCaller,
+  workload: Subscription,
+  isFirst: boolean,
+): WorkloadState | undefined {
+  checkOpen(cache);
+  if (!cache.isFilled) throw unavailable(SERVER_AWAY);
+  // The process may have ended while its socket lives on in another.
+  if (!peer.isAlive()) throw unavailable("workload attestation failed");
+  return waitsForSvids(cache, workload.identities(), isFirst) ? undefined : stateOf(workload);
+}
+
+/** Resolves when the workload is no longer at that version, when there is news from the client, or when the signal aborts. */
+async function changeOrNews(
+  workload: Subscription,
+  version: number,
+  inbox: Inbox<DiscoveryRequest>,
+  signal: AbortSignal,
+): Promise<void> {
+  if (inbox.hasNews) return;
+  const news = new AbortController();
+  const end = (): void => news.abort();
+  inbox.whenNews(end);
+  signal.addEventListener("abort", end, { once: true });
+  await workload.changedSince(version, news.signal);
+  signal.removeEventListener("abort", end);
+  inbox.whenNews(() => {});
+}
