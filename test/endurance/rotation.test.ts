@@ -31,6 +31,20 @@ const authorityId = async (
   return id;
 };
 
+/**
+ * Has the prepared authority sign. Where authorities also change by themselves it may be signing already: the server then answers that
+ * it is not the prepared one.
+ */
+async function activate(server: TestServer, kind: "x509" | "jwt", id: string): Promise<void> {
+  try {
+    await authorityId(server, kind, "activate", "-authorityID", id);
+  } catch (error) {
+    const shown = await server.json("localauthority", kind, "show");
+    if (JSON.stringify(shown["active"]).includes(id)) return;
+    throw error;
+  }
+}
+
 /** A change of authority by an operator's hand, each step as soon as the one before has reached everybody. */
 async function forceRotation(server: TestServer, pair: EnduringPair): Promise<void> {
   const x509 = await authorityId(server, "x509", "prepare");
@@ -39,8 +53,8 @@ async function forceRotation(server: TestServer, pair: EnduringPair): Promise<vo
     "the prepared authorities are in both bundles",
     ({ bundle, jwtBundle }) => bundle.includes(x509) && jwtBundle.includes(jwt),
   );
-  await authorityId(server, "x509", "activate", "-authorityID", x509);
-  await authorityId(server, "jwt", "activate", "-authorityID", jwt);
+  await activate(server, "x509", x509);
+  await activate(server, "jwt", jwt);
   await pair.until("both SVIDs are signed by the new authority", ({ issuer }) => issuer === x509);
 }
 
@@ -105,7 +119,7 @@ test.concurrent(
 );
 
 test.concurrent.each([
-  { server: "reference", agent: "ours", revocations: 0 },
+  { server: "reference", agent: "ours", revocations: 5 },
   { server: "ours", agent: "reference", revocations: 5 },
 ] as const)(
   "server $server, agent $agent: rotations by hand, the first with the old authority tainted and revoked",
