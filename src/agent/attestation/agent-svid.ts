@@ -3,13 +3,14 @@
  * the one in use is never overwritten before its successor is certified.
  */
 
-import type { ClientIdentity, ServerClients } from "#agent/sync/server-connection.ts";
+import type { ServerClients } from "#agent/sync/server-connection.ts";
 import type { NodeAttestorAgent } from "#attestors/attestor.ts";
 import { callUnary, openBidi } from "#grpc/client.ts";
 import type {
   AttestAgentRequest,
   AttestAgentResponse,
 } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
+import type { ClientIdentity } from "#grpc/server-channel.ts";
 import type { KeyManager, ManagedKey } from "#keymanager/key-manager.ts";
 import { isAgentId } from "#spiffe/reserved-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";

@@ -1,9 +1,9 @@
 /** The trust bundle of the first contact: from a file, a URL, another agent, or, where that is allowed, from the server itself. */
 import { readFile } from "node:fs/promises";
 import type { BootstrapConfig } from "#agent/config-bootstrap.ts";
-import type { ServerAddress } from "#agent/sync/server-connection.ts";
 import { callUnary, tlsChannel } from "#grpc/client.ts";
 import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
+import type { ServerAddress } from "#grpc/server-channel.ts";
 import { parseBundleDocument } from "#jwt/bundle-document.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";

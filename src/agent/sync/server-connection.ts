@@ -1,34 +1,15 @@
 /** The agent's connection to the server: it verifies the server itself, and is made anew when the agent's SVID or the bundle changes. */
 import type { Clock } from "#clock/clock.ts";
-import { type Channel, tlsChannel } from "#grpc/client.ts";
+import type { Channel } from "#grpc/client.ts";
 import { AgentClient } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
 import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
 import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { ChangesClient } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
-import type { TlsPolicy } from "#http/tls-policy.ts";
-import { serverId } from "#spiffe/reserved-id.ts";
-import type { TrustDomain } from "#spiffe/trust-domain.ts";
-import { Certificate } from "#x509/certificate.ts";
-import { certificatesToPem } from "#x509/pem.ts";
-import { verifyX509Svid } from "#x509/svid.ts";
+import { type ClientIdentity, type ServerAddress, serverChannel } from "#grpc/server-channel.ts";
 
 /** A stream without news would not notice that the network is gone; sent only while a call is under way. */
 const KEEPALIVE = { "grpc.keepalive_time_ms": 30_000, "grpc.keepalive_timeout_ms": 10_000 };
-
-export interface ServerAddress {
-  readonly trustDomain: TrustDomain;
-  readonly serverAddress: string;
-  readonly serverPort: number;
-  readonly tlsPolicy: TlsPolicy;
-}
-
-/** What the agent shows; absent before it is attested. */
-export interface ClientIdentity {
-  readonly privateKeyPem: string;
-  /** DER, leaf first. */
-  readonly chain: readonly Uint8Array[];
-}
 
 export interface ServerClients {
   readonly changes: ChangesClient;
@@ -50,27 +31,7 @@ export function connectServer(
   identity: ClientIdentity | undefined,
   clock: Clock,
 ): ServerClients {
-  const authorities = roots.map((der) => Certificate.parse(der));
-  const channel = tlsChannel({
-    host: address.serverAddress,
-    port: address.serverPort,
-    policy: address.tlsPolicy,
-    trustBundlePem: certificatesToPem(roots),
-    ...(identity === undefined
-      ? {}
-      : {
-          privateKeyPem: identity.privateKeyPem,
-          certificateChainPem: certificatesToPem(identity.chain),
-        }),
-    // The TLS stack has checked the chain by its own rules; what counts is ours, and the name it must carry.
-    verifyServer: (chain) => {
-      const expected = serverId(address.trustDomain);
-      // What follows the leaf is what the TLS stack found, the root included.
-      const { id } = verifyX509Svid(chain, () => authorities, clock.nowSeconds());
-      if (!id.equals(expected))
-        throw new Error(`unexpected server ID "${id}", expected "${expected}"`);
-    },
-  });
+  const channel = serverChannel(address, roots, identity, clock);
   return clientsOf({ ...channel, options: { ...channel.options, ...KEEPALIVE } });
 }
 
