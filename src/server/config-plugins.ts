@@ -7,6 +7,7 @@ import {
 import type { Block, Problems } from "#config/block.ts";
 import { type NeedlessKeys, type RefusedKeys, refuse, takeNeedless } from "#config/other-keys.ts";
 import { exactlyOne, type Plugin, pluginsOf } from "#config/plugins.ts";
+import { readSpireUpstreamConfig, type SpireUpstreamConfig } from "#upstream/spire/config.ts";
 
 export interface ServerPlugins {
   readonly dataStore: { readonly databaseType: "sqlite3"; readonly connectionString: string };
@@ -14,7 +15,7 @@ export interface ServerPlugins {
     | { readonly name: "disk"; readonly keysPath: string }
     | { readonly name: "memory" };
   readonly nodeAttestors: readonly NodeAttestorConfig[];
-  readonly upstreamAuthority?: UpstreamDiskConfig;
+  readonly upstreamAuthority?: UpstreamDiskConfig | SpireUpstreamConfig;
 }
 
 type NodeAttestorConfig = { readonly name: "join_token" } | X509popServerConfig;
@@ -49,7 +50,7 @@ export function readServerPlugins(
   const stores = pluginsOf(plugins, "DataStore", ["sql"], problems);
   const managers = pluginsOf(plugins, "KeyManager", ["disk", "memory"], problems);
   const attestors = pluginsOf(plugins, "NodeAttestor", ["join_token", "x509pop"], problems);
-  const upstreams = pluginsOf(plugins, "UpstreamAuthority", ["disk"], problems);
+  const upstreams = pluginsOf(plugins, "UpstreamAuthority", ["disk", "spire"], problems);
   for (const kind of OTHER_KINDS) pluginsOf(plugins, kind, [], problems);
   plugins.finish();
   const store = exactlyOne(stores, "DataStore", problems);
@@ -129,7 +130,16 @@ function readKeyManager({ name, data }: Plugin, problems: Problems): ServerPlugi
   return { name: "disk", keysPath };
 }
 
-function readUpstream({ data }: Plugin, problems: Problems): UpstreamDiskConfig {
+function readUpstream(
+  { name, data }: Plugin,
+  problems: Problems,
+): ServerPlugins["upstreamAuthority"] & object {
+  return name === "spire"
+    ? readSpireUpstreamConfig(data, problems)
+    : readDiskUpstreamConfig(data, problems);
+}
+
+function readDiskUpstreamConfig(data: Block, problems: Problems): UpstreamDiskConfig {
   const path = (key: string): string | undefined => data.string(key) || undefined;
   const cert = path("cert_file_path");
   const key = path("key_file_path");

@@ -17,6 +17,7 @@ import type { Bundles, DataStore, JoinTokens } from "#server/datastore/datastore
 import { openSqliteDataStore } from "#server/datastore/sqlite/open.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { openDiskUpstreamAuthority } from "#upstream/disk/disk.ts";
+import { openSpireUpstreamAuthority } from "#upstream/spire/spire.ts";
 import type { UpstreamAuthority } from "#upstream/upstream-authority.ts";
 import { Certificate } from "#x509/certificate.ts";
 
@@ -62,6 +63,7 @@ const NODE_ATTESTORS: Constructors<NodeAttestorConfig, NodeAttestorParts, NodeAt
 const UPSTREAM_AUTHORITIES: Constructors<UpstreamAuthorityConfig, PluginParts, UpstreamAuthority> =
   {
     disk: (config, parts) => openDiskUpstreamAuthority(config, parts),
+    spire: async (config, parts) => openSpireUpstreamAuthority(config, parts),
   };
 
 /** @throws Error naming the file when it cannot be opened */

@@ -5,9 +5,8 @@ import { Turns } from "#server/ca/turns.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
-import { Certificate } from "#x509/certificate.ts";
-import { verifyChain } from "#x509/chain.ts";
 import { generatePrivateKey, privateKeyToPkcs8Pem, signerFromPrivateKey } from "#x509/keys.ts";
+import { leadsTo } from "#x509/leads-to.ts";
 import { certificatesToPem } from "#x509/pem.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { type PeriodicTask, periodically } from "./periodic.ts";
@@ -111,22 +110,9 @@ export class ServerSvid {
   async #isTainted(): Promise<boolean> {
     const { store, trustDomain, clock } = this.#parts;
     const bundle = await store.bundles.find(trustDomain.name);
-    const roots = (bundle?.x509Authorities ?? []).filter(({ tainted }) => tainted);
-    if (roots.length === 0) return false;
-    const [leaf, ...intermediates] = this.chain.map((der) => Certificate.parse(der));
-    if (leaf === undefined) return false;
-    try {
-      verifyChain({
-        leaf,
-        intermediates,
-        roots: roots.map(({ certificate }) => Certificate.parse(certificate)),
-        atSeconds: clock.nowSeconds(),
-        usage: "any",
-      });
-      return true;
-    } catch {
-      return false;
-    }
+    const tainted = (bundle?.x509Authorities ?? []).filter((authority) => authority.tainted);
+    const roots = tainted.map(({ certificate }) => certificate);
+    return leadsTo(this.chain, roots, clock.nowSeconds());
   }
 }
 

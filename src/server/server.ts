@@ -125,6 +125,7 @@ async function startCa(
 ): Promise<CaManager> {
   const { trustDomain, plugins } = config;
   const pluginParts = { trustDomain, ...tools };
+  const upstream = await openUpstreamAuthority(plugins.upstreamAuthority, pluginParts);
   const ca = await CaManager.open({
     trustDomain,
     caSubject: config.caSubject,
@@ -137,7 +138,7 @@ async function startCa(
     agentTtlSeconds: config.agentTtlSeconds,
     jwtIssuer: config.jwtIssuer,
     keyManager: await openKeyManager(plugins.keyManager, pluginParts),
-    upstream: await openUpstreamAuthority(plugins.upstreamAuthority, pluginParts),
+    upstream,
     bundles: store.bundles,
     journals: store.caJournals,
     clock: tools.clock,
@@ -147,6 +148,8 @@ async function startCa(
   });
   ca.start();
   parts.defer(() => ca.stop());
+  // Before the CA Manager stops: it waits for calls under way.
+  parts.defer(() => upstream?.close?.());
   return ca;
 }
 

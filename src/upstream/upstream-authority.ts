@@ -2,7 +2,7 @@
  * UpstreamAuthority: an authority above the server's own CA. It signs the server's intermediate and names the roots that
  * belong into the trust bundle. Called by the CA Manager only.
  */
-import type { X509Authority } from "#spiffe/bundle.ts";
+import type { Bundle, JwtAuthority, X509Authority } from "#spiffe/bundle.ts";
 
 export interface MintX509CaResult {
   /** The new intermediate first, then whatever lies between it and the root; DER. */
@@ -12,6 +12,9 @@ export interface MintX509CaResult {
   /** The version that signed, as `currentVersion` would have named it. */
   readonly version: string;
 }
+
+/** What an authority says of the whole trust domain. */
+export type UpstreamBundle = Pick<Bundle, "x509Authorities" | "jwtAuthorities">;
 
 export interface UpstreamAuthority {
   readonly name: string;
@@ -23,7 +26,22 @@ export interface UpstreamAuthority {
   /**
    * @param csr the server's certificate request, DER, with the trust domain's SPIFFE ID as its URI SAN
    * @param preferredTtlSeconds what the server would like; the authority may give less
-   * @throws StatusError
+   * @throws StatusError UNAVAILABLE when it cannot be reached; another trial may do better
    */
   mintX509Ca(csr: Uint8Array, preferredTtlSeconds: number): Promise<MintX509CaResult>;
+  /**
+   * The authority's own trust bundle, asked for every few seconds. Absent where it has none but the roots that came with a CA.
+   *
+   * @throws StatusError
+   */
+  fetchBundle?(): Promise<UpstreamBundle>;
+  /**
+   * Makes a key for JWT-SVIDs known to the whole trust domain. Absent where the authority takes none.
+   *
+   * @returns the keys of the whole trust domain, this one among them
+   * @throws StatusError
+   */
+  publishJwtKey?(key: JwtAuthority): Promise<readonly JwtAuthority[]>;
+  /** Ends calls under way and gives back what it holds. */
+  close?(): void;
 }

@@ -50,42 +50,49 @@ export class EnduringPair {
     this.#caller = caller;
   }
 
-  /** Registers both workloads and starts them. @param ttlSeconds of their X509-SVIDs, and of their JWT-SVIDs */
+  /**
+   * Registers both workloads and starts them.
+   *
+   * @param ttlSeconds of their X509-SVIDs, and of their JWT-SVIDs
+   * @param of where the caller is, if not where the service is
+   */
   static async start(
     stage: Stage,
     server: TestServer,
     agent: TestAgent,
     ttlSeconds: number,
+    of: { readonly server: TestServer; readonly agent: TestAgent } = { server, agent },
   ): Promise<EnduringPair> {
     const service = `spiffe://${TRUST_DOMAIN}/service`;
     const caller = `spiffe://${TRUST_DOMAIN}/caller`;
     const ttl = ["-x509SVIDTTL", String(ttlSeconds), "-jwtSVIDTTL", String(ttlSeconds)];
     await server.entry(service, agent.id, [`unix:uid:${SERVICE_UID}`], ...ttl);
-    await server.entry(caller, agent.id, [`unix:uid:${CALLER_UID}`], ...ttl);
+    await of.server.entry(caller, of.agent.id, [`unix:uid:${CALLER_UID}`], ...ttl);
     const address = `127.0.0.1:${await freePort()}`;
     const workload = async (
+      at: TestAgent,
       name: string,
       uid: number,
       words: readonly string[],
     ): Promise<Daemon> => {
       // Until its entry has arrived, a workload has no identity, and go-spiffe counts that as a failure.
       await eventually(`${name} has an identity`, async () => {
-        const fetched = await agent.cli(["api", "fetch", "x509"], { uid });
+        const fetched = await at.cli(["api", "fetch", "x509"], { uid });
         return fetched.code === 0 ? true : undefined;
       });
-      const log = `${agent.directory}/${name}.log`;
+      const log = `${at.directory}/${name}.log`;
       return stage.daemon([GO_CLIENT, ...words], log, { uid });
     };
-    const serving = await workload("service", SERVICE_UID, [
+    const serving = await workload(agent, "service", SERVICE_UID, [
       "endure-serve",
       agent.socket,
       address,
       caller,
     ]);
     await serving.line((line) => line.includes("listening"));
-    const calling = await workload("caller", CALLER_UID, [
+    const calling = await workload(of.agent, "caller", CALLER_UID, [
       "endure-call",
-      agent.socket,
+      of.agent.socket,
       address,
       service,
     ]);

@@ -11,12 +11,21 @@ export function authorityFields(
   for (const [index, { asn1 }] of x509Authorities.entries()) {
     fields[`x509_authorities_asn1_sha256.${index}`] = sha256(asn1);
   }
-  for (const [index, { keyId, expiresAt, publicKey }] of jwtAuthorities.entries()) {
-    fields[`jwt_authority_key_id.${index}`] = keyId;
-    fields[`jwt_authority_expires_at.${index}`] = expiresAt;
-    fields[`jwt_authority_public_key_sha256.${index}`] = sha256(publicKey);
+  for (const [index, message] of jwtAuthorities.entries()) {
+    for (const [name, value] of Object.entries(jwtAuthorityFields(message))) {
+      fields[`${name}.${index}`] = value;
+    }
   }
   return fields;
+}
+
+/** What it says about one key for JWT-SVIDs. */
+export function jwtAuthorityFields({ keyId, expiresAt, publicKey }: JWTKey): LogFields {
+  return {
+    jwt_authority_key_id: keyId,
+    jwt_authority_expires_at: expiresAt,
+    jwt_authority_public_key_sha256: sha256(publicKey),
+  };
 }
 
 function sha256(bytes: Uint8Array): string {

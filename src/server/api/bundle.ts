@@ -16,11 +16,12 @@ import {
   type PublishJWTAuthorityResponse,
 } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import type { Bundle as BundleMessage } from "#grpc/gen/spire/api/types/bundle.ts";
+import type { CaManager } from "#server/ca/ca-manager.ts";
 import { emptyBundle } from "#spiffe/bundle.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { type ApiCall, apiCall, attempt, waitForTurn } from "./api-call.ts";
 import { audited } from "./audited.ts";
-import { authorityFields } from "./bundle-audit.ts";
+import { authorityFields, jwtAuthorityFields } from "./bundle-audit.ts";
 import {
   bundleMessage,
   jwtAuthoritiesFrom,
@@ -42,6 +43,7 @@ import type { RateLimits } from "./rate-limit.ts";
 
 export interface BundleServiceParts extends FederatedBundleParts {
   readonly limits: RateLimits;
+  readonly ca: Pick<CaManager, "publishJwtKey">;
 }
 
 export function createBundleService(
@@ -126,20 +128,20 @@ async function appendBundle(
 
 /** A downstream server makes its JWT key known to the whole trust domain. */
 async function publishJwtAuthority(
-  { bundles, trustDomain, limits }: BundleServiceParts,
+  { ca, limits }: BundleServiceParts,
   { jwtAuthority }: PublishJWTAuthorityRequest,
   context: CallContext,
 ): Promise<PublishJWTAuthorityResponse> {
   const { audit } = apiCall(context);
-  const messages = jwtAuthority === undefined ? [] : [jwtAuthority];
-  audit.add(authorityFields([], messages));
+  if (jwtAuthority !== undefined) audit.add(jwtAuthorityFields(jwtAuthority));
   const refusal = "rejecting request due to key publishing rate limiting";
   await waitForTurn(limits.keyPublishing, context, 1, refusal);
   if (jwtAuthority === undefined) throw invalidArgument("missing JWT authority");
-  const jwtAuthorities = reading("invalid JWT authority", () => jwtAuthoritiesFrom(messages));
+  const [key] = reading("invalid JWT authority", () => jwtAuthoritiesFrom([jwtAuthority]));
+  if (key === undefined) throw invalidArgument("missing JWT authority");
   const bundle = await attempt(
     "failed to publish JWT key",
-    () => bundles.append({ ...emptyBundle(trustDomain), jwtAuthorities }),
+    () => ca.publishJwtKey(key),
     StatusCode.INTERNAL,
   );
   return { jwtAuthorities: jwtKeyMessages(bundle.jwtAuthorities) };

@@ -2,9 +2,9 @@
  * The authorities of both kinds over time: made, activated, retired, and written down in the journal. It rotates by itself once
  * started; the local authority API rotates by hand.
  */
-import { errorText } from "#spiffe/status-error.ts";
+import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { countedCall } from "#telemetry/metrics.ts";
-import { authorityFields, type JwtKey, type X509Ca } from "./authority.ts";
+import { type Authority, authorityFields, type JwtKey, type X509Ca } from "./authority.ts";
 import {
   CaJournal,
   type JournalJwtKey,
@@ -15,8 +15,9 @@ import {
 import type { CaManagerParts } from "./parts.ts";
 import { prepareJwtKey } from "./prepare-jwt.ts";
 import { prepareX509Ca } from "./prepare-x509.ts";
-import { recover } from "./recover.ts";
-import { Rotation } from "./rotation.ts";
+import { JwtKeyPublisher } from "./publish-jwt-key.ts";
+import { type Recovered, recover } from "./recover.ts";
+import { Rotation, type RotationSteps } from "./rotation.ts";
 import { Turns } from "./turns.ts";
 
 /** As the reference. It also bounds how late a stepped clock or a replaced upstream is noticed. */
@@ -25,60 +26,41 @@ const LONGEST_WAIT_MS = 10_000;
 const SHORTEST_WAIT_MS = 100;
 /** After a failure there is time for this many attempts in the life of an authority, or one every ten seconds. */
 const ATTEMPTS_IN_A_LIFE = 24;
+/** Before there is an authority at all. */
+const UNREACHABLE_WAIT_MS = 1000;
 
 export class Authorities {
   readonly x509: Rotation<X509Ca>;
   readonly jwt: Rotation<JwtKey>;
+  readonly publisher: JwtKeyPublisher;
   readonly #parts: CaManagerParts;
+  readonly #journal: CaJournal;
   readonly #stopping: AbortController = new AbortController();
   #ended: Promise<void> = Promise.resolve();
 
-  private constructor(parts: CaManagerParts, x509: Rotation<X509Ca>, jwt: Rotation<JwtKey>) {
+  private constructor(parts: CaManagerParts, journal: CaJournal, recovered: Recovered) {
+    const turns = new Turns();
     this.#parts = parts;
-    this.x509 = x509;
-    this.jwt = jwt;
+    this.#journal = journal;
+    this.publisher = new JwtKeyPublisher(parts, (keyId) => this.madeJwtKey(keyId));
+    this.x509 = new Rotation(x509Steps(parts, journal), turns, recovered.x509);
+    this.jwt = new Rotation(jwtSteps(parts, journal, this.publisher), turns, recovered.jwt);
   }
 
   /** Recovers the authorities of the last run, or makes new ones. @throws Error or StatusError when it cannot */
   static async open(parts: CaManagerParts): Promise<Authorities> {
     const journal = await CaJournal.load(parts.journals);
-    const recovered = await recover(parts, journal);
-    const turns = new Turns();
-    const x509 = new Rotation(
-      {
-        prepare: (slot) =>
-          countedCall(parts, ["ca", "manager", "x509_ca", "prepare"], () =>
-            prepareX509(parts, journal, slot),
-          ),
-        activate: async (ca) => {
-          await journal.changeX509((records) => withActivated(records, ca.authorityId));
-          measureActivation(parts, ca);
-          parts.log.info("X509 CA activated", authorityFields(ca));
-        },
-      },
-      turns,
-      recovered.x509,
-    );
-    const jwt = new Rotation(
-      {
-        prepare: (slot) =>
-          countedCall(parts, ["ca", "manager", "jwt_key", "prepare"], () =>
-            prepareJwt(parts, journal, slot),
-          ),
-        activate: async (key) => {
-          await journal.changeJwt((records) => withActivated(records, key.authorityId));
-          parts.metrics.count(["manager", "jwt_key", "activate"]);
-          parts.log.info("JWT key activated", authorityFields(key));
-        },
-      },
-      turns,
-      recovered.jwt,
-    );
-    const authorities = new Authorities(parts, x509, jwt);
-    const now = parts.clock.nowSeconds();
-    await x509.advance(now);
-    if (!parts.jwtSvidsDisabled) await jwt.advance(now);
+    const authorities = new Authorities(parts, journal, await recover(parts, journal));
+    await whenReachable(parts, async () => {
+      await advanceAtStart(parts, "rotate X509 CA", authorities.x509);
+      if (!parts.jwtSvidsDisabled) await advanceAtStart(parts, "rotate JWT key", authorities.jwt);
+    });
     return authorities;
+  }
+
+  /** Whether the JWT key was made by this server, as far as the journal goes back. */
+  madeJwtKey(keyId: string): boolean {
+    return this.#journal.jwt.some(({ authorityId }) => authorityId === keyId);
   }
 
   /** From now on rotates by itself. */
@@ -146,6 +128,70 @@ export class Authorities {
   }
 }
 
+/** A server whose authority still signs starts, whatever becomes of the next one: that is tried again later. */
+async function advanceAtStart<T extends Authority>(
+  { clock, log }: CaManagerParts,
+  what: string,
+  rotation: Rotation<T>,
+): Promise<void> {
+  const now = clock.nowSeconds();
+  try {
+    await rotation.advance(now);
+  } catch (error) {
+    const { active } = rotation.state;
+    if (active === undefined || active.notAfter <= now) throw error;
+    log.error(`Unable to ${what}`, { error: errorText(error) });
+  }
+}
+
+/** What is above may come up later than this server does: a whole fleet may start at once. */
+async function whenReachable(
+  { clock, log }: CaManagerParts,
+  work: () => Promise<void>,
+): Promise<void> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof StatusError) || error.code !== StatusCode.UNAVAILABLE) throw error;
+      log.warn("Waiting for the upstream authority", { error: error.message });
+      await clock.sleep(UNREACHABLE_WAIT_MS);
+    }
+  }
+}
+
+function x509Steps(parts: CaManagerParts, journal: CaJournal): RotationSteps<X509Ca> {
+  return {
+    prepare: (slot) =>
+      countedCall(parts, ["ca", "manager", "x509_ca", "prepare"], () =>
+        prepareX509(parts, journal, slot),
+      ),
+    activate: async (ca) => {
+      await journal.changeX509((records) => withActivated(records, ca.authorityId));
+      measureActivation(parts, ca);
+      parts.log.info("X509 CA activated", authorityFields(ca));
+    },
+  };
+}
+
+function jwtSteps(
+  parts: CaManagerParts,
+  journal: CaJournal,
+  publisher: JwtKeyPublisher,
+): RotationSteps<JwtKey> {
+  return {
+    prepare: (slot) =>
+      countedCall(parts, ["ca", "manager", "jwt_key", "prepare"], () =>
+        prepareJwt(parts, journal, publisher, slot),
+      ),
+    activate: async (key) => {
+      await journal.changeJwt((records) => withActivated(records, key.authorityId));
+      parts.metrics.count(["manager", "jwt_key", "activate"]);
+      parts.log.info("JWT key activated", authorityFields(key));
+    },
+  };
+}
+
 function measureActivation({ metrics, clock, trustDomain }: CaManagerParts, ca: X509Ca): void {
   const labels = { trust_domain_id: trustDomain.name };
   metrics.count(["ca", "manager", "x509_ca", "activate"]);
@@ -180,9 +226,10 @@ async function prepareX509(
 async function prepareJwt(
   parts: CaManagerParts,
   journal: CaJournal,
+  publisher: JwtKeyPublisher,
   slot: JwtKey["slot"],
 ): Promise<JwtKey> {
-  const jwtKey = await prepareJwtKey(parts, slot);
+  const jwtKey = await prepareJwtKey(parts, publisher, slot);
   const { authorityId, issuedAt, notAfter, key } = jwtKey;
   const publicKey = Buffer.from(key.publicKeySpki).toString("base64");
   const record: JournalJwtKey = {

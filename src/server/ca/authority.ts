@@ -1,6 +1,7 @@
 /** The two kinds of authority: an X.509 CA with its chain, and a key for JWT-SVIDs. Both live in one of two slots. */
 import type { ManagedKey } from "#keymanager/key-manager.ts";
 import type { LogFields } from "#log/log.ts";
+import type { JwtAuthority } from "#spiffe/bundle.ts";
 import type { Certificate } from "#x509/certificate.ts";
 import { authorityKeyIdExtension } from "#x509/extensions.ts";
 import { subjectKeyIdOf } from "#x509/issue.ts";
@@ -32,6 +33,11 @@ export interface X509Ca extends Authority {
 
 export interface JwtKey extends Authority {
   readonly key: ManagedKey;
+}
+
+/** The key as the trust bundle has it. */
+export function jwtAuthorityOf({ authorityId, key, notAfter }: JwtKey): JwtAuthority {
+  return { keyId: authorityId, publicKey: key.publicKeySpki, expiresAt: notAfter, tainted: false };
 }
 
 export interface X509CaParts {

@@ -3,11 +3,13 @@
  * bundle and journal. Called by the API, and by the server for its own SVID.
  */
 import type { KeyObject } from "node:crypto";
+import type { Bundle, JwtAuthority } from "#spiffe/bundle.ts";
 import { serverId } from "#spiffe/reserved-id.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { Authorities } from "./authorities.ts";
 import type { X509Ca } from "./authority.ts";
+import { UpstreamFollower } from "./follow-upstream.ts";
 import {
   issueDownstreamCa,
   issueJwtSvid,
@@ -37,10 +39,12 @@ export class CaManager {
   /** The authorities themselves, for those who rotate them by hand. */
   readonly authorities: Authorities;
   readonly #parts: CaManagerParts;
+  readonly #upstream: UpstreamFollower;
 
   private constructor(parts: CaManagerParts, authorities: Authorities) {
     this.#parts = parts;
     this.authorities = authorities;
+    this.#upstream = new UpstreamFollower(parts, authorities);
   }
 
   /** Recovers the authorities of the last run, or makes new ones. @throws Error or StatusError when it cannot */
@@ -48,14 +52,20 @@ export class CaManager {
     return new CaManager(parts, await Authorities.open(parts));
   }
 
-  /** From now on rotates by itself. */
+  /** From now on rotates by itself, and follows the upstream's bundle. */
   start(): void {
     this.authorities.start();
+    this.#upstream.start();
   }
 
   /** Resolves when no rotation is under way any more. */
-  stop(): Promise<void> {
-    return this.authorities.stop();
+  async stop(): Promise<void> {
+    await Promise.all([this.authorities.stop(), this.#upstream.stop()]);
+  }
+
+  /** Makes the JWT key of a server below this one known. @returns the bundle with it @throws StatusError */
+  publishJwtKey(key: JwtAuthority): Promise<Bundle> {
+    return this.authorities.publisher.publish(key);
   }
 
   /** Issues a workload's X509-SVID; its life is cut to the CA's. @throws StatusError UNAVAILABLE without a CA */
@@ -99,7 +109,8 @@ export class CaManager {
     const { clock, random, metrics, trustDomain, caSubject, caTtlSeconds } = this.#parts;
     const ca = this.#activeX509();
     const now = clock.nowSeconds();
-    const notAfter = Math.min(now + (fields.ttlSeconds || caTtlSeconds), ca.notAfter);
+    const asked = fields.ttlSeconds ?? 0;
+    const notAfter = Math.min(now + (asked > 0 ? asked : caTtlSeconds), ca.notAfter);
     const depth = Math.max(1, ca.chain.length);
     const chain = await issueDownstreamCa(
       {

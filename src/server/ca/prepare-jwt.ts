@@ -1,7 +1,7 @@
 /** A new key for JWT-SVIDs, published in the trust bundle before it signs. */
-import { emptyBundle } from "#spiffe/bundle.ts";
-import { authorityFields, type JwtKey, type Slot } from "./authority.ts";
+import { authorityFields, type JwtKey, jwtAuthorityOf, type Slot } from "./authority.ts";
 import type { CaManagerParts } from "./parts.ts";
+import type { JwtKeyPublisher } from "./publish-jwt-key.ts";
 
 const KEY_ID_LENGTH = 32;
 const KEY_ID_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -10,19 +10,18 @@ export function jwtKeyId(slot: Slot): string {
   return `JWT-Signer-${slot}`;
 }
 
-/** Makes the JWT key of a slot. When this resolves, it is in the stored bundle. */
-export async function prepareJwtKey(parts: CaManagerParts, slot: Slot): Promise<JwtKey> {
+/** Makes the JWT key of a slot. When this resolves, it is in the stored bundle, and in the upstream's. @throws StatusError or Error */
+export async function prepareJwtKey(
+  parts: CaManagerParts,
+  publisher: JwtKeyPublisher,
+  slot: Slot,
+): Promise<JwtKey> {
   const key = await parts.keyManager.generateKey(jwtKeyId(slot), parts.jwtKeyType);
   const now = parts.clock.nowSeconds();
   const notAfter = now + parts.caTtlSeconds;
   const authorityId = randomKeyId(parts);
-  await parts.bundles.append({
-    ...emptyBundle(parts.trustDomain),
-    jwtAuthorities: [
-      { keyId: authorityId, publicKey: key.publicKeySpki, expiresAt: notAfter, tainted: false },
-    ],
-  });
   const jwtKey = { slot, key, authorityId, upstreamAuthorityId: "", issuedAt: now, notAfter };
+  await publisher.publish(jwtAuthorityOf(jwtKey));
   parts.log.info("JWT key prepared", authorityFields(jwtKey));
   return jwtKey;
 }

@@ -1,7 +1,14 @@
 /** Finds the authorities of the last run: what the journal says, as far as the KeyManager still has those very keys. */
 import { type Bundle, emptyBundle } from "#spiffe/bundle.ts";
 import { Certificate } from "#x509/certificate.ts";
-import { type Authority, type JwtKey, type X509Ca, x509AuthorityIds, x509Ca } from "./authority.ts";
+import {
+  type Authority,
+  type JwtKey,
+  jwtAuthorityOf,
+  type X509Ca,
+  x509AuthorityIds,
+  x509Ca,
+} from "./authority.ts";
 import type { CaJournal, JournalJwtKey, JournalX509Ca } from "./journal.ts";
 import type { CaManagerParts } from "./parts.ts";
 import { jwtKeyId } from "./prepare-jwt.ts";
@@ -117,12 +124,7 @@ async function republish(
   const x509Authorities = signing(x509)
     .filter(({ chain }) => chain.length === 0)
     .map(({ certificate }) => ({ certificate: certificate.der, tainted: false }));
-  const jwtAuthorities = signing(jwt).map(({ authorityId, key, notAfter }) => ({
-    keyId: authorityId,
-    publicKey: key.publicKeySpki,
-    expiresAt: notAfter,
-    tainted: false,
-  }));
+  const jwtAuthorities = signing(jwt).map(jwtAuthorityOf);
   if (x509Authorities.length + jwtAuthorities.length === 0) return;
   await parts.bundles.append({
     ...emptyBundle(parts.trustDomain),
