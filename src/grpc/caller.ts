@@ -10,6 +10,8 @@ export type Caller =
       readonly remoteAddress: string;
       /** DER, leaf first; empty when the client sent none. */
       readonly certificates: readonly Uint8Array[];
+      /** Closes the connection, once the answer under way has had the time to leave. */
+      readonly hangUp: () => void;
     };
 
 /**

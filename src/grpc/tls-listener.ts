@@ -5,6 +5,7 @@
 import { constants } from "node:crypto";
 import { createServer, type TLSSocket, type TlsOptions } from "node:tls";
 import type { TlsPolicy } from "#http/tls-policy.ts";
+import { systemClock } from "#clock/clock.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { BoundService } from "./bind.ts";
@@ -13,6 +14,7 @@ import { type ConnectionLimits, createInjector, type GrpcListener } from "./list
 import { presentedChain } from "./presented-chain.ts";
 
 const MAX_CONNECTIONS = 50_000;
+const HANG_UP_MS = 500;
 
 /** The age as in the reference: an agent reconnects now and then, and so finds a new server certificate. */
 const LIMITS: ConnectionLimits = {
@@ -60,7 +62,12 @@ export async function listenTls(options: TlsListenerOptions): Promise<TlsListene
       socket.destroy();
       return;
     }
-    injector.inject(socket, { kind: "tls", remoteAddress, certificates: presentedChain(socket) });
+    injector.inject(socket, {
+      kind: "tls",
+      remoteAddress,
+      certificates: presentedChain(socket),
+      hangUp: () => void systemClock.after(HANG_UP_MS, () => socket.destroy()),
+    });
   });
   server.maxConnections = MAX_CONNECTIONS;
   server.on("tlsClientError", (error, socket) => {

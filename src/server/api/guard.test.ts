@@ -1,9 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import type { ServiceError } from "@grpc/grpc-js";
+import { connectivityState, type ServiceError } from "@grpc/grpc-js";
+import type { MintX509SVIDResponse } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { statusErrorFrom } from "#grpc/status.ts";
 import {
   asWorkload,
+  identityOf,
   joinAgent,
+  newKey,
   refused,
   startTestServer,
   type TestServer,
@@ -44,6 +47,26 @@ describe("an agent that is turned away learns why", () => {
   test("AGENT_NOT_ATTESTED, when it is a workload", async () => {
     expect(await reason(await asWorkload(server, "/web"))).toBe("AGENT_NOT_ATTESTED");
   });
+});
+
+test("a connection with a certificate that is of no use is closed, so that a better one can be shown", async () => {
+  const other = await startTestServer();
+  const key = await newKey("spiffe://example.org/x");
+  const { svid } = await unary<MintX509SVIDResponse>((done) =>
+    other.local.svid.mintX509Svid({ csr: key.csr, ttl: 0 }, done),
+  );
+  const { agent } = server.remote(identityOf(key, svid));
+  const { READY } = connectivityState;
+  const call = unary((done) =>
+    agent.postStatus({ agentVersion: "", currentBundleSerial: 0 }, done),
+  );
+  expect(await refused(call)).toMatchObject({ code: 16 });
+  const channel = agent.getChannel();
+  expect(channel.getConnectivityState(false)).toBe(READY);
+  const left = Promise.withResolvers<unknown>();
+  channel.watchConnectivityState(READY, Number.POSITIVE_INFINITY, left.resolve);
+  expect(await left.promise).toBeUndefined();
+  await other.stop();
 });
 
 test("a local caller is no agent", async () => {

@@ -58,9 +58,19 @@ export function createGuard(parts: GuardParts): Guard {
       });
     } catch (thrown) {
       log.error("Failed to authenticate caller", { error: thrown });
+      hangUpOn(thrown, context);
       throw inWordsOfTheMethod(thrown, context.method);
     }
   };
+}
+
+/**
+ * A caller whose certificate is of no use, perhaps any more, may have a better one, which it shows with its next connection only. The
+ * reference's servers would otherwise hold on to the old one for minutes.
+ */
+function hangUpOn(thrown: unknown, { caller }: CallContext): void {
+  const isUnknown = thrown instanceof StatusError && thrown.code === StatusCode.UNAUTHENTICATED;
+  if (isUnknown && caller.kind === "tls") caller.hangUp();
 }
 
 /** The cheap roles first; an operator who happens to be an agent too is let in as an operator. */
