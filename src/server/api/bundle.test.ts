@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { generateKeyPairSync } from "node:crypto";
 import type {
   BatchCreateFederatedBundleResponse,
   BatchDeleteFederatedBundleResponse,
@@ -6,7 +7,14 @@ import type {
 } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import { Bundle, BundleMask } from "#grpc/gen/spire/api/types/bundle.ts";
 import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
-import { refused, startTestServer, type TestServer, unary } from "#server/server.fixture.ts";
+import {
+  asWorkload,
+  type Clients,
+  refused,
+  startTestServer,
+  type TestServer,
+  unary,
+} from "#server/server.fixture.ts";
 
 let server: TestServer;
 let root: Uint8Array;
@@ -77,6 +85,45 @@ test("what is no authority is refused", async () => {
   expect(await refused(append({ x509Authorities: [{ asn1, tainted: false }] }))).toMatchObject({
     code: 3,
     details: expect.stringMatching(/^failed to convert X\.509 authority/),
+  });
+});
+
+describe("a JWT key of a server below", () => {
+  const publish = (clients: Clients, keyId: string): Promise<unknown> => {
+    const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const spki = publicKey.export({ type: "spki", format: "der" });
+    const jwtAuthority = { publicKey: spki, keyId, expiresAt: 4_000_000_000, tainted: false };
+    return unary((done) => clients.bundle.publishJwtAuthority({ jwtAuthority }, done));
+  };
+
+  test("is taken from a downstream server only, and answered by the keys of all", async () => {
+    const entry = Entry.fromPartial({
+      spiffeId: { trustDomain: "example.org", path: "/below" },
+      parentId: { trustDomain: "example.org", path: "/node" },
+      selectors: [{ type: "unix", value: "uid:1" }],
+      downstream: true,
+    });
+    await unary((done) =>
+      server.local.entry.batchCreateEntry({ entries: [entry], outputMask: undefined }, done),
+    );
+    const known = (await ownBundle()).jwtAuthorities.map(({ keyId }) => ({ keyId }));
+    const below = await asWorkload(server, "/below");
+    expect(await publish(below, "of-below")).toMatchObject({
+      jwtAuthorities: [...known, { keyId: "of-below", expiresAt: 4_000_000_000 }],
+    });
+    expect((await ownBundle()).jwtAuthorities.at(-1)).toMatchObject({ keyId: "of-below" });
+    expect(await refused(publish(below, ""))).toMatchObject({
+      code: 3,
+      details: "invalid JWT authority: missing key ID",
+    });
+    const missing = unary((done) =>
+      below.bundle.publishJwtAuthority({ jwtAuthority: undefined }, done),
+    );
+    expect(await refused(missing)).toMatchObject({ code: 3, details: "missing JWT authority" });
+    expect(await refused(publish(await asWorkload(server, "/web"), "x"))).toMatchObject({
+      code: 7,
+    });
+    expect(await refused(publish(server.local, "x"))).toMatchObject({ code: 7 });
   });
 });
 

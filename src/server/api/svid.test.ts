@@ -3,6 +3,7 @@ import type { BatchCreateEntryResponse } from "#grpc/gen/spire/api/server/entry/
 import type {
   BatchNewX509SVIDResponse,
   MintX509SVIDResponse,
+  NewDownstreamX509CAResponse,
 } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
 import {
@@ -146,13 +147,36 @@ describe("a JWT-SVID", () => {
   });
 });
 
-test("a downstream server gets a CA, others do not", async () => {
-  await createEntry({ spiffeId: { trustDomain: "example.org", path: "/down" }, downstream: true });
-  const { csr } = await newKey("spiffe://example.org");
-  const ask = async (path: string): Promise<unknown> => {
+describe("a CA for a server below", () => {
+  const ask = async (path: string, preferredTtl = 0): Promise<NewDownstreamX509CAResponse> => {
     const clients = await asWorkload(server, path);
-    return unary((done) => clients.svid.newDownstreamX509Ca({ csr, preferredTtl: 0 }, done));
+    const { csr } = await newKey("spiffe://example.org");
+    return unary((done) => clients.svid.newDownstreamX509Ca({ csr, preferredTtl }, done));
   };
-  expect(await refused(ask("/web"))).toMatchObject({ code: 7 });
-  expect(await ask("/down")).toMatchObject({ x509Authorities: [expect.anything()] });
+  beforeAll(() =>
+    createEntry({ spiffeId: { trustDomain: "example.org", path: "/down" }, downstream: true }),
+  );
+
+  test("goes to downstream entries only", async () => {
+    expect(await refused(ask("/web"))).toMatchObject({ code: 7 });
+    expect(await ask("/down")).toMatchObject({ x509Authorities: [expect.anything()] });
+  });
+
+  test.each([
+    [0, 86_400],
+    [-5, 86_400],
+    [600, 600],
+    [10_000_000, 86_400],
+  ])("asked for %i s, it lives for %i s", async (asked, given) => {
+    const { caCertChain, x509Authorities } = await ask("/down", asked);
+    expect(caCertChain).toHaveLength(1);
+    const ca = Certificate.parse(caCertChain[0] ?? new Uint8Array());
+    const root = Certificate.parse(x509Authorities[0] ?? new Uint8Array());
+    expect(ca).toMatchObject({ isCa: true, uriSans: ["spiffe://example.org"] });
+    expect(ca.subjectText).toContain("OU=DOWNSTREAM-1");
+    expect(Buffer.compare(ca.issuerDer, root.subjectDer)).toBe(0);
+    expect(ca.notAfter).toBeLessThanOrEqual(root.notAfter);
+    expect(ca.notAfter - ca.notBefore - 10).toBeLessThanOrEqual(given);
+    expect(ca.notAfter - ca.notBefore - 10).toBeGreaterThan(given - 60);
+  });
 });
