@@ -1,0 +1,70 @@
+#!/bin/sh
+# Installs spire-edge from this directory on a machine with systemd: executables into /usr/local/bin, units into /etc/systemd/system.
+# Checks all files against SHA256SUMS first. Configuration that is already there is kept. Starts nothing that did not run before.
+#
+#   ./install.sh server         the server
+#   ./install.sh agent          the agent
+#   ./install.sh remove server|agent
+#                               takes away what was installed; configuration, keys and data stay
+set -eu
+cd "$(dirname "$0")"
+
+fail() {
+  echo "install.sh: $*" >&2
+  exit 1
+}
+
+usage() {
+  sed -n '5,8s/^# \{0,1\}//p' install.sh >&2
+  exit 2
+}
+
+install_part() {
+  # Anybody who could change a file could change the sums as well: those are to be compared with a copy that came another way.
+  sha256sum --quiet --check SHA256SUMS || fail "a file is not what SHA256SUMS says; nothing was installed"
+  [ ! -e "/usr/bin/spire-$part" ] || fail "/usr/bin/spire-$part is there: remove the package that it belongs to first"
+  install -D -m 755 "spire-$part" "/usr/local/bin/.spire-$part.new"
+  # Renamed, not written over: the file that runs cannot be written to.
+  mv "/usr/local/bin/.spire-$part.new" "/usr/local/bin/spire-$part"
+  for unit in systemd/"spire-$part"*; do
+    sed "s|/usr/bin/spire-$part|/usr/local/bin/spire-$part|" "$unit" >"/etc/systemd/system/${unit##*/}"
+  done
+  install -D -m 644 "systemd/sysusers.d/spire-edge-$part.conf" -t /etc/sysusers.d
+  install -D -m 644 "systemd/tmpfiles.d/spire-edge-$part.conf" -t /etc/tmpfiles.d
+  [ -e "/etc/spire/$part/$part.conf" ] || install -D -m 640 "conf/$part.conf" -t "/etc/spire/$part"
+  systemd-sysusers "/etc/sysusers.d/spire-edge-$part.conf"
+  systemd-tmpfiles --create "/etc/tmpfiles.d/spire-edge-$part.conf"
+  if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+    systemctl try-restart "spire-$part.service" "spire-$part@*.service"
+  fi
+  echo "installed. Next: edit /etc/spire/$part/$part.conf, then systemctl enable --now spire-$part"
+}
+
+remove_part() {
+  if [ -d /run/systemd/system ]; then
+    systemctl stop "spire-$part.service" "spire-$part@*.service"
+  fi
+  systemctl --no-reload disable "spire-$part.service" 2>/dev/null || true
+  rm -f "/usr/local/bin/spire-$part" "/etc/sysusers.d/spire-edge-$part.conf" "/etc/tmpfiles.d/spire-edge-$part.conf"
+  for unit in systemd/"spire-$part"*; do
+    rm -f "/etc/systemd/system/${unit##*/}"
+  done
+  if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+  fi
+  echo "removed. /etc/spire/$part and /var/lib/spire/$part are as they were"
+}
+
+act=install_part
+if [ "${1-}" = remove ]; then
+  act=remove_part
+  shift
+fi
+case ${1-} in
+  server | agent) part=$1 ;;
+  *) usage ;;
+esac
+[ "$(id -u)" = 0 ] || fail "needs root"
+command -v systemctl >/dev/null || fail "there is no systemd on this machine"
+$act

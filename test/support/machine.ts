@@ -1,0 +1,105 @@
+/** A machine of its own with a real systemd as process 1, for tests of units and packages. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { Daemon, eventually, type Finished, run } from "./process.ts";
+
+const BOOT = resolve(import.meta.dir, "../systemd/boot");
+
+export class Machine {
+  readonly #console: Daemon;
+  readonly #leader: string;
+
+  private constructor(console: Daemon, leader: string) {
+    this.#console = console;
+    this.#leader = leader;
+  }
+
+  /**
+   * Boots it; needs root.
+   *
+   * @param packages a directory of this machine, there seen as /packages
+   * @throws Error with what the boot printed, when this machine cannot do it
+   */
+  static async boot(packages: string, directory: string): Promise<Machine> {
+    const name = `spire-edge.${process.pid}`;
+    const console = new Daemon([BOOT, name, packages], join(directory, "console.log"));
+    try {
+      // The installation of systemd-nspawn, where it is missing, is part of this time.
+      const leader = await eventually("a process 1", async () => leaderOf(name, console), 90_000);
+      const machine = new Machine(console, leader);
+      await eventually("systemd is up", async () => {
+        const { stdout } = await machine.run("systemctl", "is-system-running");
+        return /running|degraded/.test(stdout) || undefined;
+      });
+      return machine;
+    } catch (error) {
+      const printed = console.lines.slice(-15).join("\n");
+      await console.stop();
+      throw new Error(`systemd cannot be booted here:\n${printed}`, { cause: error });
+    }
+  }
+
+  /** Runs a command there, as root. */
+  run(...command: string[]): Promise<Finished> {
+    const enter = ["nsenter", "-t", this.#leader, "-m", "-u", "-i", "-n", "-p", "-C", "--"];
+    // The directory that this process is in does not exist there.
+    const there = ["sh", "-c", 'cd / && exec "$@"', "-", ...command];
+    return run([...enter, ...there], { env: { LC_ALL: "C.UTF-8" } });
+  }
+
+  /** Runs a command that must succeed. @returns what it printed */
+  async must(...command: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.run(...command);
+    if (code !== 0) throw new Error(`${command.join(" ")}: exit ${code}\n${stdout}${stderr}`);
+    return stdout;
+  }
+
+  /** Writes a file there. */
+  async write(path: string, text: string): Promise<void> {
+    await this.must(
+      "sh",
+      "-c",
+      'mkdir -p "$(dirname "$1")" && printf %s "$2" >"$1"',
+      "-",
+      path,
+      text,
+    );
+  }
+
+  /** Properties of a unit, as systemd has them in force. */
+  async show(unit: string): Promise<Readonly<Record<string, string>>> {
+    const shown = await this.must("systemctl", "show", unit);
+    const pairs = shown.split("\n").map((line): [string, string] => {
+      const at = line.indexOf("=");
+      return [line.slice(0, at), line.slice(at + 1)];
+    });
+    return Object.fromEntries(pairs);
+  }
+
+  /** The last lines that a unit and systemd wrote about it. */
+  journal(unit: string): Promise<string> {
+    return this.must("journalctl", "--unit", unit, "--no-pager", "--output=cat");
+  }
+
+  /** As by pulling the plug; nothing of it is kept. */
+  async close(): Promise<void> {
+    process.kill(Number(this.#leader), "SIGKILL");
+    await this.#console.exited;
+  }
+}
+
+/** The process that is number 1 in a namespace of its own and in the named control group. */
+function leaderOf(name: string, console: Daemon): string | undefined {
+  if (!console.running) throw new Error("the boot ended");
+  return readdirSync("/proc").find((pid) => {
+    if (!/^\d+$/.test(pid)) return false;
+    try {
+      return (
+        readFileSync(`/proc/${pid}/cgroup`, "utf8").includes(`/${name}/`) &&
+        /^NSpid:.*\t1$/m.test(readFileSync(`/proc/${pid}/status`, "utf8"))
+      );
+    } catch {
+      return false;
+    }
+  });
+}

@@ -1,0 +1,350 @@
+/**
+ * Both daemons as packages and units under a real systemd, in the order an operator meets them: installed, started, joined, watched,
+ * reloaded, upgraded while the server is away, removed.
+ */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { X509Certificate } from "node:crypto";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { Machine } from "../support/machine.ts";
+import { eventually, run } from "../support/process.ts";
+
+const ROOT = resolve(import.meta.dir, "../..");
+const SERVER_SOCKET = "/run/spire/server/api.sock";
+const AGENT_SOCKET = "/run/spire/agent/public/api.sock";
+const NODE = "spiffe://example.org/node";
+const WORKLOAD = "spiffe://example.org/db";
+/** An executable that nobody but its owner may read. */
+const PRIVATE = "/opt/db/bin/fetch";
+const TIMEOUT_MS = 60_000;
+
+const directory = mkdtempSync(join(tmpdir(), "spire-edge-machine-"));
+let machine: Machine;
+
+beforeAll(async () => {
+  await buildPackages([join(ROOT, "scripts/package"), "--prebuilt", "--out", directory]);
+  machine = await Machine.boot(directory, directory);
+}, 180_000);
+
+afterAll(async () => {
+  await machine?.close();
+  rmSync(directory, { recursive: true, force: true });
+}, TIMEOUT_MS);
+
+/** All builds of one test run have the same date. */
+async function buildPackages(command: readonly string[]): Promise<void> {
+  const { code, stderr } = await run(command, { env: { SOURCE_DATE_EPOCH: "1700000000" } });
+  if (code !== 0) throw new Error(stderr);
+}
+
+/** The checksums of what was built; on x86_64, as in CI, or arm64. */
+function checksums(packages: string): string {
+  const name = process.arch === "arm64" ? "arm64" : "amd64";
+  return readFileSync(join(packages, `SHA256SUMS.${name}`), "utf8");
+}
+
+const server = (...words: string[]): Promise<string> =>
+  machine.must("spire-server", ...words, "-socketPath", SERVER_SOCKET);
+
+/** What the service `db`, with a user of its own, gets from the agent. */
+async function fetchSvid(): Promise<string> {
+  const options = ["--wait", "--pipe", "--quiet", "--collect", "--property=User=db"];
+  const command = [PRIVATE, "api", "fetch", "x509", "-socketPath", AGENT_SOCKET, "-output", "json"];
+  const { svids } = JSON.parse(await machine.must("systemd-run", ...options, ...command));
+  expect(svids[0].spiffe_id).toBe(WORKLOAD);
+  return new X509Certificate(Buffer.from(svids[0].x509_svid, "base64")).serialNumber;
+}
+
+const served = (): Promise<string> => eventually("the service gets its SVID", fetchSvid);
+
+async function mainPid(unit: string): Promise<string> {
+  return (await machine.show(unit))["MainPID"] ?? "";
+}
+
+test(
+  "the packages bring users and configuration that only root may change, and start nothing",
+  async () => {
+    await machine.must("sh", "-c", "dpkg --install /packages/*.deb");
+    const files = ["/etc/spire/server/server.conf", "/etc/spire/agent/agent.conf"];
+    expect(await machine.must("stat", "--format=%a %U:%G", ...files)).toBe(
+      "640 root:spire-server\n640 root:spire-agent\n",
+    );
+    for (const unit of ["spire-server", "spire-agent"]) {
+      expect((await machine.run("systemctl", "is-enabled", unit)).stdout).toBe("disabled\n");
+      expect((await machine.show(unit))["ActiveState"]).toBe("inactive");
+    }
+    expect((await machine.run("systemctl", "--failed", "--quiet")).stdout).toBe("");
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "systemd finds nothing to say about the units, and little that they might do",
+  async () => {
+    const units = ["spire-server.service", "spire-agent.service", "spire-agent@second.service"];
+    // It ends with 0 also when it complains.
+    const { code, stdout, stderr } = await machine.run("systemd-analyze", "verify", ...units);
+    expect({ code, printed: stdout + stderr }).toEqual({ code: 0, printed: "" });
+    for (const [unit, most] of [
+      ["spire-server.service", 14],
+      ["spire-agent.service", 20],
+      ["spire-agent@.service", 20],
+    ]) {
+      const options = ["--offline=yes", "--no-pager", `--threshold=${most}`];
+      const file = `/usr/lib/systemd/system/${unit}`;
+      await machine.must("systemd-analyze", "security", ...options, file);
+    }
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "the server is started when its API answers, and says what it serves",
+  async () => {
+    // What would make another program of the executable must not reach it.
+    await machine.must("systemctl", "set-environment", "BUN_BE_BUN=1", "BUN_OPTIONS=--version");
+    await machine.must("systemctl", "enable", "--now", "spire-server");
+    expect(await server("healthcheck")).toContain("Server is healthy.");
+    expect((await machine.show("spire-server"))["StatusText"]).toBe(
+      "Serving trust domain example.org on 0.0.0.0:8081",
+    );
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "the agent joins by a token",
+  async () => {
+    const token = JSON.parse(
+      await server("token", "generate", "-spiffeID", NODE, "-output", "json"),
+    );
+    await machine.write("/etc/spire/agent/join-token", `${token.value}\n`);
+    await machine.write("/etc/spire/agent/bundle.pem", await server("bundle", "show"));
+    await machine.must("systemctl", "enable", "--now", "spire-agent");
+    await machine.must("systemctl", "unset-environment", "BUN_BE_BUN", "BUN_OPTIONS");
+    const { StatusText } = await machine.show("spire-agent");
+    expect(StatusText).toBe("Agent of trust domain example.org, server localhost:8081");
+    expect(await machine.must("stat", "--format=%a", AGENT_SOCKET)).toBe("777\n");
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "a service under its own uid gets an SVID by the hash of an executable that only it may read",
+  async () => {
+    await machine.must("useradd", "--system", "db");
+    await machine.must("install", "-D", "-m", "700", "-o", "db", "/usr/bin/spire-agent", PRIVATE);
+    await machine.must("sh", "-c", "chown -R db /opt/db && chmod 700 /opt/db/bin");
+    const [digest = ""] = (await machine.must("sha256sum", PRIVATE)).split(" ");
+    const uid = (await machine.must("id", "--user", "db")).trim();
+    const selectors = [`unix:uid:${uid}`, `unix:path:${PRIVATE}`, `unix:sha256:${digest}`];
+    const flags = selectors.flatMap((selector) => ["-selector", selector]);
+    await server("entry", "create", "-parentID", NODE, "-spiffeID", WORKLOAD, ...flags);
+    await served();
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "what the units promise is in force",
+  async () => {
+    for (const [unit, capabilities] of [
+      ["spire-server", 0n],
+      // CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
+      ["spire-agent", (1n << 19n) | (1n << 2n)],
+    ] as const) {
+      const shown = await machine.show(unit);
+      expect(shown).toMatchObject({
+        Type: "notify",
+        NotifyAccess: "all",
+        User: unit,
+        WatchdogUSec: "30s",
+        Restart: "on-failure",
+        ProtectSystem: "strict",
+        NoNewPrivileges: "yes",
+        LimitCORE: "0",
+        UMask: "0077",
+        MemorySwapMax: "0",
+        RuntimeDirectoryPreserve: unit === "spire-agent" ? "yes" : "no",
+        FileDescriptorStoreMax: unit === "spire-agent" ? "4" : "0",
+      });
+      const pid = shown["MainPID"];
+      const status = await machine.must("cat", `/proc/${pid}/status`);
+      for (const set of ["CapPrm", "CapEff", "CapBnd", "CapAmb"]) {
+        expect(status).toContain(`${set}:\t${capabilities.toString(16).padStart(16, "0")}\n`);
+      }
+      expect(status).toMatch(/NoNewPrivs:\t1\n(.*\n)*Seccomp:\t2\n/);
+      expect(await machine.must("cat", `/proc/${pid}/environ`)).not.toMatch(
+        /BUN_(BE_BUN|OPTIONS)=/,
+      );
+      const readOnly = ["/etc/spire", "/usr", "/root"].map(
+        (path) => `/proc/${pid}/root${path}/probe`,
+      );
+      for (const path of readOnly) expect((await machine.run("touch", path)).code).not.toBe(0);
+    }
+    expect(
+      await machine.must(
+        "stat",
+        "--format=%a %U",
+        "/var/lib/spire/server",
+        "/var/lib/spire/agent",
+        "/run/spire/server",
+      ),
+    ).toBe("700 spire-server\n700 spire-agent\n750 spire-server\n");
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "an agent that hangs is found by the watchdog, and its successor serves what it served",
+  async () => {
+    const serial = await served();
+    const faster = "/run/systemd/system/spire-agent.service.d/faster.conf";
+    await machine.write(faster, "[Service]\nWatchdogSec=1s\n");
+    await machine.must("systemctl", "daemon-reload");
+    await machine.must("systemctl", "stop", "spire-server");
+    await machine.must("systemctl", "restart", "spire-agent");
+    expect(await served()).toBe(serial);
+    const pid = await mainPid("spire-agent");
+    await machine.must("kill", "-STOP", pid);
+    await eventually("another process", async () => {
+      const { NRestarts, MainPID, ActiveState } = await machine.show("spire-agent");
+      return (NRestarts === "1" && MainPID !== pid && ActiveState === "active") || undefined;
+    });
+    expect(await machine.journal("spire-agent")).toContain("Watchdog timeout");
+    expect(await served()).toBe(serial);
+    await machine.must("rm", faster);
+    await machine.must("systemctl", "daemon-reload");
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "an agent is upgraded while its server is away: its configuration is kept, the service notices nothing",
+  async () => {
+    const serial = await served();
+    const pid = await mainPid("spire-agent");
+    await machine.must(
+      "sed",
+      "--in-place",
+      "s/^agent {/# mine\\n&/",
+      "/etc/spire/agent/agent.conf",
+    );
+    await machine.must("sh", "-c", "dpkg --install /packages/spire-edge-agent_*.deb");
+    expect(await machine.must("cat", "/etc/spire/agent/agent.conf")).toContain("# mine\nagent {");
+    expect(await mainPid("spire-agent")).not.toBe(pid);
+    expect(await served()).toBe(serial);
+    // Installing starts nothing that the operator has stopped.
+    await machine.must("sh", "-c", "dpkg --install /packages/spire-edge-server_*.deb");
+    expect((await machine.show("spire-server"))["ActiveState"]).toBe("inactive");
+    expect((await machine.run("systemctl", "is-enabled", "spire-server")).stdout).toBe("enabled\n");
+    await machine.must("systemctl", "start", "spire-server");
+  },
+  TIMEOUT_MS,
+);
+
+test.each(["spire-server", "spire-agent"])(
+  "%s is reloaded in place, and stops when told",
+  async (unit) => {
+    const before = await machine.show(unit);
+    await machine.must("systemctl", "reload", unit);
+    const { MainPID, ActiveState, StatusText } = await machine.show(unit);
+    expect({ MainPID, ActiveState, StatusText }).toEqual({
+      MainPID: before["MainPID"] ?? "",
+      ActiveState: "active",
+      StatusText: before["StatusText"] ?? "",
+    });
+    await machine.must("systemctl", "stop", unit);
+    expect(await machine.show(unit)).toMatchObject({ Result: "success", ExecMainStatus: "0" });
+    expect(await machine.journal(unit)).toContain("stopped gracefully");
+    await machine.must("systemctl", "start", unit);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "a second agent runs beside the first as an instance of the template",
+  async () => {
+    const conf = await machine.must("cat", "/etc/spire/agent/agent.conf");
+    const token = JSON.parse(await server("token", "generate", "-output", "json"));
+    await machine.write("/etc/spire/agent/second-token", token.value);
+    await machine.write(
+      "/etc/spire/agent/second.conf",
+      conf
+        .replaceAll("/run/spire/agent/", "/run/spire/agent-second/")
+        .replaceAll("/var/lib/spire/agent", "/var/lib/spire/agent-second")
+        .replace("join-token", "second-token"),
+    );
+    await machine.must("systemctl", "start", "spire-agent@second");
+    const socket = "/run/spire/agent-second/public/api.sock";
+    const healthy = await machine.must("spire-agent", "healthcheck", "-socketPath", socket);
+    expect(healthy).toContain("Agent is healthy.");
+    await machine.must("systemctl", "stop", "spire-agent@second");
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "removal keeps keys, data and configuration; purging asks nothing, removes them and says so",
+  async () => {
+    const removed = ["spire-edge-server", "spire-edge-agent"];
+    await machine.must("dpkg", "--remove", ...removed);
+    for (const path of ["/var/lib/spire/server/keys.json", "/etc/spire/agent/agent.conf"]) {
+      await machine.must("test", "-e", path);
+    }
+    expect((await machine.show("spire-server"))["LoadState"]).toBe("not-found");
+    expect((await machine.run("pgrep", "spire-")).stdout).toBe("");
+    const said = await machine.must("dpkg", "--purge", ...removed);
+    expect(said).toContain(
+      "spire-edge-server: removing /var/lib/spire/server with all that is in it",
+    );
+    expect(said).toContain("spire-edge-agent: removing /var/lib/spire/agent-second with all");
+    expect((await machine.run("ls", "/var/lib/spire", "/etc/spire", "/run/spire")).stdout).toBe("");
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "the archive installs the same without dpkg, after it has checked every file",
+  async () => {
+    await machine.must(
+      "sh",
+      "-c",
+      "mkdir /opt/new && tar -C /opt/new --strip-components=1 -xzf /packages/*.tar.gz",
+    );
+    await machine.must("sh", "-c", "echo '# other' >>/opt/new/conf/agent.conf");
+    const refused = await machine.run("/opt/new/install.sh", "server");
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain("nothing was installed");
+    await machine.must("sh", "-c", "sed -i '$d' /opt/new/conf/agent.conf");
+    expect(await machine.must("/opt/new/install.sh", "server")).toContain("Next: edit");
+    await machine.must("systemctl", "start", "spire-server");
+    expect(await server("healthcheck")).toContain("Server is healthy.");
+    await machine.must("/opt/new/install.sh", "remove", "server");
+    expect((await machine.run("pgrep", "spire-")).stdout).toBe("");
+    await machine.must("test", "-e", "/var/lib/spire/server/keys.json");
+  },
+  TIMEOUT_MS,
+);
+
+test("another directory and another umask give the same bytes", async () => {
+  const copy = join(directory, "elsewhere");
+  for (const name of ["src", "scripts", "systemd", "docs"]) {
+    cpSync(join(ROOT, name), join(copy, name), { recursive: true, preserveTimestamps: true });
+  }
+  for (const name of ["package.json", "bun.lock", "tsconfig.json", "LICENSE", "CHANGELOG.md"]) {
+    cpSync(join(ROOT, name), join(copy, name), { preserveTimestamps: true });
+  }
+  for (const name of ["node_modules", "build"]) symlinkSync(join(ROOT, name), join(copy, name));
+  const script = join(copy, "scripts/package");
+  await buildPackages([
+    "sh",
+    "-c",
+    'umask 077 && exec "$1" --out "$2"',
+    "-",
+    script,
+    join(directory, "again"),
+  ]);
+  expect(checksums(join(directory, "again"))).toBe(checksums(directory));
+}, 120_000);
