@@ -2,6 +2,7 @@
  * A long day in a few minutes: calls without end on channels that stay, and connections that come and go, while memory and descriptors
  * of both daemons are watched. Used by test/bench/soak.ts and, in small, by soak.test.ts.
  */
+
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Client, Metadata } from "@grpc/grpc-js";
@@ -9,6 +10,7 @@ import { type Channel, callUnary, readStream, tlsChannel, unixChannel } from "#g
 import { SpiffeWorkloadAPIClient } from "#grpc/gen/spiffe/workload/workload.ts";
 import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
+import { tlsPolicy } from "#http/tls-policy.ts";
 import { eventually } from "../support/process.ts";
 import { type Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
 import { countFrames, type FrameCounts } from "./frame-counter.ts";
@@ -107,7 +109,12 @@ async function longLived(
     clients.push(client);
     return client;
   };
-  const overTls = tlsChannel({ host: "127.0.0.1", port: server.port, verifyServer: () => {} });
+  const overTls = tlsChannel({
+    host: "127.0.0.1",
+    port: server.port,
+    policy: tlsPolicy(false),
+    verifyServer: () => {},
+  });
   const entries = open(EntryClient, unixChannel(server.socket));
   const bundles = open(BundleClient, overTls);
   const workload = open(SpiffeWorkloadAPIClient, unixChannel(agent.socket));
