@@ -4,8 +4,8 @@
  */
 import { constants } from "node:crypto";
 import { createServer, type TLSSocket, type TlsOptions } from "node:tls";
-import type { TlsPolicy } from "#http/tls-policy.ts";
 import { systemClock } from "#clock/clock.ts";
+import type { TlsPolicy } from "#http/tls-policy.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { BoundService } from "./bind.ts";

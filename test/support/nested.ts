@@ -9,7 +9,7 @@ export interface Tier {
 }
 
 /** Agents that hear of changes within a second, whoever made them. */
-export const QUICK_SYNC = `experimental { sync_interval = "1s" }`;
+const QUICK_SYNC = `experimental { sync_interval = "1s" }`;
 
 export async function rootTier(
   stage: Stage,
@@ -19,7 +19,7 @@ export async function rootTier(
 }
 
 /** The plugin block of a server that is below another. */
-export function upstreamBlock({ server, agent }: Tier): string {
+function upstreamBlock({ server, agent }: Tier): string {
   return `UpstreamAuthority "spire" {
     plugin_data {
       server_address = "127.0.0.1"
@@ -30,7 +30,7 @@ export function upstreamBlock({ server, agent }: Tier): string {
 }
 
 /** Lets a server of that name be below this tier: it runs as root, and the tier's agent knows it by that. */
-export async function allowBelow({ server, agent }: Tier, name: string): Promise<void> {
+async function allowBelow({ server, agent }: Tier, name: string): Promise<void> {
   const id = `spiffe://${TRUST_DOMAIN}/${name}`;
   await server.entry(id, agent.id, ["unix:uid:0"], "-downstream");
 }

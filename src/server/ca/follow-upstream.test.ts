@@ -93,6 +93,15 @@ test("the CA is below the root, and a JWT key is known above before it signs", a
   expect(keyIds(await below.bundle()).toSorted()).toEqual(keyIds(await above.bundle()).toSorted());
 });
 
+test("an upstream that takes no keys is named in the log once; the key is in the bundle here", async () => {
+  const { publishJwtKey: _, ...deaf } = upstream();
+  const manager = await below.open({ upstream: deaf });
+  const { authorityId } = await manager.authorities.jwt.prepare();
+  expect(keyIds(await below.bundle())).toContain(authorityId);
+  expect(keyIds(await above.bundle())).toHaveLength(1);
+  expect(below.logged.filter((line) => line.includes("takes no JWT keys"))).toHaveLength(1);
+});
+
 test("a key that the root does not take signs nothing and is in no bundle", async () => {
   const manager = await open();
   const before = [manager.authorities.jwt.state, await below.bundle()];

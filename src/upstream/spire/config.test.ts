@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { Block, Problems } from "#config/block.ts";
 import { parseHcl } from "#config/hcl.ts";
+import { tlsPolicy } from "#http/tls-policy.ts";
 import { readSpireUpstreamConfig, type SpireUpstreamConfig } from "./config.ts";
 
 function read(text: string): SpireUpstreamConfig {
@@ -20,10 +21,14 @@ test("the port may be text, as in the reference's examples, or a number", () => 
     serverAddress: "up.example.org",
     serverPort: 8081,
     workloadApiSocket: "/s",
+    tlsPolicy: tlsPolicy(false),
   } as const;
   expect(read(GOOD)).toEqual(config);
   expect(read(GOOD.replace('"8081"', "8081"))).toEqual(config);
-  expect(read(`${GOOD}experimental { require_pq_kem = false }`)).toEqual(config);
+  expect(read(`${GOOD}experimental { require_pq_kem = true }`)).toEqual({
+    ...config,
+    tlsPolicy: tlsPolicy(true),
+  });
 });
 
 test.each([
@@ -32,7 +37,6 @@ test.each([
   ["", "workload_api_socket is required"],
   [GOOD.replace("8081", "grpc"), "server_port is not a port number"],
   [GOOD.replace("8081", "70000"), "server_port is not a port number"],
-  [`${GOOD}experimental { require_pq_kem = true }`, "require_pq_kem is not supported"],
   [
     `${GOOD}experimental { workload_api_named_pipe_name = "p" }`,
     "workload_api_named_pipe_name is not supported on this platform",

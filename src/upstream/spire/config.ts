@@ -1,4 +1,5 @@
 import type { Block, Problems } from "#config/block.ts";
+import { type TlsPolicy, tlsPolicy } from "#http/tls-policy.ts";
 
 const MAX_PORT = 65_535;
 
@@ -9,6 +10,8 @@ export interface SpireUpstreamConfig {
   readonly serverPort: number;
   /** The socket of the agent that gives this server its SVID. */
   readonly workloadApiSocket: string;
+  /** What the connection to the server must agree on. */
+  readonly tlsPolicy: TlsPolicy;
 }
 
 /** Reads `plugin_data`. What is wrong goes to the problems. */
@@ -20,13 +23,12 @@ export function readSpireUpstreamConfig(data: Block, problems: Problems): SpireU
     if (value === "") complain(`${key} is required`, key);
     return value;
   };
-  const config: SpireUpstreamConfig = {
-    name: "spire",
+  const address = {
     serverAddress: required("server_address"),
     serverPort: Number(required("server_port")),
     workloadApiSocket: required("workload_api_socket"),
   };
-  const { serverPort } = config;
+  const { serverPort } = address;
   if (!Number.isInteger(serverPort) || serverPort < 0 || serverPort > MAX_PORT)
     complain("server_port is not a port number", "server_port");
   const experimental = data.block("experimental");
@@ -35,8 +37,7 @@ export function readSpireUpstreamConfig(data: Block, problems: Problems): SpireU
       "workload_api_named_pipe_name is not supported on this platform; please use workload_api_socket instead",
       "experimental",
     );
-  if (experimental?.boolean("require_pq_kem") === true)
-    complain("require_pq_kem is not supported; remove the key", "experimental");
+  const requirePqKem = experimental?.boolean("require_pq_kem") ?? false;
   experimental?.finish();
-  return config;
+  return { name: "spire", ...address, tlsPolicy: tlsPolicy(requirePqKem) };
 }
