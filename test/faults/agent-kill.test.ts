@@ -195,7 +195,7 @@ test("an agent that is killed while it joins needs no other token", async () => 
     }
     await first.kill();
     const second = agent.launch();
-    await second.line((line) => line.includes("Starting Workload"), 20_000);
+    await second.line((line) => /SVID loaded|Node attestation was successful/.test(line), 20_000);
     await second.kill();
     expect({ round, ...(await onDisk(agent)) }).toMatchObject({ round, problems: [] });
   }
