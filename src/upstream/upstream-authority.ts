@@ -13,8 +13,8 @@ export interface MintX509CaResult {
   readonly version: string;
 }
 
-/** What an authority says of the whole trust domain. */
-export type UpstreamBundle = Pick<Bundle, "x509Authorities" | "jwtAuthorities">;
+/** What an authority says of the whole trust domain. The sequence number grows with each change. */
+export type UpstreamBundle = Pick<Bundle, "x509Authorities" | "jwtAuthorities" | "sequenceNumber">;
 
 export interface UpstreamAuthority {
   readonly name: string;

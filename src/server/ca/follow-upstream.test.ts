@@ -19,11 +19,14 @@ let below: CaStage;
 let root: CaManager;
 /** Whether the root can be reached. */
 let isUp: boolean;
+/** How often the root's bundle was asked for. */
+let fetches: number;
 beforeEach(async () => {
   above = new CaStage();
   below = new CaStage();
   root = await above.open();
   isUp = true;
+  fetches = 0;
 });
 afterEach(async () => {
   await below.close();
@@ -46,6 +49,7 @@ function upstream(): UpstreamAuthority {
     },
     fetchBundle: async () => {
       reach();
+      fetches++;
       return above.bundle();
     },
     publishJwtKey: async (key) => {
@@ -147,6 +151,18 @@ test("below a tainted root the CA is replaced first, then the taint is told; wha
   const roots = tainted.map(({ certificate }) => certificate);
   expect(leadsTo(chain, roots, below.clock.nowSeconds())).toBe(false);
   await change(above, (now) => revokeX509Authority(now, old));
+  expect((await looked((now) => !isTainted(now))).x509Authorities).toHaveLength(1);
+});
+
+test("a root that is tainted and revoked between two looks is left, told to be tainted, and then gone", async () => {
+  const manager = await open();
+  manager.start();
+  await looked(() => fetches > 1);
+  const first = manager.authorities.x509.state.active;
+  const old = await replaceRoot();
+  await change(above, (bundle) => revokeX509Authority(taintX509Authority(bundle, old), old));
+  await looked(isTainted);
+  expect(manager.authorities.x509.state.active?.authorityId).not.toBe(first?.authorityId ?? "");
   expect((await looked((now) => !isTainted(now))).x509Authorities).toHaveLength(1);
 });
 

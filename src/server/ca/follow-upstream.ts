@@ -11,7 +11,7 @@ import { leadsTo } from "#x509/leads-to.ts";
 import type { Authorities } from "./authorities.ts";
 import { jwtAuthorityOf, type X509Ca, x509AuthorityIds } from "./authority.ts";
 import type { CaManagerParts } from "./parts.ts";
-import { newlyTainted, withUpstream } from "./upstream-bundle.ts";
+import { newlyTainted, withUpstream, withVanished } from "./upstream-bundle.ts";
 
 /** As the reference. */
 const LOOK_INTERVAL_MS = 5000;
@@ -62,8 +62,9 @@ export class UpstreamFollower {
   }
 
   /** What fails here is tried again at the next look. */
-  async #take(upstream: UpstreamBundle): Promise<void> {
-    if (isDeepStrictEqual(upstream, this.#known)) return;
+  async #take(fetched: UpstreamBundle): Promise<void> {
+    if (isDeepStrictEqual(fetched, this.#known)) return;
+    const upstream = withVanished(fetched, this.#known);
     const { bundles, trustDomain } = this.#parts;
     const ours = await bundles.find(trustDomain.name);
     if (ours !== undefined) await this.#leave(newlyTainted(ours, upstream));

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { type Bundle, emptyBundle, type JwtAuthority, type X509Authority } from "#spiffe/bundle.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
-import { newlyTainted, withUpstream } from "./upstream-bundle.ts";
+import { newlyTainted, withUpstream, withVanished } from "./upstream-bundle.ts";
 
 const x509 = (name: string, tainted = false): X509Authority => ({
   certificate: Buffer.from(name),
@@ -73,5 +73,29 @@ describe("of JWT keys", () => {
       jwt("a"),
     ]);
     expect(withUpstream(ours, bundle([], []), isOwn)).toBeUndefined();
+  });
+});
+
+describe("what is gone since the last look", () => {
+  const last = bundle([x509("a"), x509("b"), x509("c", true)], [jwt("k"), jwt("l")]);
+  const now = { ...bundle([x509("b")], [jwt("l")]), sequenceNumber: 8 };
+
+  test("is tainted for once; what was tainted before is gone", () => {
+    const once = withVanished(now, last);
+    expect(once).toEqual({
+      ...now,
+      x509Authorities: [x509("b"), x509("a", true)],
+      jwtAuthorities: [jwt("l"), jwt("k", true)],
+    });
+    expect(withVanished({ ...now, sequenceNumber: 9 }, once)).toEqual({
+      ...now,
+      sequenceNumber: 9,
+    });
+  });
+
+  test("is not gone by an older bundle, nor at the first look", () => {
+    const older = { ...now, sequenceNumber: 7 };
+    expect(withVanished(older, last)).toEqual(older);
+    expect(withVanished(now, undefined)).toEqual(now);
   });
 });

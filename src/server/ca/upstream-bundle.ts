@@ -44,6 +44,42 @@ export function withUpstream(
   };
 }
 
+/**
+ * What was there at the last look and is gone at this one was tainted and revoked in between, faster than we look. It is taken as tainted for
+ * once, so that whoever has something from below it gets the time of one look to replace it.
+ *
+ * @param last what was taken over last
+ */
+export function withVanished(
+  upstream: UpstreamBundle,
+  last: UpstreamBundle | undefined,
+): UpstreamBundle {
+  // An older bundle is no news: a copy of the upstream's store may lag behind.
+  if (last === undefined || upstream.sequenceNumber <= last.sequenceNumber) return upstream;
+  return {
+    ...upstream,
+    x509Authorities: [
+      ...upstream.x509Authorities,
+      ...vanished(upstream.x509Authorities, last.x509Authorities, certificateKey),
+    ],
+    jwtAuthorities: [
+      ...upstream.jwtAuthorities,
+      ...vanished(upstream.jwtAuthorities, last.jwtAuthorities, jwtKey),
+    ],
+  };
+}
+
+function vanished<T extends Taintable>(
+  now: readonly T[],
+  before: readonly T[],
+  keyOf: (authority: T) => string,
+): readonly T[] {
+  const known = new Set(now.map(keyOf));
+  return before
+    .filter((authority) => !authority.tainted && !known.has(keyOf(authority)))
+    .map((authority) => ({ ...authority, tainted: true }));
+}
+
 interface Taintable {
   readonly tainted: boolean;
 }

@@ -23,6 +23,7 @@ export function upstreamBundleFrom(
       tainted,
     })),
     jwtAuthorities: upstreamJwtKeysFrom(message.jwtAuthorities),
+    sequenceNumber: message.sequenceNumber,
   };
 }
 
