@@ -132,10 +132,16 @@ function letIn(path: string): readonly Caller[] | undefined {
 
 type Outcome = "let in" | "denied" | "unauthenticated" | "not served";
 
+/** The server hangs up on callers it cannot know, soon after it said so; a call that is under way then is made again. */
+async function call(clients: Clients, method: Method): Promise<Outcome> {
+  const outcome = await callOnce(clients, method);
+  return outcome === "cut off" ? await call(clients, method) : outcome;
+}
+
 /** Calls a method with an empty message and hears whether it was let in; what came of the call itself does not matter. */
-async function call({ agent: client }: Clients, method: Method): Promise<Outcome> {
+async function callOnce({ agent: client }: Clients, method: Method): Promise<Outcome | "cut off"> {
   const { path, requestStream, responseStream } = method;
-  const { promise, resolve: settle } = Promise.withResolvers<Outcome>();
+  const { promise, resolve: settle } = Promise.withResolvers<Outcome | "cut off">();
   const bytes = (value: Buffer): Buffer => value;
   const ended = (error: ServiceError | null): void => settle(outcomeOf(path, error));
   const empty = Buffer.alloc(0);
@@ -155,7 +161,11 @@ async function call({ agent: client }: Clients, method: Method): Promise<Outcome
   return outcome;
 }
 
-function outcomeOf(path: string, error: ServiceError | null): Outcome {
+function outcomeOf(path: string, error: ServiceError | null): Outcome | "cut off" {
+  // Only the client itself says this; what a server answers carries the server's words.
+  if (error?.code === 14 && /Connection dropped|ECONNRESET|GOAWAY/i.test(error.details)) {
+    return "cut off";
+  }
   if (error?.code === 16) return "unauthenticated";
   if (error?.code === 12) return "not served";
   if (error?.code === 7 && error.details === `authorization denied for method ${path}`) {
