@@ -5,6 +5,8 @@
  * SPIRE_EDGE_ROTATIONS (30) and SPIRE_EDGE_SVID_ROTATIONS (100) say how many there are, for each pairing.
  */
 import { afterAll, expect, test } from "bun:test";
+import { connect } from "node:tls";
+import { Certificate } from "#x509/certificate.ts";
 import { eventually } from "../support/process.ts";
 import { Stage, TestAgent, TestServer } from "../support/spire.ts";
 import { EnduringPair } from "./enduring-pair.ts";
@@ -58,6 +60,19 @@ async function forceRotation(server: TestServer, pair: EnduringPair): Promise<vo
   await pair.until("both SVIDs are signed by the new authority", ({ issuer }) => issuer === x509);
 }
 
+/** The subject key ID of the authority that signed what the server shows. */
+async function signerOf(server: TestServer): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
+  const options = { host: "127.0.0.1", port: server.port, ALPNProtocols: ["h2"] };
+  const socket = connect({ ...options, rejectUnauthorized: false }, () =>
+    resolve(socket.getPeerCertificate().raw),
+  );
+  socket.on("error", reject);
+  const { authorityKeyId = new Uint8Array() } = Certificate.parse(await promise).extensions;
+  socket.destroy();
+  return Buffer.from(authorityKeyId).toString("hex");
+}
+
 /** Takes the authority that signed before out of the world, as after a theft of its key. */
 async function revokeOld(
   server: TestServer,
@@ -71,9 +86,12 @@ async function revokeOld(
   };
   const before = await serial();
   await authorityId(server, "x509", "taint", "-authorityID", old);
-  // Revoked too early, the agent would be locked out: it is known to the server by what the old authority signed.
+  // Revoked too early, server and agent would lose each other: each shows the other what the old authority signed.
   await eventually("the agent has replaced its own SVID", async () => {
     return (await serial()) === before ? undefined : true;
+  });
+  await eventually("the server has replaced its own SVID", async () => {
+    return (await signerOf(server)) === old ? undefined : true;
   });
   await authorityId(server, "x509", "revoke", "-authorityID", old);
   await pair.until(

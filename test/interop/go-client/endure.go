@@ -248,14 +248,17 @@ func endureCall(ctx context.Context, arguments []string) error {
 			}
 		})
 		config := tlsconfig.MTLSClientConfig(source, source, tlsconfig.AuthorizeID(serverID))
+		// The service counts a connection that its caller's end cuts off as a failure, so the last one is finished.
+		var underWay sync.WaitGroup
+		defer underWay.Wait()
 		repeatedly(ctx, handshakeEvery, func() {
-			go func() {
+			underWay.Go(func() {
 				if err := sayHello(arguments[1], config); err == nil {
 					notes.count(&notes.handshakes)
 				} else if ctx.Err() == nil {
 					notes.fail("connect", err)
 				}
-			}()
+			})
 		})
 		return nil
 	})
