@@ -13,7 +13,11 @@ import { createHealthService } from "#grpc/health.ts";
 import type { GrpcListener } from "#grpc/listener.ts";
 import { listenUnix } from "#grpc/unix-listener.ts";
 import type { Log } from "#log/log.ts";
+import type { DescriptorStore } from "#notify/descriptor-store.ts";
 import type { AgentConfig } from "./config.ts";
+
+/** FileDescriptorName= of spire-agent.socket. */
+const SOCKET_NAME = "workload-api";
 
 export interface SocketParts {
   readonly config: AgentConfig;
@@ -26,6 +30,8 @@ export interface SocketParts {
     readonly identity: Pick<AgentFacts, "chain" | "roots">;
     readonly lastSyncSuccess: number;
   };
+  /** What systemd handed over at the start; absent without it. */
+  readonly descriptors: DescriptorStore | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -52,6 +58,7 @@ export async function servePublic(parts: SocketParts): Promise<GrpcListener | un
   });
   return listenUnix({
     path: config.socketPath,
+    descriptor: parts.descriptors?.given.find(({ name }) => name === SOCKET_NAME)?.descriptor,
     socketMode: 0o777,
     directoryMode: 0o755,
     services: [...workloadApi, ...sds, createHealthService({ check: hasBundle }, { log })],

@@ -114,12 +114,11 @@ export function openProcess(pid: number): UnixPeer | undefined {
 function peerByPid(credentials: Credentials): UnixPeer {
   const pidfd = Number(libc().syscall(SYS_PIDFD_OPEN, BigInt(credentials.pid), 0n, 0n, 0n));
   if (pidfd < 0) throw gone("the process is gone");
-  const startTime = startTimeOf(credentials.pid);
-  if (startTime === undefined) {
-    libc().close(pidfd);
-    throw gone("the process is gone");
-  }
-  return new UnixPeer(credentials, pidfd, startTime);
+  // Absent where /proc hides other users' processes (hidepid, ProtectProc=): then the pidfd alone tells whether it lives.
+  const peer = new UnixPeer(credentials, pidfd, startTimeOf(credentials.pid));
+  if (peer.isAlive()) return peer;
+  peer.close();
+  throw gone("the process is gone");
 }
 
 function peerCredentials(fd: number): Credentials {

@@ -33,6 +33,8 @@ export interface UnixListenerOptions {
   readonly socketMode: number;
   /** Permission bits of its directory where we make it. */
   readonly directoryMode: number;
+  /** A socket that listens at that path already, made by systemd and then ours to close; its modes are systemd's. */
+  readonly descriptor?: number | undefined;
   readonly services: readonly BoundService[];
   readonly log: Log;
   readonly limits?: Partial<UnixConnectionLimits>;
@@ -40,14 +42,8 @@ export interface UnixListenerOptions {
 
 /** @throws Error with a message for the operator: path too long, held by a live process, not a socket, no permission */
 export async function listenUnix(options: UnixListenerOptions): Promise<GrpcListener> {
-  const { path } = options;
-  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
-    throw new Error(
-      `socket path is longer than ${MAX_PATH_BYTES} bytes, the system's limit: ${path}`,
-    );
-  }
-  await makeDirectory(resolvePath(dirname(path)), options.directoryMode);
-  await makeRoom(path);
+  const { path, descriptor } = options;
+  if (descriptor === undefined) await preparePath(path, options.directoryMode);
   const limits = { ...LIMITS, ...options.limits };
   const injector = createInjector(options.services, limits);
   const users = new ConnectionCounts(limits.connectionsPerUid);
@@ -63,11 +59,11 @@ export async function listenUnix(options: UnixListenerOptions): Promise<GrpcList
     }
   });
   server.maxConnections = MAX_CONNECTIONS;
-  await listen(server, path);
+  await listen(server, path, descriptor);
   server.on("error", (error) =>
     options.log.error("Listener failed", { path, error: errorText(error) }),
   );
-  await chmod(path, options.socketMode);
+  if (descriptor === undefined) await chmod(path, options.socketMode);
   return {
     address: path,
     close: async (graceMs) => {
@@ -101,6 +97,16 @@ class ConnectionCounts {
       else this.#byUid.set(peer.uid, left);
     });
   }
+}
+
+async function preparePath(path: string, directoryMode: number): Promise<void> {
+  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
+    throw new Error(
+      `socket path is longer than ${MAX_PATH_BYTES} bytes, the system's limit: ${path}`,
+    );
+  }
+  await makeDirectory(resolvePath(dirname(path)), directoryMode);
+  await makeRoom(path);
 }
 
 /** Makes what is missing of the directory, with exactly that mode: the process's umask would lock workloads out. */
@@ -138,12 +144,12 @@ function isAnswered(path: string): Promise<boolean> {
   return promise;
 }
 
-function listen(server: Server, path: string): Promise<void> {
+function listen(server: Server, path: string, fd: number | undefined): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const failed = (error: Error): void =>
     reject(new Error(`cannot listen on ${path}: ${errorText(error)}`));
   server.once("error", failed);
-  server.listen({ path }, () => {
+  server.listen(fd === undefined ? { path } : { fd }, () => {
     server.off("error", failed);
     resolve();
   });

@@ -43,11 +43,11 @@ install_part() {
 
 remove_part() {
   if [ -d /run/systemd/system ]; then
-    systemctl stop "spire-$part.service" "spire-$part@*.service"
+    systemctl stop "spire-$part.*" "spire-$part@*.service"
   fi
-  systemctl --no-reload disable "spire-$part.service" 2>/dev/null || true
   rm -f "/usr/local/bin/spire-$part" "/etc/sysusers.d/spire-edge-$part.conf" "/etc/tmpfiles.d/spire-edge-$part.conf"
   for unit in systemd/"spire-$part"*; do
+    systemctl --no-reload disable "${unit##*/}" 2>/dev/null || true
     rm -f "/etc/systemd/system/${unit##*/}"
   done
   if [ -d /run/systemd/system ]; then

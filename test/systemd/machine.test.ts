@@ -82,7 +82,8 @@ test(
 test(
   "systemd finds nothing to say about the units, and little that they might do",
   async () => {
-    const units = ["spire-server.service", "spire-agent.service", "spire-agent@second.service"];
+    const instance = "spire-agent@second.service";
+    const units = ["spire-server.service", "spire-agent.service", "spire-agent.socket", instance];
     // It ends with 0 also when it complains.
     const { code, stdout, stderr } = await machine.run("systemd-analyze", "verify", ...units);
     expect({ code, printed: stdout + stderr }).toEqual({ code: 0, printed: "" });
@@ -286,6 +287,29 @@ test(
 );
 
 test(
+  "with the agent's socket unit, a caller that comes before the agent waits for it",
+  async () => {
+    await machine.must("systemctl", "stop", "spire-agent");
+    await machine.must("systemctl", "enable", "--now", "spire-agent.socket");
+    expect((await machine.show("spire-agent"))["ActiveState"]).toBe("inactive");
+    const options = ["--no-block", "--collect", "--unit=early", "--property=User=db"];
+    const watch = [PRIVATE, "api", "watch", "-socketPath", AGENT_SOCKET];
+    await machine.must("systemd-run", ...options, ...watch);
+    await eventually(
+      "the early caller has its SVID",
+      async () => (await machine.journal("early")).includes(WORKLOAD) || undefined,
+    );
+    await machine.must("systemctl", "stop", "early");
+    const socket = await machine.must("stat", "--format=%i %a", AGENT_SOCKET);
+    await machine.must("systemctl", "restart", "spire-agent");
+    await fetchSvid();
+    expect(await machine.must("stat", "--format=%i %a", AGENT_SOCKET)).toBe(socket);
+    expect(socket).toEndWith(" 777\n");
+  },
+  TIMEOUT_MS,
+);
+
+test(
   "removal keeps keys, data and configuration; purging asks nothing, removes them and says so",
   async () => {
     const removed = ["spire-edge-server", "spire-edge-agent"];
@@ -311,7 +335,7 @@ test(
     await machine.must(
       "sh",
       "-c",
-      "mkdir /opt/new && tar -C /opt/new --strip-components=1 -xzf /packages/*.tar.gz",
+      "mkdir /opt/new && tar -C /opt/new --strip-components=1 --zstd -xf /packages/*.tar.zst",
     );
     await machine.must("sh", "-c", "echo '# other' >>/opt/new/conf/agent.conf");
     const refused = await machine.run("/opt/new/install.sh", "server");
