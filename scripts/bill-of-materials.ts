@@ -35,7 +35,7 @@ interface Component {
   readonly version: string;
   readonly purl: string;
   readonly hashes: readonly { readonly alg: string; readonly content: string }[];
-  readonly licenses: readonly { readonly license: { readonly name: string } }[];
+  readonly licenses: readonly { readonly expression: string }[];
 }
 
 const [runtime = "", file = ""] = process.argv.slice(2);
@@ -44,7 +44,8 @@ const product = manifest(ROOT);
 
 const keys = closure(Object.keys(product.dependencies ?? {}));
 const components = [
-  component(runtime, "framework", "MIT"),
+  // Bun's own code, and WebKit's JavaScriptCore that is linked into it.
+  component(runtime, "framework", "MIT AND LGPL-2.0-or-later"),
   ...[...keys].sort().map((key) => component(key, "library", licenceOf(key))),
 ];
 const bill = {
@@ -58,7 +59,7 @@ const bill = {
       "bom-ref": "spire-edge",
       name: "spire-edge",
       version: product.version,
-      licenses: [{ license: { name: "Apache-2.0" } }],
+      licenses: [{ expression: "Apache-2.0" }],
     },
   },
   components,
@@ -103,7 +104,7 @@ function component(key: string, type: string, licence: string): Component {
     version,
     purl,
     hashes: [{ alg: "SHA-512", content: Buffer.from(value, "base64").toString("hex") }],
-    licenses: [{ license: { name: licence } }],
+    licenses: [{ expression: licence }],
   };
 }
 
