@@ -37,7 +37,8 @@ export function readAgentPlugins(
   const managers = pluginsOf(plugins, "KeyManager", ["disk", "memory"], problems);
   const nodeAttestors = pluginsOf(plugins, "NodeAttestor", ["join_token", "x509pop"], problems);
   const workloadAttestors = pluginsOf(plugins, "WorkloadAttestor", ["unix"], problems);
-  pluginsOf(plugins, "SVIDStore", [], problems);
+  const instead = "remove it, and have a workload with that identity store its SVID";
+  pluginsOf(plugins, "SVIDStore", instead, problems);
   plugins.finish();
   const manager = exactlyOne(managers, "KeyManager", problems);
   const nodeAttestor = exactlyOne(nodeAttestors, "NodeAttestor", problems);

@@ -5,6 +5,7 @@
 import { errorText } from "#spiffe/status-error.ts";
 import { ConfigError } from "./config-error.ts";
 import { parseDuration } from "./duration.ts";
+import { parseWhole } from "./go-number.ts";
 import type { Entry, ObjectValue, Value } from "./tree.ts";
 
 /** Where problems of one file go, and what else the operator should know about it. */
@@ -47,12 +48,14 @@ export class Problems {
   }
 }
 
+/** Keys are found in whatever case they are written, as the reference does; labels are not. */
 export class Block {
   readonly #entries: readonly Entry[];
   /** How messages call it, for instance `the server block`. */
   readonly #name: string;
   readonly #problems: Problems;
-  readonly #asked: Set<string> = new Set();
+  /** As they are asked for, by their lower case. */
+  readonly #asked: Map<string, string> = new Map();
   readonly line: number | undefined;
 
   constructor(values: readonly ObjectValue[], name: string, problems: Problems) {
@@ -68,7 +71,6 @@ export class Block {
   }
 
   has(key: string): boolean {
-    this.#asked.add(key);
     return this.#last(key) !== undefined;
   }
 
@@ -76,8 +78,16 @@ export class Block {
   asksFor(key: string): boolean {
     const value = this.#last(key)?.value;
     if (value === undefined || value.kind === "null") return false;
-    if (value.kind === "object") return true;
-    return value.kind === "list" ? value.items.length > 0 : Boolean(value.value);
+    switch (value.kind) {
+      case "object":
+        return true;
+      case "list":
+        return value.items.length > 0;
+      case "number":
+        return Number(value.text) !== 0;
+      default:
+        return Boolean(value.value);
+    }
   }
 
   isObject(key: string): boolean {
@@ -89,21 +99,14 @@ export class Block {
     const entry = this.#last(key);
     if (entry === undefined) return undefined;
     const { value } = entry;
-    // HCL lets numbers and truths stand for their text.
-    if (value.kind === "string" || value.kind === "number" || value.kind === "boolean")
-      return String(value.value);
-    return this.#wrong(entry, "a string");
+    return textOf(value) ?? this.#wrong(entry, "a string");
   }
 
   number(key: string): number | undefined {
     const entry = this.#last(key);
     if (entry === undefined) return undefined;
-    const { value } = entry;
-    const number =
-      value.kind === "number" || value.kind === "string" ? Number(value.value) : Number.NaN;
-    return Number.isSafeInteger(number) && value.kind !== "null"
-      ? number
-      : this.#wrong(entry, "a whole number");
+    const text = textOf(entry.value) ?? "";
+    return parseWhole(text) ?? this.#wrong(entry, "a whole number");
   }
 
   boolean(key: string): boolean | undefined {
@@ -116,14 +119,15 @@ export class Block {
     return this.#wrong(entry, "true or false");
   }
 
+  /** A list that comes several times goes on. */
   strings(key: string): readonly string[] {
-    const entry = this.#last(key);
-    if (entry === undefined) return [];
-    const items = entry.value.kind === "list" ? entry.value.items : [entry.value];
-    const texts = items.map((item) => (item.kind === "string" ? item.value : undefined));
-    if (texts.every((text) => text !== undefined)) return texts;
-    this.#wrong(entry, "a list of strings");
-    return [];
+    return this.#all(key).flatMap((entry) => {
+      const items = entry.value.kind === "list" ? entry.value.items : [entry.value];
+      const texts = items.map(textOf);
+      if (texts.every((text) => text !== undefined)) return texts;
+      this.#wrong(entry, "a list of strings");
+      return [];
+    });
   }
 
   /**
@@ -177,11 +181,20 @@ export class Block {
     return new Block([], this.#name, this.#problems);
   }
 
-  /** Reports every key that nobody asked for. */
+  /** Reports every key that nobody asked for, and tells of those that were given more than once. */
   finish(): void {
+    for (const key of this.#asked.values()) {
+      const values = this.#all(key).filter(({ value }) => textOf(value) !== undefined);
+      if (values.length > 1) {
+        this.#problems.note(
+          `${key} is given ${values.length} times; the last one counts`,
+          this.lineOf(key),
+        );
+      }
+    }
     for (const { key, at } of this.#entries) {
-      if (this.#asked.has(key)) continue;
-      const near = [...this.#asked].find((known) => isNear(known, key));
+      if (this.#asked.has(key.toLowerCase())) continue;
+      const near = [...this.#asked.values()].find((known) => isNear(known, key));
       const hint = near === undefined ? "" : `; did you mean ${JSON.stringify(near)}?`;
       this.#problems.add(
         `unknown configuration detected: key ${JSON.stringify(key)} in ${this.#name}${hint}`,
@@ -191,21 +204,33 @@ export class Block {
   }
 
   #objects(key: string): readonly ObjectValue[] {
-    this.#asked.add(key);
-    return this.#entries
-      .filter((entry) => entry.key === key)
-      .flatMap((entry) => objectsOf(entry.value) ?? this.#wrong(entry, "a block") ?? []);
+    return this.#all(key).flatMap(
+      (entry) => objectsOf(entry.value) ?? this.#wrong(entry, "a block") ?? [],
+    );
+  }
+
+  #all(key: string): readonly Entry[] {
+    const lower = key.toLowerCase();
+    this.#asked.set(lower, key);
+    return this.#entries.filter(
+      (entry) => entry.key.toLowerCase() === lower && entry.value.kind !== "null",
+    );
   }
 
   #last(key: string): Entry | undefined {
-    this.#asked.add(key);
-    return this.#entries.findLast((entry) => entry.key === key && entry.value.kind !== "null");
+    return this.#all(key).at(-1);
   }
 
   #wrong(entry: Entry, wanted: string): undefined {
     this.#problems.add(`${entry.key} must be ${wanted}`, entry.at.line);
     return undefined;
   }
+}
+
+/** Numbers and truths stand for their text, too. */
+function textOf(value: Value): string | undefined {
+  if (value.kind === "number") return value.text;
+  return value.kind === "string" || value.kind === "boolean" ? String(value.value) : undefined;
 }
 
 /** JSON writes repeated blocks as a list of objects. */

@@ -4,9 +4,10 @@
  */
 import { ConfigError } from "./config-error.ts";
 import { Scanner } from "./hcl-scanner.ts";
+import { readHeredoc, readQuoted } from "./hcl-text.ts";
 import type { Entry, ObjectValue, Position, Value } from "./tree.ts";
 
-const MAX_BYTES = 4 * 1024 * 1024;
+const MAX_CHARACTERS = 4 * 1024 * 1024;
 const MAX_DEPTH = 64;
 
 /**
@@ -14,85 +15,130 @@ const MAX_DEPTH = 64;
  * @throws ConfigError with file, line and column
  */
 export function parseHcl(text: string, file: string): ObjectValue {
-  if (text.length > MAX_BYTES) throw new ConfigError([`${file}: larger than ${MAX_BYTES} bytes`]);
-  const scanner = new Scanner(text, file);
-  const at = scanner.position();
-  const whole = scanner.takeIf("{");
-  const entries = parseEntries(scanner, whole ? "}" : undefined, 0);
-  if (whole) scanner.take("}");
-  if (!scanner.atEnd()) throw scanner.failure("nothing may follow the closing brace");
-  return { kind: "object", entries, at };
-}
-
-function parseEntries(scanner: Scanner, until: "}" | undefined, depth: number): Entry[] {
-  if (depth > MAX_DEPTH) throw scanner.failure(`nested deeper than ${MAX_DEPTH} levels`);
-  const entries: Entry[] = [];
-  while (!scanner.atEnd() && scanner.peek() !== until) {
-    entries.push(parseEntry(scanner, depth));
-    scanner.takeIf(",");
+  if (text.length > MAX_CHARACTERS) {
+    throw new ConfigError([`${file}: longer than ${MAX_CHARACTERS} characters`]);
   }
-  return entries;
+  const scanner = new Scanner(text.replaceAll("\r\n", "\n"), file);
+  return new Parser(scanner).file();
 }
 
-function parseEntry(scanner: Scanner, depth: number): Entry {
-  const at = scanner.position();
-  const key = scanner.key();
-  const labels: { readonly text: string; readonly at: Position }[] = [];
-  while (scanner.peek() === '"') labels.push({ at: scanner.position(), text: scanner.quoted() });
-  let value: Value;
-  if (scanner.peek() === "{") value = parseValue(scanner, depth);
-  else if (labels.length === 0 && (scanner.takeIf("=") || scanner.takeIf(":"))) {
-    value = parseValue(scanner, depth);
-  } else throw scanner.failure(`"=" or "{" expected after ${JSON.stringify(key)}`);
-  for (const label of labels.reverse()) {
-    value = { kind: "object", at: label.at, entries: [{ key: label.text, value, at: label.at }] };
+const KEY = /[\p{L}_][\p{L}\p{Nd}_.-]*/uy;
+const WORD = /[\p{L}\p{Nd}_.+-]+/uy;
+const NUMBER = /^-?(?:0[xX][\dA-Fa-f]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)$/;
+
+class Parser {
+  readonly #scanner: Scanner;
+  /** JSON has its own mark between key and value, and nothing where there is no value. */
+  #isJson = false;
+
+  constructor(scanner: Scanner) {
+    this.#scanner = scanner;
   }
-  return { key, value, at };
-}
 
-function parseValue(scanner: Scanner, depth: number): Value {
-  const at = scanner.position();
-  switch (scanner.peek()) {
-    case "{": {
-      scanner.take("{");
-      const entries = parseEntries(scanner, "}", depth + 1);
-      scanner.take("}");
-      return { kind: "object", entries, at };
+  file(): ObjectValue {
+    const at = this.#scanner.position();
+    this.#isJson = this.#scanner.peek() === "{";
+    if (!this.#isJson) return { kind: "object", entries: this.#entries(undefined, 0), at };
+    const whole = this.#object(0);
+    if (!this.#scanner.atEnd()) {
+      throw this.#scanner.failure("nothing may follow the closing brace");
     }
-    case "[":
-      return { kind: "list", items: parseItems(scanner, depth + 1), at };
-    case '"':
-      return { kind: "string", value: scanner.quoted(), at };
-    case "<":
-      return { kind: "string", value: scanner.heredoc(), at };
-    default:
-      return parseWord(scanner, at);
+    return whole;
   }
-}
 
-function parseItems(scanner: Scanner, depth: number): Value[] {
-  if (depth > MAX_DEPTH) throw scanner.failure(`nested deeper than ${MAX_DEPTH} levels`);
-  scanner.take("[");
-  const items: Value[] = [];
-  while (scanner.peek() !== "]") {
-    items.push(parseValue(scanner, depth));
-    if (!scanner.takeIf(",")) break;
+  #object(depth: number): ObjectValue {
+    const at = this.#scanner.position();
+    this.#scanner.take("{");
+    const entries = this.#entries("}", depth);
+    this.#scanner.take("}");
+    return { kind: "object", entries, at };
   }
-  scanner.take("]");
-  return items;
-}
 
-function parseWord(scanner: Scanner, at: Position): Value {
-  const word = scanner.word();
-  if (word === "true" || word === "false") return { kind: "boolean", value: word === "true", at };
-  if (word === "null") return { kind: "null", at };
-  const value = /^-?(0x[0-9a-f]+|\d+(\.\d+)?(e[+-]?\d+)?)$/i.test(word)
-    ? toNumber(word)
-    : Number.NaN;
-  if (Number.isNaN(value)) throw scanner.failure(`a value expected, not ${JSON.stringify(word)}`);
-  return { kind: "number", value, at };
-}
+  #entries(until: "}" | undefined, depth: number): Entry[] {
+    if (depth > MAX_DEPTH) throw this.#tooDeep();
+    const entries: Entry[] = [];
+    while (!this.#scanner.atEnd() && this.#scanner.peek() !== until) {
+      entries.push(this.#entry(depth));
+      this.#scanner.takeIf(",");
+    }
+    return entries;
+  }
 
-function toNumber(word: string): number {
-  return word.startsWith("-") ? -Number(word.slice(1)) : Number(word);
+  #entry(depth: number): Entry {
+    const keys: { readonly key: string; readonly at: Position }[] = [];
+    do {
+      keys.push({ at: this.#scanner.position(), key: this.#key() });
+    } while (!this.#isJson && this.#isKeyNext());
+    const [first, ...labels] = keys as [(typeof keys)[0], ...typeof keys];
+    let value = this.#assigned(first.key, labels.length > 0, depth);
+    for (const { key, at } of labels.reverse()) {
+      value = { kind: "object", at, entries: [{ key, value, at }] };
+    }
+    return { ...first, value };
+  }
+
+  #isKeyNext(): boolean {
+    const next = this.#scanner.peek();
+    return next !== undefined && /["\p{L}_]/u.test(next);
+  }
+
+  #key(): string {
+    return this.#scanner.peek() === '"'
+      ? readQuoted(this.#scanner, this.#isJson)
+      : this.#scanner.match(KEY, "a key");
+  }
+
+  #assigned(key: string, isLabelled: boolean, depth: number): Value {
+    const scanner = this.#scanner;
+    if (this.#isJson) {
+      scanner.take(":");
+      return this.#value(depth);
+    }
+    if (scanner.peek() === "{") return this.#object(depth + 1);
+    if (!isLabelled && scanner.takeIf("=")) return this.#value(depth);
+    const wanted = isLabelled ? '"{"' : '"=" or "{"';
+    throw scanner.failure(`${wanted} expected after ${JSON.stringify(key)}`);
+  }
+
+  #value(depth: number): Value {
+    const scanner = this.#scanner;
+    const at = scanner.position();
+    switch (scanner.peek()) {
+      case "{":
+        return this.#object(depth + 1);
+      case "[":
+        return { kind: "list", items: this.#items(depth + 1), at };
+      case '"':
+        return { kind: "string", value: readQuoted(scanner, this.#isJson), at };
+      case "<":
+        return { kind: "string", value: readHeredoc(scanner), at };
+      default:
+        return this.#word(at);
+    }
+  }
+
+  #items(depth: number): Value[] {
+    if (depth > MAX_DEPTH) throw this.#tooDeep();
+    const scanner = this.#scanner;
+    scanner.take("[");
+    const items: Value[] = [];
+    while (scanner.peek() !== "]") {
+      items.push(this.#value(depth));
+      if (!scanner.takeIf(",")) break;
+    }
+    scanner.take("]");
+    return items;
+  }
+
+  #word(at: Position): Value {
+    const word = this.#scanner.match(WORD, "a value");
+    if (word === "true" || word === "false") return { kind: "boolean", value: word === "true", at };
+    if (word === "null" && this.#isJson) return { kind: "null", at };
+    if (NUMBER.test(word)) return { kind: "number", text: word, at };
+    throw this.#scanner.failure(`a value expected, not ${JSON.stringify(word)}`, at);
+  }
+
+  #tooDeep(): ConfigError {
+    return this.#scanner.failure(`nested deeper than ${MAX_DEPTH} levels`);
+  }
 }

@@ -1,9 +1,9 @@
 /** The plugins block, the same in both files: kind, name, `plugin_data` or the file that has it. */
-import { readFileSync } from "node:fs";
 import { errorText } from "#spiffe/status-error.ts";
 import { Block, type Problems } from "./block.ts";
 import { parseHcl } from "./hcl.ts";
 import { type NeedlessKeys, takeNeedless } from "./other-keys.ts";
+import { readText } from "./settings.ts";
 
 export interface Plugin {
   readonly name: string;
@@ -12,11 +12,15 @@ export interface Plugin {
   finish(): void;
 }
 
-/** The enabled plugins of a kind; what is not built in is reported by name. */
+/**
+ * The enabled plugins of a kind; what is not built in is reported by name.
+ *
+ * @param builtIn their names, or what to do instead where there are none of the kind
+ */
 export function pluginsOf(
   plugins: Block,
   kind: string,
-  builtIn: readonly string[],
+  builtIn: readonly string[] | string,
   problems: Problems,
 ): readonly Plugin[] {
   const seen = new Set<string>();
@@ -52,7 +56,7 @@ function pluginData(kind: string, name: string, block: Block, problems: Problems
     return data;
   }
   try {
-    const read = parseHcl(readFileSync(path, "utf8"), path);
+    const read = parseHcl(readText(path), path);
     const called = `the plugin_data of ${kind} ${JSON.stringify(name)}`;
     return new Block([read], called, problems.of(path));
   } catch (error) {
@@ -65,20 +69,20 @@ function pluginProblem(
   kind: string,
   name: string,
   block: Block,
-  builtIn: readonly string[],
+  builtIn: readonly string[] | string,
 ): string | undefined {
   const quoted = JSON.stringify(name);
   if (block.asksFor("plugin_cmd")) {
-    return `plugin_cmd of ${kind} ${quoted} is not supported: there are no external plugins; remove the plugin, and use one that is built in: ${listed(builtIn)}`;
+    return `plugin_cmd of ${kind} ${quoted} is not supported: there are no external plugins; ${instead(builtIn)}`;
   }
-  if (!builtIn.includes(name)) {
-    return `failed to load plugin ${quoted}: no built-in plugin ${quoted} for type "${kind}" (built in: ${listed(builtIn)})`;
+  if (typeof builtIn === "string" || !builtIn.includes(name)) {
+    return `failed to load plugin ${quoted}: no built-in plugin ${quoted} for type "${kind}"; ${instead(builtIn)}`;
   }
   return undefined;
 }
 
-function listed(builtIn: readonly string[]): string {
-  return builtIn.length === 0 ? "none of this kind" : builtIn.join(", ");
+function instead(builtIn: readonly string[] | string): string {
+  return typeof builtIn === "string" ? builtIn : `use one of ${builtIn.join(", ")}`;
 }
 
 const OF_EXTERNAL = "it counts with plugin_cmd alone";

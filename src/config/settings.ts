@@ -21,7 +21,7 @@ import type { ObjectValue } from "./tree.ts";
 export function readConfigFile(path: string, expand: boolean | undefined): ObjectValue {
   let text: string;
   try {
-    text = readFileSync(path, "utf8");
+    text = readText(path);
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
     throw new ConfigError([
@@ -31,6 +31,16 @@ export function readConfigFile(path: string, expand: boolean | undefined): Objec
     ]);
   }
   return parseHcl(expand ? expandEnv(text, process.env) : text, path);
+}
+
+/** @throws Error when there is no such file, or it is not UTF-8 */
+export function readText(path: string): string {
+  const bytes = readFileSync(path);
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new Error("it is not text in UTF-8");
+  }
 }
 
 /** The value of a flag if it was given, or of the key; empty when neither was. */

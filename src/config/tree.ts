@@ -7,7 +7,8 @@ export interface Position {
 
 export type Value =
   | { readonly kind: "string"; readonly value: string; readonly at: Position }
-  | { readonly kind: "number"; readonly value: number; readonly at: Position }
+  /** As it is written: what it stands for depends on who asks. */
+  | { readonly kind: "number"; readonly text: string; readonly at: Position }
   | { readonly kind: "boolean"; readonly value: boolean; readonly at: Position }
   | { readonly kind: "null"; readonly at: Position }
   | { readonly kind: "list"; readonly items: readonly Value[]; readonly at: Position }

@@ -39,7 +39,13 @@ export function zeroServerPlugins(dataDir: string): ServerPlugins {
 }
 
 /** Plugin kinds of the reference that have no built-in here. */
-const OTHER_KINDS = ["Notifier", "BundlePublisher", "CredentialComposer"];
+const PUBLISH =
+  "remove it, and publish what the bundle endpoint serves, or what `spire-server bundle show` prints";
+const OTHER_KINDS = {
+  Notifier: PUBLISH,
+  BundlePublisher: PUBLISH,
+  CredentialComposer: "remove it; the subject of SVIDs cannot be changed",
+};
 
 export function readServerPlugins(
   plugins: Block,
@@ -51,7 +57,9 @@ export function readServerPlugins(
   const managers = pluginsOf(plugins, "KeyManager", ["disk", "memory"], problems);
   const attestors = pluginsOf(plugins, "NodeAttestor", ["join_token", "x509pop"], problems);
   const upstreams = pluginsOf(plugins, "UpstreamAuthority", ["disk", "spire"], problems);
-  for (const kind of OTHER_KINDS) pluginsOf(plugins, kind, [], problems);
+  for (const [kind, instead] of Object.entries(OTHER_KINDS)) {
+    pluginsOf(plugins, kind, instead, problems);
+  }
   plugins.finish();
   const store = exactlyOne(stores, "DataStore", problems);
   const manager = exactlyOne(managers, "KeyManager", problems);

@@ -90,7 +90,8 @@ function readTls(block: Block | undefined, problems: Problems): PrometheusTls | 
   const certPath = block.string("cert_file") ?? "";
   const keyPath = block.string("key_file") ?? "";
   const clientCaPath = block.string("client_ca_file") ?? "";
-  if (certPath === "" || keyPath === "") {
+  const hasFiles = certPath !== "" && keyPath !== "";
+  if (!hasFiles && !block.asksFor("use_spire_svid")) {
     problems.add("telemetry.Prometheus.tls: cert_file and key_file must be configured", block.line);
   }
   block.finish();

@@ -3,12 +3,13 @@
  * what the row says. It works; or it is taken with a note that says why it is not needed; or it is refused by name.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { loadAgentConfig } from "#agent/config.ts";
 import { loadServerConfig } from "#server/config.ts";
 import { errorText } from "#spiffe/status-error.ts";
+import { documentedStates, type KeyState } from "../support/documented-keys.ts";
 import {
   type FileKind,
   type KeyPath,
@@ -17,24 +18,10 @@ import {
 } from "../support/reference-keys.ts";
 import { ReferenceSource } from "../support/reference-source.ts";
 
-const STATES = ["works", "not needed", "refused"] as const;
-type State = (typeof STATES)[number];
-
-/** The rows of the document, by key: `| key | state, with more words |`. */
-function documentedStates(): ReadonlyMap<string, State> {
-  const text = readFileSync(resolve(import.meta.dir, "../../docs/CONFIGURATION.md"), "utf8");
-  const rows = text.matchAll(/^\| (`.*?`(?:, `.*?`)*) \| (works|not needed|refused)\b.*\|$/gm);
-  return new Map(
-    [...rows].flatMap(([, keys = "", state]) =>
-      keys.split(", ").map((key) => [key.replaceAll("`", ""), state as State] as const),
-    ),
-  );
-}
-
 const states = documentedStates();
 
 /** A row for a block that is refused stands for all that is in it. */
-function rowOf(path: KeyPath): readonly [path: KeyPath, state: State] | undefined {
+function rowOf(path: KeyPath): readonly [path: KeyPath, state: KeyState] | undefined {
   const state = states.get(shownPath(path));
   if (state !== undefined) return [path, state];
   for (let length = path.length - 1; length > 0; length--) {
@@ -105,7 +92,7 @@ function fileWith(kind: FileKind, path: KeyPath): Tree {
     if (typeof at[name] !== "object") at[name] = {};
     at = at[name] as Tree;
   }
-  at[last] = VALUES[last] ?? "1h";
+  at[last] = VALUES[last] ?? (path.at(-1)?.startsWith('"') ? {} : "1h");
   return file;
 }
 
@@ -145,7 +132,9 @@ describe.each(["server", "agent"] as const)("keys of %s.conf", (kind) => {
     const { problems, notes } = await verdict(kind, fileWith(kind, shown));
     expect(problems).not.toContain("unknown configuration detected");
     const said = {
-      works: !problems.includes("not supported") && !notes.includes(`${key} is not needed`),
+      works:
+        !/not supported|no built-in plugin/.test(problems) &&
+        !notes.includes(`${key} is not needed`),
       "not needed": notes.includes(`${key} is not needed: `),
       refused: new RegExp(`^.*\\.conf:\\d+: .*\\b${key}\\b`, "m").test(problems),
     };

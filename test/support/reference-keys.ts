@@ -78,6 +78,10 @@ const STRUCTS: Readonly<Record<FileKind, Readonly<Record<string, Places>>>> = {
     "pkg/server/plugin/nodeattestor/x509pop/x509pop.go": {
       Config: pluginData("NodeAttestor", "x509pop"),
     },
+    "pkg/server/plugin/upstreamauthority/spire/spire.go": {
+      Configuration: pluginData("UpstreamAuthority", "spire"),
+      experimentalConfig: [...pluginData("UpstreamAuthority", "spire"), "experimental"],
+    },
     "pkg/server/plugin/upstreamauthority/disk/disk.go": {
       Configuration: pluginData("UpstreamAuthority", "disk"),
     },
@@ -164,9 +168,26 @@ const NOT_KEYS = ["Type", "Command", "Selector", "Value", "mode"];
  * @throws Error for a struct or table that is not listed here, or listed and not there: nothing is overlooked
  */
 export function referenceKeys(source: ReferenceSource, kind: FileKind): readonly KeyPath[] {
-  const paths = [...keysOfStructs(source, STRUCTS[kind]), ...keysOfTables(source, TABLES[kind])];
+  const paths = [
+    ...keysOfStructs(source, STRUCTS[kind]),
+    ...keysOfTables(source, TABLES[kind]),
+    ...pluginsOf(source, kind),
+  ];
   const byName = new Map(paths.map((path) => [shownPath(path), path]));
   return [...byName.values()];
+}
+
+/** The plugins that have a document of their own. */
+function pluginsOf(source: ReferenceSource, kind: FileKind): readonly KeyPath[] {
+  return source
+    .files("doc")
+    .filter((file) => file.startsWith(`plugin_${kind}_`))
+    .map((file) => {
+      const title = source.text(`doc/${file}`).split("\n", 1)[0] ?? "";
+      const [, words = "", name] = /^# (?:\w+ plugin: )?(.*?) ("[\w-]+")/.exec(title) ?? [];
+      if (name === undefined) throw new Error(`${file} has another title: ${title}`);
+      return ["plugins", words.replace(" ", ""), name];
+    });
 }
 
 function keysOfStructs(

@@ -1,5 +1,5 @@
 /** The reference's source and documents, where Go's module cache has them. They are read by tests, never copied. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { run } from "./process.ts";
 
@@ -26,6 +26,10 @@ export class ReferenceSource {
 
   path(file: string): string {
     return resolve(join(this.#directory, file));
+  }
+
+  files(directory: string): readonly string[] {
+    return readdirSync(this.path(directory)).sort();
   }
 
   text(file: string): string {

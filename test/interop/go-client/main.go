@@ -40,6 +40,8 @@ var commands = map[string]command{
 	"watch":     {"SOCKET", watch},
 	"verify":    {"BUNDLE_PEM TRUST_DOMAIN CHAIN_PEM_DIRECTORY", verify},
 	"templates": {"", templates},
+	"hcl":       {"", parseHCL},
+	"expand":    {"", expand},
 	"handshake": {"ADDRESS GROUPS VERSION", handshake},
 	"hello":     {"ADDRESS", hello},
 
