@@ -89,10 +89,10 @@ function readStore(
   const connection = data.string("connection_string") ?? "";
   takeNeedless(data, STORE_NEEDLESS, problems);
   refuse(data, STORE_REFUSED, problems);
-  if (connection === "") problems.add('DataStore "sql": connection_string must be set');
+  const path = readSqlitePath(connection, data, problems);
   return {
     databaseType: "sqlite3",
-    connectionString: sqlitePath(connection) || join(dataDir, "datastore.sqlite3"),
+    connectionString: path || join(dataDir, "datastore.sqlite3"),
   };
 }
 
@@ -127,8 +127,21 @@ const STORE_REFUSED: RefusedKeys = {
 };
 
 /** The reference also takes SQLite's URI form: `file:path?options`. */
-function sqlitePath(connection: string): string {
-  return connection.replace(/^file:/, "").replace(/\?.*$/, "");
+function readSqlitePath(connection: string, data: Block, problems: Problems): string {
+  const [path = "", options = ""] = connection.replace(/^file:/, "").split("?", 2);
+  const line = data.lineOf("connection_string");
+  const isMemory = path === ":memory:" || new URLSearchParams(options).get("mode") === "memory";
+  if (isMemory) {
+    problems.add(
+      'DataStore "sql": a store in memory is not supported; give a file, on a tmpfs if nothing is to stay',
+      line,
+    );
+  } else if (path === "") {
+    problems.add('DataStore "sql": connection_string must be set', line);
+  } else if (options !== "") {
+    problems.note(`the options of connection_string are not needed: ${IN_PROCESS}`, line);
+  }
+  return path;
 }
 
 function readKeyManager({ name, data }: Plugin, problems: Problems): ServerPlugins["keyManager"] {

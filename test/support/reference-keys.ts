@@ -85,10 +85,6 @@ const STRUCTS: Readonly<Record<FileKind, Readonly<Record<string, Places>>>> = {
     "pkg/server/plugin/upstreamauthority/disk/disk.go": {
       Configuration: pluginData("UpstreamAuthority", "disk"),
     },
-    "pkg/server/plugin/upstreamauthority/spire/spire.go": {
-      Configuration: pluginData("UpstreamAuthority", "spire"),
-      experimentalConfig: [...pluginData("UpstreamAuthority", "spire"), "experimental"],
-    },
   },
   agent: {
     ...BOTH_STRUCTS,

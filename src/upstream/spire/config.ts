@@ -23,16 +23,17 @@ export function readSpireUpstreamConfig(data: Block, problems: Problems): SpireU
     if (value === "") complain(`${key} is required`, key);
     return value;
   };
+  const experimental = data.block("experimental");
+  const isWindows = experimental?.asksFor("workload_api_named_pipe_name") ?? false;
   const address = {
     serverAddress: required("server_address"),
     serverPort: Number(required("server_port")),
-    workloadApiSocket: required("workload_api_socket"),
+    workloadApiSocket: isWindows ? "" : required("workload_api_socket"),
   };
   const { serverPort } = address;
   if (!Number.isInteger(serverPort) || serverPort < 0 || serverPort > MAX_PORT)
     complain("server_port is not a port number", "server_port");
-  const experimental = data.block("experimental");
-  if ((experimental?.string("workload_api_named_pipe_name") ?? "") !== "")
+  if (isWindows)
     complain(
       "workload_api_named_pipe_name is not supported on this platform; please use workload_api_socket instead",
       "experimental",
