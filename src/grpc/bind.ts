@@ -53,15 +53,21 @@ export type Handlers<D extends Definition> = { readonly [K in keyof D]?: Handler
 export interface BindOptions {
   /** Runs first, for each call; throws to refuse it. */
   readonly guard?: (context: CallContext) => Promise<void>;
-  /** Told of each call when it has ended: the method as on the wire, the error if any, and how many milliseconds it took. */
-  readonly onEnd?: (method: string, error: unknown, elapsedMs: number) => void;
   readonly log: Log;
+}
+
+/** Told of every call that a listener takes, be it refused or not. */
+export interface CallObserver {
+  /** @param method as on the wire, `/package.Service/Method` */
+  started?(method: string): void;
+  /** @param error undefined when all went well @param elapsedMs from the call's start */
+  ended(method: string, error: unknown, elapsedMs: number): void;
 }
 
 /** A service ready for a listener. */
 export interface BoundService {
   readonly definition: ServiceDefinition;
-  implement(callers: Callers): UntypedServiceImplementation;
+  implement(callers: Callers, observer?: CallObserver): UntypedServiceImplementation;
 }
 
 /** Binds handlers to a generated service definition. A method without a handler answers UNIMPLEMENTED. */
@@ -73,11 +79,13 @@ export function bindService<D extends Definition>(
   return {
     // ts-proto writes the definition with exact message types; grpc-js takes any.
     definition: definition as unknown as ServiceDefinition,
-    implement: (callers) => {
+    implement: (callers, observer) => {
       const implementation: UntypedServiceImplementation = {};
       for (const [name, method] of Object.entries(definition)) {
         const handler = handlers[name] as AnyHandler | undefined;
-        if (handler !== undefined) implementation[name] = serve(method, handler, callers, options);
+        if (handler !== undefined) {
+          implementation[name] = serve(method, handler, { ...options, callers, observer });
+        }
       }
       return implementation;
     },
@@ -95,17 +103,22 @@ type AnyHandler = (
 ) => Promise<unknown>;
 type AnyServe = (call: AnyCall, callback: Parameters<handleUnaryCall<unknown, unknown>>[1]) => void;
 
+interface ServeOptions extends BindOptions {
+  readonly callers: Callers;
+  readonly observer: CallObserver | undefined;
+}
+
 function serve(
   method: MethodShape,
   handler: AnyHandler,
-  callers: Callers,
-  options: BindOptions,
+  { callers, observer, ...options }: ServeOptions,
 ): UntypedServiceImplementation[string] {
   const run = async (call: AnyCall): Promise<unknown> => {
-    if (options.onEnd === undefined) return await answer(call);
+    if (observer === undefined) return await answer(call);
     const startedMs = systemClock.monotonicMs();
+    observer.started?.(method.path);
     const end = (error: unknown): void =>
-      options.onEnd?.(method.path, error, systemClock.monotonicMs() - startedMs);
+      observer.ended(method.path, error, systemClock.monotonicMs() - startedMs);
     try {
       const response = await answer(call);
       end(undefined);

@@ -6,7 +6,7 @@
 import type { Socket } from "node:net";
 import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import { systemClock } from "#clock/clock.ts";
-import type { BoundService } from "./bind.ts";
+import type { BoundService, CallObserver } from "./bind.ts";
 import { type Caller, Callers } from "./caller.ts";
 
 /** The largest message taken, in bytes; the reference's gRPC has the same limit. */
@@ -39,14 +39,21 @@ export interface Injector {
   close(graceMs: number): Promise<void>;
 }
 
+/** What a listener offers. */
+export interface Offered {
+  readonly services: readonly BoundService[];
+  readonly observer?: CallObserver;
+}
+
 /** Makes the gRPC server behind a listener. */
 export function createInjector(
-  services: readonly BoundService[],
+  { services, observer }: Offered,
   limits: ConnectionLimits,
 ): Injector {
   const server = new Server(optionsOf(limits));
   const callers = new Callers();
-  for (const service of services) server.addService(service.definition, service.implement(callers));
+  for (const service of services)
+    server.addService(service.definition, service.implement(callers, observer));
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   const open = new Set<Socket>();
   const silent = new Set<Socket>();

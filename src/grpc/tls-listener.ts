@@ -8,9 +8,13 @@ import { systemClock } from "#clock/clock.ts";
 import type { TlsPolicy } from "#http/tls-policy.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
-import type { BoundService } from "./bind.ts";
 import { listenTcp } from "./listen-tcp.ts";
-import { type ConnectionLimits, createInjector, type GrpcListener } from "./listener.ts";
+import {
+  type ConnectionLimits,
+  createInjector,
+  type GrpcListener,
+  type Offered,
+} from "./listener.ts";
 import { presentedChain } from "./presented-chain.ts";
 
 const MAX_CONNECTIONS = 50_000;
@@ -32,13 +36,12 @@ export interface TlsIdentity {
   readonly certificateChainPem: string;
 }
 
-export interface TlsListenerOptions {
+export interface TlsListenerOptions extends Offered {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
   readonly identity: TlsIdentity;
   readonly policy: TlsPolicy;
-  readonly services: readonly BoundService[];
   readonly log: Log;
   readonly limits?: Partial<ConnectionLimits>;
 }
@@ -52,7 +55,7 @@ export interface TlsListener extends GrpcListener {
 export async function listenTls(options: TlsListenerOptions): Promise<TlsListener> {
   const { log } = options;
   const limits = { ...LIMITS, ...options.limits };
-  const injector = createInjector(options.services, limits);
+  const injector = createInjector(options, limits);
   const server = createServer(tlsOptions(options, limits), (socket) => {
     const remoteAddress = socket.remoteAddress ?? "";
     const refusal = refusalOf(socket);

@@ -7,8 +7,12 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { dirname, resolve as resolvePath } from "node:path";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
-import type { BoundService } from "./bind.ts";
-import { type ConnectionLimits, createInjector, type GrpcListener } from "./listener.ts";
+import {
+  type ConnectionLimits,
+  createInjector,
+  type GrpcListener,
+  type Offered,
+} from "./listener.ts";
 import { inspectPeer, type UnixPeer } from "./peer.ts";
 
 /** sun_path has 108 bytes, one of them for the end. */
@@ -27,7 +31,7 @@ const LIMITS: UnixConnectionLimits = {
   connectionsPerUid: MAX_CONNECTIONS / 4,
 };
 
-export interface UnixListenerOptions {
+export interface UnixListenerOptions extends Offered {
   readonly path: string;
   /** Permission bits of the socket, for instance 0o777. */
   readonly socketMode: number;
@@ -35,7 +39,6 @@ export interface UnixListenerOptions {
   readonly directoryMode: number;
   /** A socket that listens at that path already, made by systemd and then ours to close; its modes are systemd's. */
   readonly descriptor?: number | undefined;
-  readonly services: readonly BoundService[];
   readonly log: Log;
   readonly limits?: Partial<UnixConnectionLimits>;
 }
@@ -45,7 +48,7 @@ export async function listenUnix(options: UnixListenerOptions): Promise<GrpcList
   const { path, descriptor } = options;
   if (descriptor === undefined) await preparePath(path, options.directoryMode);
   const limits = { ...LIMITS, ...options.limits };
-  const injector = createInjector(options.services, limits);
+  const injector = createInjector(options, limits);
   const users = new ConnectionCounts(limits.connectionsPerUid);
   const server = createServer((socket) => {
     try {

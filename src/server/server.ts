@@ -13,6 +13,7 @@ import { serveHealthChecks } from "#health/health-checks.ts";
 import { tlsPolicy } from "#http/tls-policy.ts";
 import type { Log } from "#log/log.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
+import { rpcCounter } from "#telemetry/rpc-key.ts";
 import { startTelemetry } from "#telemetry/telemetry.ts";
 import { type ApiParts, createApi } from "./api/api.ts";
 import { Watchers } from "./api/changes-watchers.ts";
@@ -196,13 +197,13 @@ async function startListeners(
   parts: AsyncDisposableStack,
 ): Promise<string> {
   const log = subsystem(tools, "endpoints");
+  const offered = { services, observer: { ended: rpcCounter(federation.metrics) }, log };
   const tls = await listenTls({
     host: config.bindAddress,
     port: config.bindPort,
     identity: svid.identity,
     policy: federation.policy,
-    services: [...services],
-    log,
+    ...offered,
   });
   parts.defer(() => tls.close(STOP_GRACE_MS));
   const showBundleEndpoint = await startBundleEndpoint(federation, svid.identity, parts);
@@ -215,8 +216,7 @@ async function startListeners(
     path: config.socketPath,
     socketMode: 0o770,
     directoryMode: 0o750,
-    services: [...services],
-    log,
+    ...offered,
   });
   parts.defer(() => admin.close(STOP_GRACE_MS));
   log.info("Starting Server APIs", { address: tls.address, network: "tcp" });

@@ -1,4 +1,4 @@
-import type { MetricKey } from "./metrics.ts";
+import { countCall, type MetricKey, type Metrics, statusName } from "./metrics.ts";
 
 /** Services that have a shorter name in metrics than on the wire. */
 const SHORT_NAMES: Readonly<Record<string, string>> = {
@@ -26,6 +26,14 @@ export function rpcKey(method: string): MetricKey {
     : service.replace("spire.api.server.", "");
   const last = name === SUBSCRIBE_TO_X509_SVIDS ? "subscribe_to_x509_svids" : snakeCase(name);
   return ["rpc", ...short.split(".").map(snakeCase), last];
+}
+
+/** Counts RPCs that have ended. */
+export function rpcCounter(
+  metrics: Metrics,
+): (method: string, error: unknown, elapsedMs: number) => void {
+  return (method, error, elapsedMs) =>
+    countCall(metrics, rpcKey(method), error === undefined ? "OK" : statusName(error), elapsedMs);
 }
 
 /** A word starts at a capital that has a small letter beside it: `FetchX509SVID` is fetch_x509svid. */

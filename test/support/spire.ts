@@ -255,6 +255,8 @@ ${options.more ?? ""}
 export interface AgentOptions {
   /** Replaces the line that says where the trust bundle is. */
   readonly trustBundle?: string;
+  /** More blocks beside the agent's. */
+  readonly more?: string;
   readonly settings?: string;
   readonly unix?: string;
   readonly keyManager?: string;
@@ -329,6 +331,7 @@ plugins {
     }
   }
 }
+${options.more ?? ""}
 `,
     );
     return agent;

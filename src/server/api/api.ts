@@ -13,8 +13,7 @@ import type { CaManager } from "#server/ca/ca-manager.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
-import { countCall, type Metrics, statusName } from "#telemetry/metrics.ts";
-import { rpcKey } from "#telemetry/rpc-key.ts";
+import type { Metrics } from "#telemetry/metrics.ts";
 import { createAgentService } from "./agent.ts";
 import { checkAgentStanding } from "./agent-standing.ts";
 import { createBundleService } from "./bundle.ts";
@@ -70,14 +69,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
     joinTokens: store.joinTokens,
     limits: createRateLimits(parts.rateLimit, parts.clock),
   };
-  const onEnd = (method: string, error: unknown, elapsedMs: number): void =>
-    countCall(
-      parts.metrics,
-      rpcKey(method),
-      error === undefined ? "OK" : statusName(error),
-      elapsedMs,
-    );
-  const options = { guard: guardOf(parts, agentLocks), onEnd, log };
+  const options = { guard: guardOf(parts, agentLocks), log };
   return [
     createAgentService(shared, options),
     createBundleService(shared, options),

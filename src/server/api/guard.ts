@@ -1,5 +1,5 @@
 import type { Random } from "#clock/random.ts";
-import type { BindOptions, CallContext } from "#grpc/bind.ts";
+import type { CallContext } from "#grpc/bind.ts";
 import type { Log, LogFields } from "#log/log.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
@@ -26,7 +26,6 @@ export type Guard = (context: CallContext) => Promise<void>;
 /** What every service of the API is bound with. */
 export interface ServiceOptions {
   readonly guard: Guard;
-  readonly onEnd: NonNullable<BindOptions["onEnd"]>;
   readonly log: Log;
 }
 

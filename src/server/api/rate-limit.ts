@@ -3,6 +3,7 @@
  * when it asks for more than a bucket ever holds, or when its turn is too far off to hold a stream open for.
  */
 import type { Clock } from "#clock/clock.ts";
+import { TokenBuckets } from "#clock/token-buckets.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 /** Calls a second from one address. */
@@ -13,24 +14,14 @@ const STATUSES_PER_SECOND = 10;
 
 /** Waiting calls hold memory, and an address can queue up any number of them. */
 const MAX_WAIT_MS = 300_000;
-/** Buckets that filled up again are swept when there are this many. */
-const SWEEP_AT = 1024;
-
-interface Bucket {
-  /** Negative while calls wait for their turn. */
-  tokens: number;
-  updatedMs: number;
-}
 
 export class RateLimit {
-  readonly #perSecond: number;
   readonly #clock: Clock;
-  readonly #buckets = new Map<string, Bucket>();
-  #sweepAt = SWEEP_AT;
+  readonly #buckets: TokenBuckets;
 
   constructor(perSecond: number, clock: Clock) {
-    this.#perSecond = perSecond;
     this.#clock = clock;
+    this.#buckets = new TokenBuckets(perSecond, clock);
   }
 
   /**
@@ -39,52 +30,24 @@ export class RateLimit {
    * @throws StatusError RESOURCE_EXHAUSTED, or CANCELLED when the signal aborts while waiting
    */
   async take(address: string, count: number, signal: AbortSignal): Promise<void> {
-    if (count > this.#perSecond) {
+    const { perSecond } = this.#buckets;
+    if (count > perSecond) {
       throw new StatusError(
         StatusCode.RESOURCE_EXHAUSTED,
-        `rate (${count}) exceeds burst size (${this.#perSecond})`,
+        `rate (${count}) exceeds burst size (${perSecond})`,
       );
     }
-    const bucket = this.#bucket(address);
-    const waitMs = ((count - bucket.tokens) / this.#perSecond) * 1000;
+    const waitMs = this.#buckets.waitMs(address, count);
     if (waitMs > MAX_WAIT_MS) {
       throw new StatusError(StatusCode.RESOURCE_EXHAUSTED, "too many calls are waiting already");
     }
-    bucket.tokens -= count;
+    this.#buckets.take(address, count);
     if (waitMs <= 0) return;
     await this.#clock.sleep(waitMs, signal);
     if (signal.aborted) {
-      bucket.tokens += count;
+      this.#buckets.take(address, -count);
       throw new StatusError(StatusCode.CANCELLED, "context canceled");
     }
-  }
-
-  #bucket(address: string): Bucket {
-    const nowMs = this.#clock.monotonicMs();
-    const known = this.#buckets.get(address);
-    if (known !== undefined) {
-      this.#fill(known, nowMs);
-      return known;
-    }
-    if (this.#buckets.size >= this.#sweepAt) this.#sweep(nowMs);
-    const bucket = { tokens: this.#perSecond, updatedMs: nowMs };
-    this.#buckets.set(address, bucket);
-    return bucket;
-  }
-
-  #fill(bucket: Bucket, nowMs: number): void {
-    const gained = ((nowMs - bucket.updatedMs) / 1000) * this.#perSecond;
-    bucket.tokens = Math.min(this.#perSecond, bucket.tokens + gained);
-    bucket.updatedMs = nowMs;
-  }
-
-  /** A full bucket says nothing a new one would not say. */
-  #sweep(nowMs: number): void {
-    for (const [address, bucket] of this.#buckets) {
-      this.#fill(bucket, nowMs);
-      if (bucket.tokens >= this.#perSecond) this.#buckets.delete(address);
-    }
-    this.#sweepAt = Math.max(SWEEP_AT, this.#buckets.size * 2);
   }
 }
 
