@@ -6,9 +6,11 @@ import { errorText } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { type FederationConfig, readFederation } from "./config-federation.ts";
 
-function read(federation: string): FederationConfig {
+const read = (federation: string): FederationConfig => readFile(`federation ${federation}`);
+
+/** @param text the server block's content, in HCL or JSON */
+function readFile(text: string): FederationConfig {
   const problems = new Problems("server.conf");
-  const text = `federation ${federation}`;
   const server = new Block([parseHcl(text, "server.conf")], "the server block", problems);
   const config = readFederation(server, TrustDomain.parse("example.org"), problems);
   problems.check();
@@ -121,7 +123,7 @@ describe("the bundle endpoint", () => {
 
 describe("federates_with", () => {
   test("takes both profiles, in HCL and in JSON", () => {
-    const config = read(`{
+    const config = readFile(`{"federation": {
       "federates_with": {
         "f.org": {
           "bundle_endpoint_url": "https://f.org:8443/x",
@@ -132,7 +134,7 @@ describe("federates_with", () => {
           "bundle_endpoint_profile": {"https_spiffe": {"endpoint_spiffe_id": "spiffe://h.org/x"}}
         }
       }
-    }`);
+    }}`);
     expect(config.federatesWith).toEqual([
       {
         trustDomain: TrustDomain.parse("f.org"),
