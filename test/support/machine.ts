@@ -3,6 +3,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Daemon, eventually, type Finished, run } from "./process.ts";
 
+/** In place of a process id. */
+const ENDED = "";
+
 const BOOT = resolve(import.meta.dir, "../systemd/boot");
 
 export class Machine {
@@ -26,6 +29,7 @@ export class Machine {
     try {
       // The installation of systemd-nspawn, where it is missing, is part of this time.
       const leader = await eventually("a process 1", async () => leaderOf(name, console), 90_000);
+      if (leader === ENDED) throw new Error("the boot ended");
       const machine = new Machine(console, leader);
       await eventually("systemd is up", async () => {
         const { stdout } = await machine.run("systemctl", "is-system-running");
@@ -90,7 +94,7 @@ export class Machine {
 
 /** The process that is number 1 in a namespace of its own and in the named control group. */
 function leaderOf(name: string, console: Daemon): string | undefined {
-  if (!console.running) throw new Error("the boot ended");
+  if (!console.running) return ENDED;
   return readdirSync("/proc").find((pid) => {
     if (!/^\d+$/.test(pid)) return false;
     try {

@@ -8,7 +8,8 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Machine } from "../support/machine.ts";
-import { eventually, run } from "../support/process.ts";
+import { buildPackages, checksums } from "../support/packages.ts";
+import { eventually } from "../support/process.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
 const SERVER_SOCKET = "/run/spire/server/api.sock";
@@ -31,18 +32,6 @@ afterAll(async () => {
   await machine?.close();
   rmSync(directory, { recursive: true, force: true });
 }, TIMEOUT_MS);
-
-/** All builds of one test run have the same date. */
-async function buildPackages(command: readonly string[]): Promise<void> {
-  const { code, stderr } = await run(command, { env: { SOURCE_DATE_EPOCH: "1700000000" } });
-  if (code !== 0) throw new Error(stderr);
-}
-
-/** The checksums of what was built; on x86_64, as in CI, or arm64. */
-function checksums(packages: string): string {
-  const name = process.arch === "arm64" ? "arm64" : "amd64";
-  return readFileSync(join(packages, `SHA256SUMS.${name}`), "utf8");
-}
 
 const server = (...words: string[]): Promise<string> =>
   machine.must("spire-server", ...words, "-socketPath", SERVER_SOCKET);
@@ -348,6 +337,28 @@ test(
     await machine.must("/opt/new/install.sh", "remove", "server");
     expect((await machine.run("pgrep", "spire-")).stdout).toBe("");
     await machine.must("test", "-e", "/var/lib/spire/server/keys.json");
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "the bill of materials has every dependency and the runtime, with the hashes of bun.lock",
+  async () => {
+    const text = await machine.must("cat", "/opt/new/doc/sbom.cdx.json");
+    const bill: { components: { name: string; version: string; hashes: { content: string }[] }[] } =
+      JSON.parse(text);
+    const { dependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+    const lock = readFileSync(join(ROOT, "bun.lock"), "utf8");
+    const names = bill.components.map(({ name }) => name);
+    expect(names).toContainEqual(expect.stringMatching(/^@oven\/bun-linux-(x64|aarch64)$/));
+    expect(names).toEqual(expect.arrayContaining(Object.keys(dependencies)));
+    // What only builds and tests is not in the executables.
+    expect(names).not.toContain("typescript");
+    for (const { name, version, hashes } of bill.components) {
+      const hash = Buffer.from(hashes[0]?.content ?? "", "hex").toString("base64");
+      const line = lock.split("\n").find((one) => one.includes(`["${name}@${version}"`)) ?? "";
+      expect(line).toContain(`sha512-${hash}`);
+    }
   },
   TIMEOUT_MS,
 );
