@@ -18,7 +18,7 @@ import { errorText } from "#spiffe/status-error.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
 import { type AgentConfig, storedStatePath } from "./config.ts";
 import { Membership } from "./membership.ts";
-import { openTelemetry, startHealthChecks } from "./observed.ts";
+import { measureRegularly, openTelemetry, startHealthChecks } from "./observed.ts";
 import { openKeyManager, openWorkloadAttestors } from "./plugins.ts";
 import { serveAdmin, servePublic } from "./sockets.ts";
 
@@ -55,7 +55,7 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   prepareDataDirectory(config.dataDir);
   const lock = lockFile(join(config.dataDir, "agent.lock"));
   parts.defer(() => lock.release());
-  await openTelemetry(config, tools, parts);
+  const metrics = await openTelemetry(config, tools, parts);
   const cache = new WorkloadCache({ ...config, clock: tools.clock });
   let isServing = false;
   const isReady = (): boolean => isServing && cache.bundles.has(config.trustDomain.name);
@@ -67,9 +67,10 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
     config.jwtSvidCacheMaxSize,
     config.jwtSvidCacheHitTimeoutSeconds * 1000,
   );
+  parts.use(measureRegularly(metrics, { cache, jwtSvids, state }, tools.clock));
   const keeper = await openKeeper(config, tools, cache, state);
   const restored = await keeper?.restore();
-  const membership = new Membership({ config, keys, state, cache, jwtSvids, ...tools });
+  const membership = new Membership({ config, keys, state, cache, jwtSvids, metrics, ...tools });
   await membership.open();
   keeper?.start();
   parts.defer(() => keeper?.stop());
@@ -81,7 +82,7 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   const patienceMs = restored ? FIRST_ROUND_RESTORED_MS : FIRST_ROUND_MS;
   await Promise.race([membership.firstRound, work, tools.clock.sleep(patienceMs)]);
   const attestors = openWorkloadAttestors(config);
-  const serving = { config, cache, jwtSvids, attestors, server: membership, ...tools };
+  const serving = { config, cache, jwtSvids, attestors, server: membership, metrics, ...tools };
   for (const serve of [servePublic, serveAdmin]) {
     const listener = await serve(serving);
     if (listener === undefined) continue;

@@ -1,4 +1,5 @@
 /** The experimental block of agent.conf, and the keys of the agent block that find nothing to do here. */
+import type { CallRates } from "#agent/attestation/call-rates.ts";
 import type { Block, Problems } from "#config/block.ts";
 import {
   type NeedlessKeys,
@@ -17,6 +18,8 @@ export interface ExperimentalConfig {
   readonly tlsPolicy: TlsPolicy;
   /** How long the server may take to make a new JWT-SVID while the old one is still good. */
   readonly jwtSvidCacheHitTimeoutSeconds: number;
+  /** How often one sort of workload may call. */
+  readonly callRates: CallRates;
 }
 
 const NEEDLESS: NeedlessKeys = {
@@ -51,6 +54,7 @@ export function readExperimental(block: Block, problems: Problems): Experimental
       DEFAULT_SYNC_SECONDS,
     tlsPolicy: tlsPolicy(block.boolean("require_pq_kem") ?? false),
     jwtSvidCacheHitTimeoutSeconds: readJwtTimeout(block, problems),
+    callRates: readCallRates(block.block("ratelimit"), problems),
   };
 }
 
@@ -71,6 +75,29 @@ function readJwtTimeout(block: Block, problems: Problems): number {
     problems.add(`${key} must be at least ${least}s and less than ${most}s`, block.lineOf(key));
   }
   return seconds;
+}
+
+/** Methods of the Workload API and of SDS, by the key that limits them. */
+const LIMITED: Readonly<Record<string, string>> = {
+  fetch_x509_svid: "/SpiffeWorkloadAPI/FetchX509SVID",
+  fetch_jwt_svid: "/SpiffeWorkloadAPI/FetchJWTSVID",
+  fetch_x509_bundles: "/SpiffeWorkloadAPI/FetchX509Bundles",
+  fetch_jwt_bundles: "/SpiffeWorkloadAPI/FetchJWTBundles",
+  stream_secrets: "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets",
+  fetch_secrets: "/envoy.service.secret.v3.SecretDiscoveryService/FetchSecrets",
+};
+
+function readCallRates(block: Block | undefined, problems: Problems): CallRates {
+  const rates = new Map<string, number>();
+  for (const [key, method] of Object.entries(LIMITED)) {
+    const rate = block?.number(key) ?? 0;
+    if (rate < 0) {
+      problems.add(`experimental.ratelimit.${key} must not be negative`, block?.lineOf(key));
+    }
+    if (rate > 0) rates.set(method, rate);
+  }
+  block?.finish();
+  return rates;
 }
 
 /** Takes or refuses the keys of the agent block that find nothing to do. */

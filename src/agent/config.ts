@@ -69,6 +69,8 @@ export interface AgentConfig extends ApisConfig, BootstrapConfig, ExperimentalCo
   readonly jwtSvidCacheMaxSize: number;
   readonly allowUnauthenticatedVerifiers: boolean;
   readonly allowedForeignJwtClaims: readonly string[];
+  /** Beginnings of selectors that may stand in the log. */
+  readonly logSelectors: readonly string[];
   readonly log: LogConfig;
   readonly availabilityTargetSeconds?: number;
   readonly plugins: AgentPlugins;
@@ -162,14 +164,14 @@ function finish(
       agent.boolean("allow_unauthenticated_verifiers") ??
       false,
     allowedForeignJwtClaims: agent.strings("allowed_foreign_jwt_claims"),
+    logSelectors: agent.strings("log_selectors"),
     log: readLogConfig(agent, flags, problems),
     offline: readOffline(experimental),
     ...readExperimental(experimental, problems),
   };
-  const warnings = [...unusedKeys(agent), ...bootstrapWarnings(config), ...apiWarnings(config)];
+  const warnings = [...bootstrapWarnings(config), ...apiWarnings(config)];
   agent.has("allow_unauthenticated_verifiers");
   readOtherAgentKeys(agent, problems);
-  experimental.has("ratelimit");
   experimental.finish();
   agent.finish();
   const plugins = pluginsFor(dataDir);
@@ -251,14 +253,6 @@ function readCacheSize(agent: Block, key: string, problems: Problems): number {
   const size = agent.number(key) ?? 1000;
   if (size < 0) problems.add(`${key} should not be negative`, agent.lineOf(key));
   return size === 0 ? 1000 : size;
-}
-
-/** Keys of the reference that change nothing here: taken, so that a file can be shared, and named in the log. */
-function unusedKeys(agent: Block): string[] {
-  const keys = ["log_selectors"];
-  return keys
-    .filter((key) => agent.has(key))
-    .map((key) => `The key ${key} has no effect in this version`);
 }
 
 /** Where the agent keeps its SVID and bundle. */

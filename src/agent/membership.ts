@@ -17,6 +17,7 @@ import type { Random } from "#clock/random.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
+import type { Metrics } from "#telemetry/metrics.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
 import type { AgentConfig } from "./config.ts";
 import { nodeAttestorOpener, type OpenNodeAttestor } from "./plugins.ts";
@@ -36,6 +37,7 @@ export interface MembershipParts {
   readonly jwtSvids: JwtSvids;
   readonly clock: Clock;
   readonly random: Random;
+  readonly metrics: Metrics;
   readonly log: Log;
   /** What the server is told. */
   readonly version: string;

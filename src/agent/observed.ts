@@ -1,6 +1,12 @@
 /** How others see that the agent works: figures for Prometheus, and health over HTTP. */
+import type { StoredState } from "#agent/attestation/stored-state.ts";
+import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
+import type { Clock, Timer } from "#clock/clock.ts";
+import type { CallObserver } from "#grpc/bind.ts";
 import { serveHealthChecks } from "#health/health-checks.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
+import { rpcCounter, rpcKey } from "#telemetry/rpc-key.ts";
 import { startTelemetry } from "#telemetry/telemetry.ts";
 import type { AgentTools } from "./agent.ts";
 import type { AgentConfig } from "./config.ts";
@@ -21,6 +27,67 @@ export async function openTelemetry(
   });
   parts.defer(() => telemetry.close());
   return telemetry.metrics;
+}
+
+const MEASURE_INTERVAL_MS = 10_000;
+
+interface Measured {
+  readonly cache: Pick<WorkloadCache, "entries" | "svidCount">;
+  readonly jwtSvids: Pick<JwtSvids, "size">;
+  readonly state: Pick<StoredState, "current">;
+}
+
+/** Looks now and then at what the agent holds, and at how it came to know its server. @returns ends it */
+export function measureRegularly(
+  metrics: Metrics,
+  { cache, jwtSvids, state }: Measured,
+  clock: Clock,
+): Disposable {
+  const measure = (): Timer => {
+    const { bootstrapMode, bootstrapStart, connectionAttempts } = state.current;
+    const mode = { mode: bootstrapMode ?? "bootstrap" };
+    metrics.gauge(["bootstrapped"], bootstrapStart === 0 ? 1 : 0);
+    metrics.gauge(["bootstrap_seconds"], bootstrapStart, mode);
+    metrics.gauge(["bootstrap_attempts"], connectionAttempts, mode);
+    metrics.gauge(["lru_cache_record_map_size"], cache.entries.size);
+    metrics.gauge(["lru_cache_svid_map_size"], cache.svidCount);
+    metrics.gauge(["jwt_svid_cache_size"], jwtSvids.size);
+    return clock.after(MEASURE_INTERVAL_MS, () => {
+      timer = measure();
+    });
+  };
+  let timer = measure();
+  return { [Symbol.dispose]: () => timer.cancel() };
+}
+
+/** The reference counts callers by the API they call, under names of its own. */
+const APIS: Readonly<Record<string, string>> = {
+  debug: "debug_api",
+  delegated_identity: "delegated_identity_api",
+  logger: "logger_api",
+  sds: "sds_api",
+  workload_api: "workload_api",
+};
+
+/** Counts the calls of a socket, and those under way. */
+export function apiObserver(metrics: Metrics): CallObserver {
+  const underWay = new Map<string, number>();
+  const add = (method: string, by: 1 | -1): void => {
+    const api = APIS[rpcKey(method)[1] ?? ""];
+    if (api === undefined) return;
+    const count = (underWay.get(api) ?? 0) + by;
+    underWay.set(api, count);
+    metrics.gauge([api, "connections"], count);
+    if (by === 1) metrics.count([api, "connection"]);
+  };
+  const ended = rpcCounter(metrics);
+  return {
+    started: (method) => add(method, 1),
+    ended: (method, error, elapsedMs) => {
+      add(method, -1);
+      ended(method, error, elapsedMs);
+    },
+  };
 }
 
 /**

@@ -1,10 +1,12 @@
 /** The agent's two sockets: the public one for workloads, and the admin socket where the configuration asks for it. */
 import type { AgentFacts } from "#agent/admin-api/debug.ts";
 import { listenAdmin } from "#agent/admin-api/listen.ts";
+import { CallLimits } from "#agent/attestation/call-rates.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import { createSecretDiscoveryService } from "#agent/sds/sds.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import type { ServerClients } from "#agent/sync/server-connection.ts";
+import { RefusalLog } from "#agent/workload-api/refusal-log.ts";
 import { createWorkloadApi, type WorkloadApiParts } from "#agent/workload-api/workload-api.ts";
 import type { WorkloadAttestor } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
@@ -14,7 +16,9 @@ import type { GrpcListener } from "#grpc/listener.ts";
 import { listenUnix } from "#grpc/unix-listener.ts";
 import type { Log } from "#log/log.ts";
 import type { DescriptorStore } from "#notify/descriptor-store.ts";
+import type { Metrics } from "#telemetry/metrics.ts";
 import type { AgentConfig } from "./config.ts";
+import { apiObserver } from "./observed.ts";
 
 /** FileDescriptorName= of spire-agent.socket. */
 const SOCKET_NAME = "workload-api";
@@ -34,6 +38,7 @@ export interface SocketParts {
   readonly descriptors: DescriptorStore | undefined;
   readonly clock: Clock;
   readonly random: Random;
+  readonly metrics: Metrics;
   readonly log: Log;
 }
 
@@ -62,6 +67,7 @@ export async function servePublic(parts: SocketParts): Promise<GrpcListener | un
     socketMode: 0o777,
     directoryMode: 0o755,
     services: [...workloadApi, ...sds, createHealthService({ check: hasBundle }, { log })],
+    observer: apiObserver(parts.metrics),
     log,
   });
 }
@@ -81,6 +87,7 @@ export async function serveAdmin(parts: SocketParts): Promise<GrpcListener | und
   return listenAdmin({
     ...sharedParts(parts),
     path: config.adminSocketPath,
+    observer: apiObserver(parts.metrics),
     authorizedDelegates: config.authorizedDelegates,
     facts: () => ({
       ...server.identity,
@@ -92,12 +99,16 @@ export async function serveAdmin(parts: SocketParts): Promise<GrpcListener | und
 }
 
 function sharedParts({ config, server, ...parts }: SocketParts): WorkloadApiParts {
+  const { clock, metrics } = parts;
+  const log = parts.log.with({ subsystem_name: "endpoints" });
   return {
     ...parts,
+    limits: new CallLimits(config.callRates, clock, metrics),
+    refusals: new RefusalLog({ logSelectors: config.logSelectors, clock, log }),
     trustDomain: config.trustDomain,
     clients: () => server.clients,
     allowUnauthenticatedVerifiers: config.allowUnauthenticatedVerifiers,
     allowedForeignJwtClaims: config.allowedForeignJwtClaims,
-    log: parts.log.with({ subsystem_name: "endpoints" }),
+    log,
   };
 }

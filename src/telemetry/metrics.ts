@@ -10,8 +10,8 @@ export type MetricKey = readonly string[];
 export type Labels = Readonly<Record<string, string>>;
 
 export interface Metrics {
-  /** Adds one. */
-  count(key: MetricKey, labels?: Labels): void;
+  /** @param by one when left out */
+  count(key: MetricKey, labels?: Labels, by?: number): void;
   /** Holds the last value. */
   gauge(key: MetricKey, value: number, labels?: Labels): void;
   /** A value of many; quantiles are kept. */

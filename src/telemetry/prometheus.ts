@@ -48,8 +48,8 @@ export class PrometheusMetrics implements Metrics {
     return this.#registry.metrics();
   }
 
-  count(key: MetricKey, labels: Labels = {}): void {
-    this.#add("counter", key, 1, labels);
+  count(key: MetricKey, labels: Labels = {}, by = 1): void {
+    this.#add("counter", key, by, labels);
   }
 
   gauge(key: MetricKey, value: number, labels: Labels = {}): void {

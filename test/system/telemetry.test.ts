@@ -1,6 +1,7 @@
 /** Figures for Prometheus and health over HTTP, with the names and answers that monitoring of the reference's server relies on. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { freePort } from "../support/process.ts";
+import { figuresAt } from "../support/prometheus.ts";
 import { type Implementation, Stage, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
 
 /** What only the reference can measure: its language's runtime, and a cache that is filled anew every few seconds. */
@@ -44,21 +45,6 @@ function part(implementation: Implementation): { server: TestServer; ports: Port
   return found;
 }
 
-/** The names and labels of all figures, without their values. */
-async function figures(implementation: Implementation): Promise<Set<string>> {
-  const { ports } = part(implementation);
-  const text = await (await fetch(`http://127.0.0.1:${ports.metrics}/metrics`)).text();
-  const lines = text.split("\n").filter((line) => line.startsWith("spire_server"));
-  return new Set(lines.map((line) => line.slice(0, line.lastIndexOf(" "))).map(sortedLabels));
-}
-
-function sortedLabels(series: string): string {
-  const [, name, labels] = /^(\w+)\{(.*)\}$/.exec(series) ?? [];
-  if (name === undefined || labels === undefined) return series;
-  const kept = labels.split(",").map((label) => label.replace(/version="[^"]*"/, 'version="…"'));
-  return `${name}{${kept.sort().join(",")}}`;
-}
-
 beforeAll(async () => {
   await Promise.all([start("ours"), start("reference")]);
   for (const { server } of servers.values()) {
@@ -80,6 +66,8 @@ beforeAll(async () => {
 afterAll(() => stage.close(), 60_000);
 
 test("every figure of the reference's has the same name and labels here", async () => {
+  const figures = (implementation: Implementation): Promise<Set<string>> =>
+    figuresAt(part(implementation).ports.metrics, "spire_server");
   const [theirs, ours] = [await figures("reference"), await figures("ours")];
   expect(theirs.size).toBeGreaterThan(100);
   const missing = [...theirs].filter((series) => !ours.has(series) && !ITS_OWN.test(series));

@@ -1,5 +1,6 @@
 /** The agent's admin socket: for the operator of the node and for processes that are trusted to act for workloads. */
 import type { Clock } from "#clock/clock.ts";
+import type { CallObserver } from "#grpc/bind.ts";
 import type { GrpcListener } from "#grpc/listener.ts";
 import { listenUnix } from "#grpc/unix-listener.ts";
 import type { Log } from "#log/log.ts";
@@ -11,11 +12,12 @@ export interface AdminApiParts extends DelegatedIdentityParts {
   /** Of the socket. */
   readonly path: string;
   readonly facts: () => AgentFacts;
+  readonly observer: CallObserver;
   readonly clock: Clock;
 }
 
 /** @throws Error with a message for the operator when the socket cannot be had */
-export function listenAdmin({ path, ...parts }: AdminApiParts): Promise<GrpcListener> {
+export function listenAdmin({ path, observer, ...parts }: AdminApiParts): Promise<GrpcListener> {
   const serviceLog = (name: string): Log => parts.log.with({ subsystem_name: name });
   const log = serviceLog("endpoints");
   log.info("Starting Admin APIs", { address: path, network: "unix" });
@@ -29,6 +31,7 @@ export function listenAdmin({ path, ...parts }: AdminApiParts): Promise<GrpcList
       createDebugService(parts, { log: serviceLog("debug_api") }),
       createLoggerService({ log: serviceLog("logger_api") }),
     ],
+    observer,
     log,
   });
 }

@@ -1,9 +1,8 @@
 import type { PeerProcess, WorkloadAttestor } from "#attestors/attestor.ts";
-import type { Clock } from "#clock/clock.ts";
 import type { CallContext } from "#grpc/bind.ts";
-import type { Log } from "#log/log.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { attestWorkload } from "./workload-attestation.ts";
+import type { CallLimits } from "./call-rates.ts";
+import { attestWorkload, type WorkloadAttestationTools } from "./workload-attestation.ts";
 
 /** The process that makes a call, as the kernel named it when it connected. */
 export interface AttestedCaller {
@@ -12,20 +11,21 @@ export interface AttestedCaller {
   readonly selectors: ReadonlySet<string>;
 }
 
-export interface CallerTools {
+export interface CallerTools extends WorkloadAttestationTools {
   readonly attestors: readonly WorkloadAttestor[];
-  readonly clock: Clock;
-  readonly log: Log;
+  readonly limits: CallLimits;
 }
 
-/** @throws StatusError UNAVAILABLE when no attestor could say anything about the caller */
+/** @throws StatusError UNAVAILABLE when no attestor could say anything about the caller, or when it calls too often */
 export async function attestCaller(
   tools: CallerTools,
-  { caller }: CallContext,
+  { caller, method }: CallContext,
 ): Promise<AttestedCaller> {
   if (caller.kind !== "unix") {
     throw new StatusError(StatusCode.INTERNAL, "callers are attested on Unix sockets only");
   }
   const { peer } = caller;
-  return { peer, selectors: await attestWorkload(tools.attestors, peer, tools) };
+  const selectors = await attestWorkload(tools.attestors, peer, tools);
+  tools.limits.count(method, selectors);
+  return { peer, selectors };
 }

@@ -6,9 +6,12 @@ import type { Clock } from "#clock/clock.ts";
 import { isUnknownAuthority } from "#grpc/verifying-credentials.ts";
 import type { ManagedKey } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
+import { countedCall, type Metrics } from "#telemetry/metrics.ts";
 import { type AgentSvid, attestNode } from "./agent-svid.ts";
 import type { Bootstrap } from "./bootstrap.ts";
 import type { StoredState } from "./stored-state.ts";
+
+const NEW_SVID = ["node", "attestor", "new_svid"];
 
 export interface JoinParts {
   readonly config: AgentConfig;
@@ -16,6 +19,7 @@ export interface JoinParts {
   readonly bootstrap: Bootstrap;
   readonly openAttestor: OpenNodeAttestor;
   readonly clock: Clock;
+  readonly metrics: Metrics;
   readonly log: Log;
 }
 
@@ -26,16 +30,16 @@ export interface Joined {
 }
 
 /** One attempt. @param key the same for every try, see `attestationKey` @throws Error or StatusError */
-export async function joinServer(
-  { config, state, bootstrap, openAttestor, clock, log }: JoinParts,
-  key: ManagedKey,
-): Promise<Joined> {
+export async function joinServer(parts: JoinParts, key: ManagedKey): Promise<Joined> {
+  const { config, state, bootstrap, openAttestor, clock, log } = parts;
   // Made for each attempt, since the operator may have laid out a new token or certificate meanwhile.
   const attestor = await openAttestor();
   const roots = await bootstrap.bundle();
   const clients = connectServer(config, roots, undefined, clock);
   try {
-    const svid = await attestNode(clients, attestor, key, config.trustDomain);
+    const attest = (): Promise<AgentSvid> => attestNode(clients, attestor, key, config.trustDomain);
+    const labels = { attestor: attestor.type };
+    const svid = await countedCall(parts, NEW_SVID, attest, labels);
     await state.update({ svid: svid.chain, bundle: roots, reattestable: svid.reattestable });
     await bootstrap.agreed();
     log.info("Node attestation was successful", {

@@ -12,6 +12,7 @@ import {
 import { MemoryKeyManager } from "#keymanager/memory.ts";
 import { type PermissionDeniedReason, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
+import { noMetrics } from "#telemetry/metrics.ts";
 import { parseCsr } from "#x509/csr.ts";
 import { make, NOW } from "#x509/pki.fixture.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
@@ -100,6 +101,7 @@ async function stand({ reattestable = false, renew = [], attest = [], attestor }
     firstPauseMs: 5000,
     maxPauseMs: 60_000,
     clock,
+    metrics: noMetrics,
     log: quiet,
   });
   const stop = new AbortController();

@@ -21,6 +21,7 @@ import {
   StatusError,
 } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { countedCall, type Metrics } from "#telemetry/metrics.ts";
 import { type AgentSvid, attestNode, nextKey, renewSvid } from "./agent-svid.ts";
 import type { Bootstrap } from "./bootstrap.ts";
 
@@ -69,6 +70,7 @@ export interface OwnSvidParts {
   readonly firstPauseMs: number;
   readonly maxPauseMs: number;
   readonly clock: Clock;
+  readonly metrics: Metrics;
   readonly log: Log;
 }
 
@@ -165,7 +167,8 @@ export class OwnSvid {
     if (link.svid.reattestable || this.isExpired) return this.#attest();
     const key = await this.#keyToCertify();
     try {
-      const renewed = await renewSvid(link.clients, link.svid, key, trustDomain);
+      const renew = (): Promise<AgentSvid> => renewSvid(link.clients, link.svid, key, trustDomain);
+      const renewed = await countedCall(this.#parts, ["agent_svid", "rotate"], renew);
       await this.#take(renewed);
       log.info("Successfully rotated agent SVID", { expiration: renewed.leaf.notAfter });
     } catch (error) {
@@ -225,7 +228,9 @@ export class OwnSvid {
     const clients = link.connectAnonymously(roots);
     try {
       const attestor = await openAttestor();
-      const svid = await attestNode(clients, attestor, await this.#keyToCertify(), trustDomain);
+      const key = await this.#keyToCertify();
+      const attest = (): Promise<AgentSvid> => attestNode(clients, attestor, key, trustDomain);
+      const svid = await countedCall(this.#parts, ["node", "attest"], attest);
       this.#lastAttestedMs = clock.monotonicMs();
       await this.#take(svid, roots);
       log.info("Successfully reattested node", { spiffe_id: svid.id.toString() });

@@ -4,8 +4,15 @@ import type { Clock } from "#clock/clock.ts";
 import type { Log } from "#log/log.ts";
 import { type Selector, selectorKey } from "#spiffe/selector.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { countedCall, type Metrics } from "#telemetry/metrics.ts";
 
 const TIMEOUT_MS = 30_000;
+
+export interface WorkloadAttestationTools {
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
 
 /**
  * @returns `type:value` of every selector
@@ -14,12 +21,26 @@ const TIMEOUT_MS = 30_000;
 export async function attestWorkload(
   attestors: readonly WorkloadAttestor[],
   peer: PeerProcess,
-  { clock, log }: { readonly clock: Clock; readonly log: Log },
+  tools: WorkloadAttestationTools,
 ): Promise<ReadonlySet<string>> {
+  const work = (): Promise<ReadonlySet<string>> => attest(attestors, peer, tools);
+  const selectors = await countedCall(tools, ["workload_api", "workload_attestation"], work);
+  tools.metrics.sample(["workload_api", "discovered_selectors"], selectors.size);
+  return selectors;
+}
+
+async function attest(
+  attestors: readonly WorkloadAttestor[],
+  peer: PeerProcess,
+  tools: WorkloadAttestationTools,
+): Promise<ReadonlySet<string>> {
+  const { clock, log } = tools;
   const answers = await Promise.all(
     attestors.map(async (attestor): Promise<readonly Selector[] | undefined> => {
+      const work = (): Promise<readonly Selector[]> => withTimeout(clock, attestor.attest(peer));
+      const labels = { attestor: attestor.type };
       try {
-        return await withTimeout(clock, attestor.attest(peer));
+        return await countedCall(tools, ["workload_api", "workload_attestor"], work, labels);
       } catch (error) {
         log.error("Failed to collect all selectors for PID", {
           attestor: attestor.type,

@@ -6,6 +6,7 @@ import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
 import { Change } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
+import { noMetrics } from "#telemetry/metrics.ts";
 import { CacheUpdates } from "./cache-updates.ts";
 import { type Answers, quiet, serve, until } from "./server.fixture.ts";
 
@@ -67,6 +68,7 @@ async function stand(more: Answers["bundle"] = {}) {
     onMissed: () => void missed.push("missed"),
     clock,
     random,
+    metrics: noMetrics,
     log: quiet,
   });
   return { state, server, clock, cache, updates, missed };

@@ -8,6 +8,8 @@ import type { Log } from "#log/log.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { countedCall, type Metrics } from "#telemetry/metrics.ts";
+import { countEntries, measureEntries } from "./entry-figures.ts";
 import { FederatedBundles, fetchOwnBundle } from "./fetch-bundles.ts";
 import { fetchEntries, workloadEntries } from "./fetch-entries.ts";
 import type { ServerLink } from "./server-link.ts";
@@ -21,8 +23,11 @@ export interface CacheUpdatesParts {
   readonly onMissed: () => void;
   readonly clock: Clock;
   readonly random: Random;
+  readonly metrics: Metrics;
   readonly log: Log;
 }
+
+const FETCH_ENTRIES = ["manager", "sync", "fetch_entries_updates"];
 
 interface EntryChange {
   readonly stored: readonly WorkloadEntry[];
@@ -60,14 +65,20 @@ export class CacheUpdates {
 
   /** Takes in what a change tells, and fetches what it only names. */
   apply({ storedEntries, removedEntryIds, changedBundles }: Change): void {
-    const { cache, trustDomain, log } = this.#parts;
+    const { cache, trustDomain, metrics, log } = this.#parts;
     const stored = workloadEntries(storedEntries, log);
     const kept = new Set(stored.map(({ id }) => id));
     // One that is for a store from now on, or makes no sense any more, is as good as removed.
     const dropped = storedEntries.flatMap(({ id }) => (kept.has(id) ? [] : [id]));
     const change = { stored, removedIds: [...removedEntryIds, ...dropped] };
     this.#journal?.push(change);
-    cache.changeEntries(news(stored, cache.entries), change.removedIds);
+    const fresh = news(stored, cache.entries);
+    countEntries(metrics, {
+      added: fresh.filter(({ id }) => !cache.entries.has(id)).length,
+      updated: fresh.filter(({ id }) => cache.entries.has(id)).length,
+      removed: change.removedIds.filter((id) => cache.entries.has(id)).length,
+    });
+    cache.changeEntries(fresh, change.removedIds);
     this.#wantFederated();
     this.#federated.refresh(changedBundles);
     if (changedBundles.includes(trustDomain.name)) this.#followOwnBundle();
@@ -78,15 +89,19 @@ export class CacheUpdates {
   }
 
   async #fetchEntries(): Promise<void> {
-    const { cache, link, log } = this.#parts;
+    const { cache, link, metrics, log } = this.#parts;
     const journal: EntryChange[] = [];
     this.#journal = journal;
     try {
-      const entries = new Map(await fetchEntries(link.clients.entry, cache.entries, log));
+      const fetch = (): ReturnType<typeof fetchEntries> =>
+        fetchEntries(link.clients.entry, cache.entries, log);
+      const entries = new Map(await countedCall(this.#parts, FETCH_ENTRIES, fetch));
       for (const { stored, removedIds } of journal) {
         for (const id of removedIds) entries.delete(id);
         for (const entry of news(stored, entries)) entries.set(entry.id, entry);
       }
+      measureEntries(metrics, cache.entries, entries);
+      metrics.gauge(["sync_bundles_total"], cache.bundles.size);
       cache.setEntries(entries);
       this.#wantFederated();
     } finally {

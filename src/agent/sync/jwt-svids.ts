@@ -32,9 +32,11 @@ export class JwtSvids {
     this.#hitTimeoutMs = hitTimeoutMs;
   }
 
-  /** Forgets tokens that other keys signed than those. */
-  keepSignedBy(keyIds: ReadonlySet<string>): void {
+  /** Forgets tokens that other keys signed than those. @returns how many */
+  keepSignedBy(keyIds: ReadonlySet<string>): number {
+    const before = this.#cache.size;
     for (const [key, { keyId }] of this.#cache) if (!keyIds.has(keyId)) this.#cache.delete(key);
+    return before - this.#cache.size;
   }
 
   /** How many are kept. */

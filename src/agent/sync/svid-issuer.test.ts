@@ -10,6 +10,7 @@ import {
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
+import { noMetrics } from "#telemetry/metrics.ts";
 import { parseCsr } from "#x509/csr.ts";
 import { make, NOW } from "#x509/pki.fixture.ts";
 import { quiet, serve, until } from "./server.fixture.ts";
@@ -98,6 +99,7 @@ async function stand(
     tainted,
     clock,
     random,
+    metrics: noMetrics,
     log: quiet,
     ...more,
   });

@@ -9,11 +9,13 @@ import { Backoff } from "#clock/backoff.ts";
 import type { Random } from "#clock/random.ts";
 import { Wakeup } from "#clock/wakeup.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { countedCall, type Metrics } from "#telemetry/metrics.ts";
 import { type IssueTools, issueSvids } from "./issue-svids.ts";
 import type { Connection } from "./server-link.ts";
 
 /** The server's burst: more in one call is refused. */
 const MAX_BATCH_SIZE = 500;
+const FETCH_SVIDS = ["manager", "sync", "fetch_svids_updates"];
 const FIRST_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 240_000;
 /** The clock on the wall may be set meanwhile, so it is looked at now and then. */
@@ -25,6 +27,7 @@ export interface SvidIssuerParts extends Omit<IssueTools, "client"> {
   /** Looks into a failure of a call over that connection. @returns whether to try again at once; throws when it is all over */
   readonly onFailure: (error: unknown, connection: Connection) => Promise<boolean>;
   readonly random: Random;
+  readonly metrics: Metrics;
 }
 
 interface Refusal {
@@ -108,7 +111,8 @@ export class SvidIssuer {
     log.debug("Renewing X509-SVIDs", { count: batch.length });
     try {
       const tools = { ...this.#parts, client: connection.clients.svid };
-      const { svids, refused } = await issueSvids(tools, batch);
+      const issue = (): ReturnType<typeof issueSvids> => issueSvids(tools, batch);
+      const { svids, refused } = await countedCall(this.#parts, FETCH_SVIDS, issue);
       cache.setSvids(svids);
       for (const id of svids.keys()) this.#refusals.delete(id);
       for (const entry of refused) this.#refused(entry);

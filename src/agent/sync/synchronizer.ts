@@ -20,6 +20,7 @@ import type { KeyManager } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
 import { errorText } from "#spiffe/status-error.ts";
+import type { Metrics } from "#telemetry/metrics.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { CacheUpdates } from "./cache-updates.ts";
 import type { JwtSvids } from "./jwt-svids.ts";
@@ -32,6 +33,7 @@ import { TaintedAuthorities } from "./taint.ts";
 import { ChangeWatch } from "./watch-changes.ts";
 
 const RPC_TIMEOUT_MS = 30_000;
+const TAINTED = ["cache_manager"];
 
 export interface SynchronizerParts extends Pick<ServerLinkParts, "save"> {
   readonly address: ServerAddress;
@@ -48,6 +50,7 @@ export interface SynchronizerParts extends Pick<ServerLinkParts, "save"> {
   readonly jwtSvids: JwtSvids;
   readonly clock: Clock;
   readonly random: Random;
+  readonly metrics: Metrics;
   readonly log: Log;
 }
 
@@ -67,7 +70,7 @@ export class Synchronizer {
 
   /** @param roots the X.509 authorities to verify the server with, DER */
   constructor(parts: SynchronizerParts, svid: AgentSvid, roots: readonly Uint8Array[]) {
-    const { address, cache, clock, random, log, syncIntervalSeconds } = parts;
+    const { address, cache, clock, random, metrics, log, syncIntervalSeconds } = parts;
     const { rotation, workloadKeyType: keyType } = parts;
     const { trustDomain } = address;
     const pauses = pausesAfterFailures(syncIntervalSeconds * 1000);
@@ -78,6 +81,7 @@ export class Synchronizer {
       cache,
       clock,
       random,
+      metrics,
       log,
       connection: () => link.connection,
       onFailure: own.settle.bind(own),
@@ -214,12 +218,14 @@ export class Synchronizer {
 
   /** Whatever a tainted authority signed is replaced, and a token of a key that is tainted or gone is not handed out any more. */
   #replaceTainted(bundle: Bundle): void {
-    const { cache, jwtSvids, log } = this.#parts;
+    const { cache, jwtSvids, metrics, log } = this.#parts;
     const good = bundle.jwtAuthorities.filter(({ tainted }) => !tainted);
-    jwtSvids.keepSignedBy(new Set(good.map(({ keyId }) => keyId)));
+    const dropped = jwtSvids.keepSignedBy(new Set(good.map(({ keyId }) => keyId)));
+    if (dropped > 0) metrics.sample([...TAINTED, "tainted_jwt_svids", "workload"], dropped);
     const accepts = this.#tainted.update(bundle);
     if (accepts === undefined) return;
     const count = cache.expedite(({ signatory }) => accepts(signatory));
+    metrics.sample([...TAINTED, "tainted_x509_svids", "workload"], count);
     log.info("Tainted X.509 SVIDs", { tainted_x509_svids: count });
     this.#own.expedite(accepts);
   }

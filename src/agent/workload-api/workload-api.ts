@@ -2,40 +2,36 @@
  * The SPIFFE Workload API. A caller is attested when a stream begins, by the process the kernel named when it connected; it is served
  * what the cache holds for it, again whenever that changed, and until it has no identity any more.
  */
-import { attestCaller } from "#agent/attestation/caller.ts";
+import { type AttestedCaller, attestCaller, type CallerTools } from "#agent/attestation/caller.ts";
 import type { CallerNeed } from "#agent/cache/callers.ts";
 import type { Identity, Subscription } from "#agent/cache/subscription.ts";
 import { checkOpen, SERVER_AWAY, unavailable, waitsForSvids } from "#agent/cache/waiting.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import type { ServerClients } from "#agent/sync/server-connection.ts";
-import type { PeerProcess, WorkloadAttestor } from "#attestors/attestor.ts";
-import type { Clock } from "#clock/clock.ts";
 import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
 import {
   type JWTSVIDRequest,
   type JWTSVIDResponse,
   SpiffeWorkloadAPIService,
 } from "#grpc/gen/spiffe/workload/workload.ts";
-import type { Log } from "#log/log.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { withoutRepeatedHints } from "./hints.ts";
+import type { RefusalLog } from "./refusal-log.ts";
 import { createResponses } from "./responses.ts";
 import { validateJwtSvid } from "./validate-jwt.ts";
 
-export interface WorkloadApiParts {
+export interface WorkloadApiParts extends CallerTools {
   readonly trustDomain: TrustDomain;
   readonly cache: WorkloadCache;
-  readonly attestors: readonly WorkloadAttestor[];
   readonly jwtSvids: JwtSvids;
   /** The present connection; it changes when the agent's SVID does. */
   readonly clients: () => ServerClients;
   readonly allowUnauthenticatedVerifiers: boolean;
   readonly allowedForeignJwtClaims: readonly string[];
-  readonly clock: Clock;
-  readonly log: Log;
+  readonly refusals: RefusalLog;
 }
 
 export function createWorkloadApi(parts: WorkloadApiParts): BoundService {
@@ -74,7 +70,7 @@ async function callerIdentities(
 ): Promise<readonly Identity[]> {
   const { peer, selectors } = await attestCaller(parts, context);
   const identities = parts.cache.identitiesFor(selectors);
-  checkCaller(parts, peer, identities, needed);
+  checkCaller(parts, { peer, selectors }, identities, needed);
   return identities;
 }
 
@@ -84,7 +80,7 @@ async function callerIdentities(
  */
 function checkCaller(
   parts: WorkloadApiParts,
-  peer: PeerProcess,
+  { peer, selectors }: AttestedCaller,
   identities: readonly Identity[],
   needed: boolean,
 ): void {
@@ -94,7 +90,7 @@ function checkCaller(
     if (!parts.cache.isFilled) throw unavailable(SERVER_AWAY);
     if (!needed && parts.allowUnauthenticatedVerifiers) return;
   }
-  parts.log.debug("No identity issued", { pid: peer.pid, registered: false });
+  parts.refusals.noIdentity(peer.pid, selectors);
   throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");
 }
 
@@ -106,15 +102,15 @@ async function follow<R>(
   responseFor: (subscription: Subscription) => R | undefined,
   send: (response: R) => Promise<void>,
 ): Promise<void> {
-  const { peer, selectors } = await attestCaller(parts, context);
-  using subscription = parts.cache.subscribe(selectors, need);
+  const caller = await attestCaller(parts, context);
+  using subscription = parts.cache.subscribe(caller.selectors, need);
   let last: R | undefined;
   while (!context.signal.aborted) {
     checkOpen(parts.cache);
     // Taken before the cache is read, so that a change in between is not missed.
     const { version } = subscription;
     const identities = subscription.identities();
-    checkCaller(parts, peer, identities, need === "x509-svids");
+    checkCaller(parts, caller, identities, need === "x509-svids");
     const isWaiting =
       need === "x509-svids" && waitsForSvids(parts.cache, identities, last === undefined);
     const response = isWaiting ? undefined : responseFor(subscription);
