@@ -18,7 +18,7 @@ import { errorText } from "#spiffe/status-error.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
 import { type AgentConfig, storedStatePath } from "./config.ts";
 import { Membership } from "./membership.ts";
-import { measureRegularly, openTelemetry, startHealthChecks } from "./observed.ts";
+import { measure, openTelemetry, startHealthChecks } from "./observed.ts";
 import { openKeyManager, openWorkloadAttestors } from "./plugins.ts";
 import { serveAdmin, servePublic } from "./sockets.ts";
 
@@ -67,7 +67,7 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
     config.jwtSvidCacheMaxSize,
     config.jwtSvidCacheHitTimeoutSeconds * 1000,
   );
-  parts.use(measureRegularly(metrics, { cache, jwtSvids, state }, tools.clock));
+  measure(metrics, { cache, jwtSvids, state });
   const keeper = await openKeeper(config, tools, cache, state);
   const restored = await keeper?.restore();
   const membership = new Membership({ config, keys, state, cache, jwtSvids, metrics, ...tools });

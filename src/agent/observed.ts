@@ -2,7 +2,6 @@
 import type { StoredState } from "#agent/attestation/stored-state.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
-import type { Clock, Timer } from "#clock/clock.ts";
 import type { CallObserver } from "#grpc/bind.ts";
 import { serveHealthChecks } from "#health/health-checks.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
@@ -29,21 +28,15 @@ export async function openTelemetry(
   return telemetry.metrics;
 }
 
-const MEASURE_INTERVAL_MS = 10_000;
-
 interface Measured {
   readonly cache: Pick<WorkloadCache, "entries" | "svidCount">;
   readonly jwtSvids: Pick<JwtSvids, "size">;
   readonly state: Pick<StoredState, "current">;
 }
 
-/** Looks now and then at what the agent holds, and at how it came to know its server. @returns ends it */
-export function measureRegularly(
-  metrics: Metrics,
-  { cache, jwtSvids, state }: Measured,
-  clock: Clock,
-): Disposable {
-  const measure = (): Timer => {
+/** Measures what the agent holds, and how it came to know its server. */
+export function measure(metrics: Metrics, { cache, jwtSvids, state }: Measured): void {
+  metrics.whenRead(() => {
     const { bootstrapMode, bootstrapStart, connectionAttempts } = state.current;
     const mode = { mode: bootstrapMode ?? "bootstrap" };
     metrics.gauge(["bootstrapped"], bootstrapStart === 0 ? 1 : 0);
@@ -52,12 +45,7 @@ export function measureRegularly(
     metrics.gauge(["lru_cache_record_map_size"], cache.entries.size);
     metrics.gauge(["lru_cache_svid_map_size"], cache.svidCount);
     metrics.gauge(["jwt_svid_cache_size"], jwtSvids.size);
-    return clock.after(MEASURE_INTERVAL_MS, () => {
-      timer = measure();
-    });
-  };
-  let timer = measure();
-  return { [Symbol.dispose]: () => timer.cancel() };
+  });
 }
 
 /** The reference counts callers by the API they call, under names of its own. */

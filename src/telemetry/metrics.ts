@@ -16,6 +16,8 @@ export interface Metrics {
   gauge(key: MetricKey, value: number, labels?: Labels): void;
   /** A value of many; quantiles are kept. */
   sample(key: MetricKey, value: number, labels?: Labels): void;
+  /** Has something measured whenever somebody is about to read the figures, and now. */
+  whenRead(measure: () => void): void;
 }
 
 /** For a daemon without telemetry. */
@@ -23,6 +25,7 @@ export const noMetrics: Metrics = {
   count: () => {},
   gauge: () => {},
   sample: () => {},
+  whenRead: () => {},
 };
 
 /** Counts a call by how it ended, and samples how many milliseconds it took. */

@@ -72,3 +72,20 @@ test("prefixes: the longest that fits decides, and a name that none fits is kept
     "spire_server_svid_rotate 1",
   ]);
 });
+
+test("what is measured when somebody reads is true at that moment", async () => {
+  const all = metrics();
+  let size = 1;
+  all.whenRead(() => all.gauge(["cache_size"], size));
+  expect(await linesOf(all)).toEqual(["spire_server_cache_size 1"]);
+  size = 2;
+  expect(await linesOf(all)).toEqual(["spire_server_cache_size 2"]);
+});
+
+test("a counter goes up by as many as there were, by none too", async () => {
+  const all = metrics();
+  all.count(["entry_add"], {}, 3);
+  all.count(["entry_add"]);
+  all.count(["entry_remove"], {}, 0);
+  expect(await linesOf(all)).toEqual(["spire_server_entry_add 4", "spire_server_entry_remove 0"]);
+});

@@ -27,6 +27,7 @@ export class PrometheusMetrics implements Metrics {
   readonly #options: PrometheusOptions;
   readonly #filter: PrefixFilter;
   readonly #common: Labels;
+  readonly #measures: (() => void)[] = [];
   readonly #series: Map<string, Series | undefined> = new Map();
 
   constructor(options: PrometheusOptions) {
@@ -45,6 +46,7 @@ export class PrometheusMetrics implements Metrics {
 
   /** All figures, in Prometheus's text format. */
   text(): Promise<string> {
+    for (const measure of this.#measures) measure();
     return this.#registry.metrics();
   }
 
@@ -58,6 +60,11 @@ export class PrometheusMetrics implements Metrics {
 
   sample(key: MetricKey, value: number, labels: Labels = {}): void {
     this.#add("summary", key, value, labels);
+  }
+
+  whenRead(measure: () => void): void {
+    this.#measures.push(measure);
+    measure();
   }
 
   #add(kind: Kind, key: MetricKey, value: number, labels: Labels): void {
