@@ -37,9 +37,18 @@ export function lockFile(path: string): FileLock {
       ? heldBy(path)
       : new Error(`${path} cannot be locked (error ${problem}); does its file system know locks?`);
   }
-  ftruncateSync(fd, 0);
-  writeSync(fd, `${process.pid}\n`);
+  writePid(fd);
   return { release: () => closeSync(fd) };
+}
+
+/** On a disk that is full the lock holds all the same; it is just not known by whom. */
+function writePid(fd: number): void {
+  try {
+    ftruncateSync(fd, 0);
+    writeSync(fd, `${process.pid}\n`);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+  }
 }
 
 function heldBy(path: string): LockedError {

@@ -5,6 +5,7 @@
 import type { KeyObject } from "node:crypto";
 import { chmod, stat } from "node:fs/promises";
 import { removeDrafts, writeFileAtomically } from "#files/atomic-write.ts";
+import { writeError } from "#files/full-disk.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { generatePrivateKey } from "#x509/keys.ts";
@@ -72,7 +73,11 @@ export class DiskKeyManager implements KeyManager {
   async #store(id: string, key: StoredKey): Promise<void> {
     const next = new Map(this.#keys).set(id, key);
     const text = formatKeyFile([...next].map(([name, { privateKey }]) => [name, privateKey]));
-    await writeFileAtomically(this.#path, text, PRIVATE_MODE);
+    try {
+      await writeFileAtomically(this.#path, text, PRIVATE_MODE);
+    } catch (error) {
+      throw writeError(this.#path, error);
+    }
     this.#keys = next;
   }
 }

@@ -43,14 +43,22 @@ export function parseLogLevel(text: string): LogLevel | undefined {
  * @param now milliseconds since the epoch, from the injected clock
  */
 export function createLog(settings: LogSettings, now: () => number, sink: LogSink): Log {
+  let isLost = false;
   const emit = (level: LogLevel, message: string, fields: LogFields): void => {
     if (LOG_LEVELS.indexOf(level) > LOG_LEVELS.indexOf(settings.level)) return;
     const time = new Date(now()).toISOString().replace(/\.\d{3}Z$/, "Z");
-    sink.write(
+    const line =
       settings.format === "json"
         ? jsonLine(time, level, message, fields)
-        : textLine(time, level, message, fields),
-    );
+        : textLine(time, level, message, fields);
+    try {
+      sink.write(line);
+      isLost = false;
+    } catch (error) {
+      // A disk that is full of logs must not stop what they are about.
+      if (!isLost) complain(error);
+      isLost = true;
+    }
   };
   const make = (base: LogFields): Log => ({
     settings,
@@ -69,6 +77,15 @@ export const stdoutSink: LogSink = {
     writeSync(1, line);
   },
 };
+
+/** The last place there is to say something. */
+function complain(error: unknown): void {
+  try {
+    writeSync(2, `log lines are lost until the log can be written again: ${textValue(error)}\n`);
+  } catch {
+    // Nobody listens.
+  }
+}
 
 function jsonLine(time: string, level: LogLevel, message: string, fields: LogFields): string {
   const plain: Record<string, unknown> = {};

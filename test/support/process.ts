@@ -23,7 +23,7 @@ export interface RunOptions {
 
 /** Runs a command to its end. */
 export async function run(command: readonly string[], options: RunOptions = {}): Promise<Finished> {
-  const child = start(command, options);
+  const child = start([...privileges(options), ...command], options);
   const out: string[] = [];
   const err: string[] = [];
   child.stdout?.setEncoding("utf8").on("data", (text: string) => out.push(text));
@@ -36,21 +36,16 @@ export async function run(command: readonly string[], options: RunOptions = {}):
 }
 
 function start(command: readonly string[], options: RunOptions): ChildProcess {
-  const whole =
-    options.uid === undefined
-      ? [...command]
-      : [
-          "setpriv",
-          `--reuid=${options.uid}`,
-          `--regid=${options.uid}`,
-          "--clear-groups",
-          ...command,
-        ];
-  const [program = "", ...rest] = whole;
+  const [program = "", ...rest] = command;
   return spawn(program, rest, {
     env: { PATH: process.env["PATH"] ?? "", ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
+}
+
+/** A prefix for a command. */
+function privileges({ uid }: RunOptions): string[] {
+  return uid === undefined ? [] : ["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
 }
 
 function exitOf(child: ChildProcess): Promise<number> {
@@ -59,6 +54,9 @@ function exitOf(child: ChildProcess): Promise<number> {
   child.on("close", (code, signal) => resolve(code ?? (signal === "SIGKILL" ? 137 : 143)));
   return promise;
 }
+
+/** A prefix for commands that must not outlive the test's process, however that ends. */
+const MORTAL = ["setpriv", "--pdeathsig", "KILL", "--"];
 
 /** A process that goes on while the test works with it. */
 export class Daemon {
@@ -70,7 +68,7 @@ export class Daemon {
 
   /** @param logFile where its output is kept for whoever looks into a failure */
   constructor(command: readonly string[], logFile: string, options: RunOptions = {}) {
-    this.#child = start(command, options);
+    this.#child = start([...privileges(options), ...MORTAL, ...command], options);
     const log = createWriteStream(logFile, { flags: "a" });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       let rest = "";

@@ -1,6 +1,7 @@
 /** agent-data.json: what an agent keeps between runs besides its keys, in the reference's layout, so that either agent can go on. */
 import { readFile } from "node:fs/promises";
 import { removeDrafts, writeFileAtomically } from "#files/atomic-write.ts";
+import { writeError } from "#files/full-disk.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { certificatesFromPem, encodePem } from "#x509/pem.ts";
 
@@ -104,7 +105,7 @@ async function save(path: string, state: AgentState): Promise<void> {
   try {
     await writeFileAtomically(path, `${JSON.stringify(stored)}\n`, 0o600);
   } catch (error) {
-    throw new Error(`cannot write ${path}: ${errorText(error)}`, { cause: error });
+    throw writeError(path, error);
   }
 }
 

@@ -13,8 +13,8 @@ import {
   withPrepared,
 } from "./journal.ts";
 import type { CaManagerParts } from "./parts.ts";
-import { prepareJwtKey } from "./prepare-jwt.ts";
-import { prepareX509Ca } from "./prepare-x509.ts";
+import { jwtKeyId, prepareJwtKey } from "./prepare-jwt.ts";
+import { prepareX509Ca, x509KeyId } from "./prepare-x509.ts";
 import { JwtKeyPublisher } from "./publish-jwt-key.ts";
 import { type Recovered, recover } from "./recover.ts";
 import { Rotation, type RotationSteps } from "./rotation.ts";
@@ -171,6 +171,7 @@ function x509Steps(parts: CaManagerParts, journal: CaJournal): RotationSteps<X50
       measureActivation(parts, ca);
       parts.log.info("X509 CA activated", authorityFields(ca));
     },
+    hasKey: ({ slot, key }) => parts.keyManager.key(x509KeyId(slot)) === key,
   };
 }
 
@@ -189,6 +190,7 @@ function jwtSteps(
       parts.metrics.count(["manager", "jwt_key", "activate"]);
       parts.log.info("JWT key activated", authorityFields(key));
     },
+    hasKey: ({ slot, key }) => parts.keyManager.key(jwtKeyId(slot)) === key,
   };
 }
 

@@ -17,14 +17,18 @@ function authority(slot: Slot, authorityId: string, issuedAt: number, notAfter: 
 /** A rotation whose clock is the argument of `advance`; what it did is written down. */
 function rotationFrom(recovered: Partial<RotationState<Authority>>) {
   const done: string[] = [];
+  /** Where preparing fails after it has made a key. */
+  const lostKeys = new Set<Slot>();
   let now = 0;
   const rotation = new Rotation<Authority>(
     {
       prepare: async (slot: Slot) => {
+        if (lostKeys.has(slot)) throw new Error("the disk is full");
         done.push(`prepare ${slot}`);
         return authority(slot, `${slot}${now}`, now, now + LIFETIME);
       },
       activate: async ({ authorityId }) => void done.push(`activate ${authorityId}`),
+      hasKey: ({ slot }) => !lostKeys.has(slot),
     },
     new Turns(),
     { ...NOTHING, ...recovered },
@@ -35,7 +39,7 @@ function rotationFrom(recovered: Partial<RotationState<Authority>>) {
     await rotation.advance(to);
     return [...done];
   };
-  return { rotation, advance, done };
+  return { rotation, advance, done, lostKeys };
 }
 
 function ids({ active, prepared, old }: RotationState<Authority>) {
@@ -54,6 +58,17 @@ test("prepares at half of the lifetime and activates at a sixth before its end",
   expect(ids(rotation.state)).toEqual(["A0", "B1800", undefined]);
   expect(await advance((LIFETIME * 5) / 6)).toEqual(["activate B1800"]);
   expect(ids(rotation.state)).toEqual(["B1800", undefined, "A0"]);
+});
+
+test("a prepared authority is forgotten when preparing another one broke off after its key was replaced", async () => {
+  const { rotation, advance, lostKeys } = rotationFrom({});
+  await advance(0);
+  await rotation.prepare();
+  lostKeys.add("B");
+  await expect(rotation.prepare()).rejects.toThrow("the disk is full");
+  expect(ids(rotation.state)).toEqual(["A0", undefined, undefined]);
+  lostKeys.clear();
+  expect(await advance(LIFETIME / 2)).toEqual(["prepare B"]);
 });
 
 test("the old authority is known until its slot is prepared again", async () => {
@@ -114,6 +129,7 @@ test("an authority that cannot be written down does not sign", async () => {
     {
       prepare: async (slot) => authority(slot, "x", 0, 10),
       activate: () => Promise.reject(new Error("disk full")),
+      hasKey: () => true,
     },
     new Turns(),
     NOTHING,

@@ -16,6 +16,8 @@ export interface RotationSteps<T extends Authority> {
   prepare(slot: Slot): Promise<T>;
   /** Writes down that the authority signs from now on, before it does. */
   activate(authority: T): Promise<void>;
+  /** Whether the key is still there, and would be after a restart; what is prepared in its slot takes its place. */
+  hasKey(authority: T): boolean;
 }
 
 /** The authorities of one kind. There are two slots for keys, so an old authority is forgotten when its slot is prepared again. */
@@ -94,9 +96,21 @@ export class Rotation<T extends Authority> {
   async #prepare(): Promise<T> {
     const { active, old } = this.#state;
     const slot = (active ?? old)?.slot === "A" ? "B" : "A";
-    const prepared = await this.#steps.prepare(slot);
-    this.#state = { active, prepared, old: old?.slot === slot ? undefined : old };
-    return prepared;
+    try {
+      const prepared = await this.#steps.prepare(slot);
+      this.#state = { active, prepared, old: old?.slot === slot ? undefined : old };
+      return prepared;
+    } catch (error) {
+      this.#forgetWithoutKey();
+      throw error;
+    }
+  }
+
+  /** What broke off may have replaced the key of an authority that was prepared before: the next start would not find it. */
+  #forgetWithoutKey(): void {
+    const { active, prepared, old } = this.#state;
+    if (prepared === undefined || this.#steps.hasKey(prepared)) return;
+    this.#state = { active, prepared: undefined, old };
   }
 
   async #activate(): Promise<void> {

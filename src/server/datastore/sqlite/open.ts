@@ -13,9 +13,11 @@
 import type { Database } from "bun:sqlite";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
+import { fullDiskHint } from "#files/full-disk.ts";
 import { type FileLock, lockFile } from "#files/lock.ts";
 import type { Log } from "#log/log.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
+import { errorText } from "#spiffe/status-error.ts";
 import { SqliteBundles } from "./bundles.ts";
 import { SqliteCaJournals } from "./ca-journals.ts";
 import { SqliteEntries } from "./entries.ts";
@@ -47,8 +49,15 @@ export async function openSqliteDataStore({ path, log }: SqliteSettings): Promis
   } catch (error) {
     await writer?.close();
     lock.release();
-    throw error;
+    throw named(path, error);
   }
+}
+
+/** SQLite does not say which file it means, nor that a disk is full when it cannot map its shared memory. */
+function named(path: string, error: unknown): Error {
+  const text = errorText(error);
+  const what = text.includes(path) ? text : `cannot open datastore ${path}: ${text}`;
+  return new Error(`${what}${fullDiskHint(path, error)}`, { cause: error });
 }
 
 function assemble(writer: Writer, reader: Database, lock: FileLock): DataStore {

@@ -5,15 +5,21 @@ import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 export interface Refusal {
   readonly code: StatusCode;
   readonly message: string;
+  /** What SQLite says when the store itself failed; absent when a rule of ours refused the write. */
+  readonly fault?: { readonly code: string };
 }
 
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof StatusError) return { code: error.code, message: error.message };
-  const full = error instanceof SQLiteError && (error.errno & 0xff) === SQLITE_FULL;
   return {
-    code: full ? StatusCode.RESOURCE_EXHAUSTED : StatusCode.INTERNAL,
+    code: isDiskFull(error) ? StatusCode.RESOURCE_EXHAUSTED : StatusCode.INTERNAL,
     message: `datastore: ${errorText(error)}`,
+    fault: { code: error instanceof SQLiteError ? (error.code ?? "") : "" },
   };
+}
+
+export function isDiskFull(error: unknown): boolean {
+  return error instanceof SQLiteError && (error.errno & 0xff) === SQLITE_FULL;
 }
 
 export function refusalError({ code, message }: Refusal): StatusError {

@@ -3,14 +3,23 @@
  * Started by Writer; an entry point of its own in the server's executable. It holds no policy and answers nothing before
  * the commit.
  */
+import { statfsSync } from "node:fs";
+import { dirname } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { openWritable } from "./file.ts";
-import { refusalOf } from "./refusal.ts";
+import { isDiskFull, refusalOf } from "./refusal.ts";
 import { noChanges, type RowChanges } from "./write-context.ts";
 import type { WriteCall, WriteOutcome, WriterReply, WriterRequest } from "./writer.ts";
 import { WRITES, type WriteName, type WriteTypes } from "./writes.ts";
 
-const db = openWritable(String(workerData));
+/**
+ * With less space than that, the write-ahead log is folded into the database after each commit. Else it grows to four megabytes
+ * first, and on a small disk would take the very space that the database needs to take it in.
+ */
+const SCARCE_BYTES = 8 * 1024 * 1024;
+
+const path = String(workerData);
+const db = openWritable(path);
 
 parentPort?.on("message", (request: WriterRequest) => {
   if (request === "close") {
@@ -18,6 +27,7 @@ parentPort?.on("message", (request: WriterRequest) => {
     reply("closed");
   } else {
     reply({ outcomes: commit(request.calls) });
+    if (isSpaceScarce()) foldLog();
   }
 });
 reply("open");
@@ -29,15 +39,54 @@ function reply(message: WriterReply): void {
 /** All calls in one transaction. One that throws is undone alone; if the commit fails, all of them failed. */
 function commit(calls: readonly WriteCall[]): WriteOutcome[] {
   try {
+    return transact(calls);
+  } catch (error) {
+    // A log that was folded in starts over, in the space that it has already.
+    const again = isDiskFull(error) && foldLog() ? transactAgain(calls) : undefined;
+    if (again !== undefined) return again;
+    const refusal = refusalOf(error);
+    return calls.map(() => ({ refusal }));
+  }
+}
+
+function transactAgain(calls: readonly WriteCall[]): WriteOutcome[] | undefined {
+  try {
+    return transact(calls);
+  } catch {
+    return undefined;
+  }
+}
+
+function transact(calls: readonly WriteCall[]): WriteOutcome[] {
+  try {
     db.run("BEGIN IMMEDIATE");
     const outcomes = calls.map(attempt);
     db.run("COMMIT");
     return outcomes;
   } catch (error) {
     if (db.inTransaction) db.run("ROLLBACK");
-    const refusal = refusalOf(error);
-    return calls.map(() => ({ refusal }));
+    throw error;
   }
+}
+
+/** Moves what is in the write-ahead log into the database. @returns whether all of it was moved */
+function foldLog(): boolean {
+  try {
+    const folded = db
+      .query<{ busy: number; log: number; checkpointed: number }, []>(
+        "PRAGMA wal_checkpoint(PASSIVE)",
+      )
+      .get();
+    return folded !== null && folded.busy === 0 && folded.log === folded.checkpointed;
+  } catch {
+    // It stays where it is, and is as good there.
+    return false;
+  }
+}
+
+function isSpaceScarce(): boolean {
+  const { bavail, bsize } = statfsSync(dirname(path));
+  return bavail * bsize < SCARCE_BYTES;
 }
 
 function attempt(call: WriteCall): WriteOutcome {

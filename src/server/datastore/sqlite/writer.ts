@@ -1,4 +1,5 @@
 import { Worker } from "node:worker_threads";
+import { fullDiskHint } from "#files/full-disk.ts";
 import type { Log } from "#log/log.ts";
 import type { DataStoreChange } from "#server/datastore/datastore.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
@@ -36,6 +37,7 @@ interface Waiting {
  * they then share the next one, and its one sync.
  */
 export class Writer {
+  readonly #path: string;
   readonly #worker: Worker;
   readonly #log: Log;
   readonly #listeners: Set<(change: DataStoreChange) => void> = new Set();
@@ -48,6 +50,7 @@ export class Writer {
   #failure: StatusError | undefined;
 
   private constructor(path: string, log: Log) {
+    this.#path = path;
     this.#log = log;
     this.#worker = new Worker(threadLocation(), { workerData: path });
     this.#worker.on("message", (reply: WriterReply) => this.#receive(reply));
@@ -119,9 +122,21 @@ export class Writer {
     } else {
       const done = this.#underway;
       this.#underway = [];
+      this.#logFault(reply.outcomes);
       for (const [index, outcome] of reply.outcomes.entries()) this.#settle(done[index], outcome);
       this.#send();
     }
+  }
+
+  /** Once for a transaction; what each caller was told is in the log of the API. */
+  #logFault(outcomes: readonly WriteOutcome[]): void {
+    const failed = outcomes.find((one) => "refusal" in one && one.refusal.fault !== undefined);
+    if (failed === undefined || !("refusal" in failed)) return;
+    const { message, fault } = failed.refusal;
+    this.#log.error("Datastore could not store a change; what was stored before is there", {
+      path: this.#path,
+      error: `${message}${fullDiskHint(this.#path, fault)}`,
+    });
   }
 
   #settle(waiting: Waiting | undefined, outcome: WriteOutcome): void {
@@ -161,7 +176,9 @@ export class Writer {
     this.#failure = unavailable(problem);
     this.#opened.reject(this.#failure);
     this.#closed.resolve();
-    if (!this.#closeSent) this.#log.error("Datastore takes no more writes", { error: problem });
+    if (!this.#closeSent) {
+      this.#log.error("Datastore takes no more writes", { path: this.#path, error: problem });
+    }
     for (const { reject } of [...this.#underway, ...this.#waiting]) reject(this.#failure);
     this.#underway = [];
     this.#waiting = [];
