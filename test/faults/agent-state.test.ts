@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { StoredState } from "#agent/attestation/stored-state.ts";
 import { DiskKeyManager } from "#keymanager/disk.ts";
 import { Stage } from "../support/spire.ts";
+import { Chance } from "./chance.ts";
 import { killAtRandom } from "./kill-at-random.ts";
 
 const PROGRAM = join(import.meta.dir, "write-agent-state.ts");
@@ -15,8 +16,9 @@ afterAll(async () => {
 
 test("kill -9 in the middle of writing, 20 times: both files are whole, and nothing acknowledged is lost", async () => {
   const directory = stage.room("state");
+  const chance = Chance.start("agent-state");
   for (let round = 0; round < 20; round++) {
-    const moment = Math.random();
+    const moment = chance.fraction();
     const acknowledged = await killAtRandom({
       command: [process.execPath, PROGRAM, directory],
       acknowledged: (line) => /^wrote (\d+)$/.exec(line)?.[1],

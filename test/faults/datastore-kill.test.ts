@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLog } from "#log/log.ts";
 import { openSqliteDataStore } from "#server/datastore/sqlite/open.ts";
+import { Chance } from "./chance.ts";
 import { killAtRandom } from "./kill-at-random.ts";
 
 const PROGRAM = join(import.meta.dir, "create-entries.ts");
@@ -20,9 +21,10 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 /** Kills the program again and again on one database; every entry it ever acknowledged has to be there after each kill. */
 async function killAndLook(command: readonly string[], rounds: number): Promise<void> {
   const path = join(directory, `${rounds}.sqlite3`);
+  const chance = Chance.start("datastore-kill");
   const acknowledged: string[] = [];
   for (let round = 0; round < rounds; round += 1) {
-    const moment = Math.random();
+    const moment = chance.fraction();
     acknowledged.push(
       ...(await killAtRandom({
         command: [...command, path, `r${round}`],
