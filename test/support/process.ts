@@ -48,15 +48,19 @@ function privileges({ uid }: RunOptions): string[] {
   return uid === undefined ? [] : ["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
 }
 
+/** The same for a command that must not outlive the test's process, however that ends. */
+function mortal(options: RunOptions): string[] {
+  // One setpriv for all: a second one, without privileges, might not reach the program.
+  const [program = "setpriv", ...words] = privileges(options);
+  return [program, ...words, "--pdeathsig", "KILL", "--"];
+}
+
 function exitOf(child: ChildProcess): Promise<number> {
   const { promise, resolve } = Promise.withResolvers<number>();
   child.on("error", () => resolve(127));
   child.on("close", (code, signal) => resolve(code ?? (signal === "SIGKILL" ? 137 : 143)));
   return promise;
 }
-
-/** A prefix for commands that must not outlive the test's process, however that ends. */
-const MORTAL = ["setpriv", "--pdeathsig", "KILL", "--"];
 
 /** A process that goes on while the test works with it. */
 export class Daemon {
@@ -68,7 +72,7 @@ export class Daemon {
 
   /** @param logFile where its output is kept for whoever looks into a failure */
   constructor(command: readonly string[], logFile: string, options: RunOptions = {}) {
-    this.#child = start([...privileges(options), ...MORTAL, ...command], options);
+    this.#child = start([...mortal(options), ...command], options);
     const log = createWriteStream(logFile, { flags: "a" });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       let rest = "";
