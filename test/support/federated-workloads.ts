@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { connect } from "node:tls";
 import { Certificate } from "#x509/certificate.ts";
+import { splitCertificates } from "#x509/der.ts";
 import { bundleOf, federatedPair, type Offer, REFRESH_HINT } from "./federation.ts";
 import { Daemon, eventually, freePort, run } from "./process.ts";
 import { GO_CLIENT, type Implementation, Stage, TestAgent, type TestServer } from "./spire.ts";
@@ -33,6 +34,15 @@ function issuerShown(port: number): Promise<string> {
     socket.destroy();
   });
   return promise;
+}
+
+/** The subject key ID of what signed the workload's X509-SVID. */
+async function issuerOfWorkload(agent: TestAgent): Promise<string> {
+  const fetched = await agent.cli(["api", "fetch", "x509", "-output", "json"], { uid: UID });
+  const { svids } = JSON.parse(fetched.stdout) as { svids: readonly { x509_svid: string }[] };
+  const [leaf] = splitCertificates(Buffer.from(svids[0]?.x509_svid ?? "", "base64"));
+  const { authorityKeyId } = Certificate.parse(leaf ?? new Uint8Array()).extensions;
+  return Buffer.from(authorityKeyId ?? new Uint8Array()).toString("hex");
 }
 
 /** Registers the tests. @param implementations of the two servers, each with an agent of its own kind */
@@ -136,6 +146,10 @@ export function federatedWorkloadTests(
     await order(two, "taint", "-authorityID", first);
     await eventually("the endpoint shows an SVID of the new authority", async () =>
       (await issuerShown(endpoints[1].port)) === second ? true : undefined,
+    );
+    // The reference's agent replaces what a tainted authority signed; of one that is revoked sooner than it asks it never hears.
+    await eventually("the workload has an SVID of the new authority", async () =>
+      (await issuerOfWorkload(agents[1])) === second ? true : undefined,
     );
     await order(two, "revoke", "-authorityID", first);
     expect(await authorities()).toBe(1);
