@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import { Block, Problems } from "#config/block.ts";
 import {
+  flagOrKey,
   type LogConfig,
   readConfigFile,
   readLogConfig,
@@ -152,7 +153,7 @@ function finishServer(
     ...observed,
     trustDomain,
     dataDir,
-    bindAddress: flags.bindAddress ?? server.string("bind_address") ?? "0.0.0.0",
+    bindAddress: readBindAddress(flagOrKey(server, flags.bindAddress, "bind_address")),
     bindPort: readPort(server, flags.serverPort, problems),
     socketPath: flags.socketPath ?? server.string("socket_path") ?? DEFAULT_SOCKET,
     adminIds: readAdminIds(server, problems),
@@ -160,7 +161,7 @@ function finishServer(
     auditLogEnabled: server.boolean("audit_log_enabled") ?? false,
     caKeyType,
     jwtKeyType: readKeyType(server, "jwt_key_type") ?? caKeyType,
-    caSubject: readCaSubject(server),
+    caSubject: readCaSubject(server, problems),
     caTtlSeconds,
     defaultX509SvidTtlSeconds: x509Ttl,
     defaultJwtSvidTtlSeconds: jwtTtl,
@@ -185,6 +186,11 @@ function finishServer(
   const plugins = pluginsFor(dataDir);
   problems.check();
   return { ...config, plugins, notes: problems.notes };
+}
+
+/** An IPv6 address may have its brackets. */
+function readBindAddress(text: string): string {
+  return text.replace(/^\[(.*)\]$/, "$1") || "0.0.0.0";
 }
 
 function readPort(server: Block, flag: number | undefined, problems: Problems): number {
@@ -215,7 +221,7 @@ function readAdminIds(server: Block, problems: Problems): readonly SpiffeId[] {
   });
 }
 
-function readCaSubject(server: Block): ServerConfig["caSubject"] {
+function readCaSubject(server: Block, problems: Problems): ServerConfig["caSubject"] {
   const block = server.block("ca_subject");
   const subject = {
     country: block?.strings("country") ?? [],
@@ -225,6 +231,9 @@ function readCaSubject(server: Block): ServerConfig["caSubject"] {
   block?.finish();
   const empty =
     subject.country.length + subject.organization.length + subject.commonName.length === 0;
+  if (empty && block !== undefined) {
+    problems.note("ca_subject is empty, so the default is used", server.lineOf("ca_subject"));
+  }
   return empty ? { country: ["US"], organization: ["SPIFFE"], commonName: "" } : subject;
 }
 
