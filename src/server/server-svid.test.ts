@@ -48,6 +48,18 @@ test("the SVID is looked at every five seconds and replaced after half of its li
   await task.stop();
 });
 
+test("an SVID is replaced when the clock was set back to before it begins", async () => {
+  const svid = await issue(await stage.open());
+  const { promise: rotated, resolve } = Promise.withResolvers<typeof svid.identity>();
+  const task = svid.rotate(resolve);
+  stage.clock.pass(-60_000);
+  // A change of the bundle is what has the SVID looked at here: the clock of a test sets its timers back as well.
+  const { bundles } = await stage.store();
+  await bundles.update("example.org", (bundle) => ({ ...bundle, refreshHint: 60 }));
+  await rotated;
+  await task.stop();
+});
+
 test("an SVID of the authority that was tainted is replaced at once, and only then", async () => {
   const manager = await stage.open();
   const { x509 } = manager.authorities;

@@ -59,7 +59,8 @@ export class ServerSvid {
   }
 
   /**
-   * Replaces the SVID when half of its life is over, and at once when an authority above it was tainted.
+   * Replaces the SVID when half of its life is over, when the clock was set back to before it begins, and at once when an authority above
+   * it was tainted.
    *
    * @param onRotated called with each new identity
    */
@@ -68,7 +69,7 @@ export class ServerSvid {
     const turns = new Turns();
     const check = (): Promise<void> =>
       turns.take(async () => {
-        if (!this.#isHalfOver() && !(await this.#isTainted())) return;
+        if (!this.#isDue() && !(await this.#isTainted())) return;
         const issued = await countedCall(this.#parts, ["svid", "rotate"], () =>
           issueSvid(this.#parts),
         );
@@ -91,8 +92,9 @@ export class ServerSvid {
     };
   }
 
-  #isHalfOver(): boolean {
-    return this.#parts.clock.nowSeconds() > this.#halfAt();
+  #isDue(): boolean {
+    const now = this.#parts.clock.nowSeconds();
+    return now > this.#halfAt() || now < this.#svid.notBefore;
   }
 
   /** Unix seconds, perhaps with a fraction. */

@@ -53,19 +53,20 @@ export class EnduringPair {
   /**
    * Registers both workloads and starts them.
    *
-   * @param ttlSeconds of their X509-SVIDs, and of their JWT-SVIDs
+   * @param ttlSeconds of their X509-SVIDs and JWT-SVIDs
    * @param of where the caller is, if not where the service is
    */
   static async start(
     stage: Stage,
     server: TestServer,
     agent: TestAgent,
-    ttlSeconds: number,
+    ttlSeconds: { readonly x509: number; readonly jwt: number },
     of: { readonly server: TestServer; readonly agent: TestAgent } = { server, agent },
   ): Promise<EnduringPair> {
     const service = `spiffe://${TRUST_DOMAIN}/service`;
     const caller = `spiffe://${TRUST_DOMAIN}/caller`;
-    const ttl = ["-x509SVIDTTL", String(ttlSeconds), "-jwtSVIDTTL", String(ttlSeconds)];
+    const { x509, jwt } = ttlSeconds;
+    const ttl = ["-x509SVIDTTL", String(x509), "-jwtSVIDTTL", String(jwt)];
     await server.entry(service, agent.id, [`unix:uid:${SERVICE_UID}`], ...ttl);
     await of.server.entry(caller, of.agent.id, [`unix:uid:${CALLER_UID}`], ...ttl);
     const address = `127.0.0.1:${await freePort()}`;
@@ -98,6 +99,7 @@ export class EnduringPair {
     ]);
     const pair = new EnduringPair(serving, calling);
     await pair.until("the first handshakes", ({ handshakes }) => handshakes > 0);
+    await eventually("the first token", async () => pair.ledgers.caller.jwts > 0 || undefined);
     return pair;
   }
 

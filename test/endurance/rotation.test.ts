@@ -15,6 +15,7 @@ const ROTATIONS = Number(process.env["SPIRE_EDGE_ROTATIONS"] ?? 30);
 const SVID_ROTATIONS = Number(process.env["SPIRE_EDGE_SVID_ROTATIONS"] ?? 100);
 const CA_TTL_SECONDS = 16;
 const SVID_TTL_SECONDS = 4;
+const TTL_SECONDS = { x509: SVID_TTL_SECONDS, jwt: SVID_TTL_SECONDS };
 const LIMIT_MS = 270_000;
 const QUICK_SYNC = `experimental { sync_interval = "1s" }`;
 
@@ -124,7 +125,7 @@ test.concurrent(
       settings: `ca_ttl = "${CA_TTL_SECONDS}s"\n  default_x509_svid_ttl = "${SVID_TTL_SECONDS}s"`,
     });
     const agent = await TestAgent.start(stage, "ours", server, { settings: QUICK_SYNC });
-    const pair = await EnduringPair.start(stage, server, agent, SVID_TTL_SECONDS);
+    const pair = await EnduringPair.start(stage, server, agent, TTL_SECONDS);
     await pair.until(
       "half of the rotations",
       ({ issuers, failures }) => issuers > ROTATIONS / 2 || failures > 0,
@@ -146,7 +147,7 @@ test.concurrent.each([
       settings: `default_x509_svid_ttl = "10m"`,
     });
     const agent = await TestAgent.start(stage, of.agent, server, { settings: QUICK_SYNC });
-    const pair = await EnduringPair.start(stage, server, agent, SVID_TTL_SECONDS);
+    const pair = await EnduringPair.start(stage, server, agent, TTL_SECONDS);
     for (let n = 1; n <= ROTATIONS; n++) {
       const old = pair.ledgers.caller.issuer;
       await forceRotation(server, pair);

@@ -94,7 +94,8 @@ export function nestedServerTests(root: Kinds, left: Kinds, right: Kinds, leaf: 
   test("the root's authority is replaced, tainted and revoked: everybody follows, and no handshake fails", async () => {
     const { server } = tiers.root;
     const { leaf, right } = tiers;
-    const pair = await EnduringPair.start(stage, leaf.server, leaf.agent, SVID_TTL_SECONDS, right);
+    const ttl = { x509: SVID_TTL_SECONDS, jwt: SVID_TTL_SECONDS };
+    const pair = await EnduringPair.start(stage, leaf.server, leaf.agent, ttl, right);
     const old = await order(server, "show");
     const next = await order(server, "prepare");
     await pair.until("both workloads know the next authority", ({ bundle }) =>

@@ -186,6 +186,18 @@ test.each<[string, Scene, string[], string | undefined]>([
     ["renew", "attest", "renew", "attest"],
     undefined,
   ],
+  [
+    "has expired by the server's clock alone",
+    { renew: [refusal("AGENT_EXPIRED"), refusal("AGENT_EXPIRED")], attest: [spent] },
+    ["renew", "renew", "renew"],
+    undefined,
+  ],
+  [
+    "has expired by the server's clock alone, and can reattest",
+    { renew: [refusal("AGENT_EXPIRED")], attest: [], reattestable: true },
+    ["attest"],
+    undefined,
+  ],
 ])("an agent that %s", async (_name, scene, steps, end) => {
   await using one = await stand(scene);
   one.clock.pass(HALF_MS);

@@ -41,6 +41,9 @@ const FINAL: readonly StatusCode[] = [
 const EXPIRED =
   "The agent's SVID has expired and the node could not be attested again; that is tried on and on. A join token is good for one time: put a new one into the join_token_file, or start the agent again with a new one";
 
+const CLOCKS_DISAGREE =
+  "the server finds this agent's SVID expired, which it is not by the clock of this machine: one of the two clocks is wrong";
+
 /** Whether another try to attest would fail as this one did. */
 export function isFinal(failure: unknown): boolean {
   return (
@@ -178,7 +181,12 @@ export class OwnSvid {
   }
 
   async #afterRefusal(error: unknown): Promise<void> {
-    if (reasonOf(error) === "AGENT_BANNED") throw await this.#over("Agent is banned", error);
+    const reason = reasonOf(error);
+    if (reason === "AGENT_BANNED") throw await this.#over("Agent is banned", error);
+    // By our clock it has not expired, or we were not here. A clock can be set right, but a spent join token stays spent.
+    if (reason === "AGENT_EXPIRED" && !this.#parts.link.svid.reattestable) {
+      throw new Error(CLOCKS_DISAGREE, { cause: error });
+    }
     this.#parts.log.warn("Agent needs to re-attest; will attempt to re-attest", {
       error: errorText(error),
     });

@@ -63,6 +63,12 @@ export class WorkloadCache {
     return this.#svids.size;
   }
 
+  /** Whether there is an SVID for the entry with that ID, as the entry is now. */
+  hasSvid(entryId: string): boolean {
+    const entry = this.#entries.get(entryId);
+    return entry !== undefined && this.#svids.of(entry) !== undefined;
+  }
+
   /** Whether the server has said which entries there are; before that nobody can be told that he has no identity. */
   get isFilled(): boolean {
     return this.#isFilled;

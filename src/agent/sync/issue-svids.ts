@@ -23,9 +23,14 @@ export interface IssueTools {
   readonly log: Log;
 }
 
+export interface IssuedSvid extends WorkloadX509Svid {
+  /** Unix seconds. */
+  readonly notBefore: number;
+}
+
 /** What a call brought, by entry ID. */
 export interface Issued {
-  readonly svids: ReadonlyMap<string, WorkloadX509Svid>;
+  readonly svids: ReadonlyMap<string, IssuedSvid>;
   /** Entries that the server gave none for; the reason is in the log. */
   readonly refused: readonly WorkloadEntry[];
 }
@@ -50,7 +55,7 @@ export async function issueSvids(
     { params },
     { timeoutMs: TIMEOUT_MS },
   );
-  const svids = new Map<string, WorkloadX509Svid>();
+  const svids = new Map<string, IssuedSvid>();
   const refused: WorkloadEntry[] = [];
   for (const [index, one] of pending.entries()) {
     const result = results[index];
@@ -85,7 +90,7 @@ function received(
   { clock, rotation, tainted, log }: IssueTools,
   { entry, privateKey, publicKeySpki }: Pending,
   chain: readonly Uint8Array[],
-): WorkloadX509Svid {
+): IssuedSvid {
   const [der] = chain;
   if (der === undefined) throw new Error("the server sent an empty chain");
   const leaf = Certificate.parse(der);
@@ -107,5 +112,6 @@ function received(
     tainted.signed(signatory) ? Math.min(dueAt, now + TAINTED_LIFE_SECONDS) : dueAt,
   );
   const { svidKey } = entry;
-  return { chain, privateKey, notAfter: leaf.notAfter, renewAt, svidKey, signatory };
+  const { notBefore, notAfter } = leaf;
+  return { chain, privateKey, notBefore, notAfter, renewAt, svidKey, signatory };
 }

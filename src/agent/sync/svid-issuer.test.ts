@@ -43,13 +43,15 @@ const selectors = (id: string): Set<string> => new Set([`unix:user:${id}`]);
 async function sign(
   { params }: BatchNewX509SVIDRequest,
   refuses: (id: string) => boolean = () => false,
+  validity: { readonly notBefore?: number; readonly notAfter?: number } = {},
 ): Promise<BatchNewX509SVIDResponse> {
   const results = await Promise.all(
     params.map(async ({ entryId, csr }) => {
       if (refuses(entryId)) return { status: { code: StatusCode.NOT_FOUND, message: "no entry" } };
       const { publicKeySpki, uriSans } = parseCsr(csr);
       const uri = String(uriSans[0]);
-      const { certificate } = await make({ name: "w", issuer: authority, uri, publicKeySpki });
+      const wish = { name: "w", issuer: authority, uri, publicKeySpki, ...validity };
+      const { certificate } = await make(wish);
       return { svid: { certChain: [certificate.der] } };
     }),
   );
@@ -241,6 +243,41 @@ test("an SVID is replaced at half of its life, and the old one is served until t
   expect(one.svidOf("a")).toBe(first);
   one.clock.pass(30_000);
   await until(() => one.svidOf("a") !== first);
+});
+
+test("an SVID that begins later waits while the one before it is good", async () => {
+  let validity = {};
+  await using one = await stand((request) => sign(request, () => false, validity), [entry("a")]);
+  await until(() => one.svidOf("a") !== undefined);
+  const first = one.svidOf("a");
+  validity = { notBefore: NOW + 2000, notAfter: NOW + 6000 };
+  one.clock.pass(1800 * 1000);
+  await until(() => one.calls.length === 2);
+  one.cache.changeEntries([entry("b")], []);
+  await until(() => one.svidOf("b") !== undefined);
+  expect(one.svidOf("a")).toBe(first);
+  one.clock.pass(200 * 1000);
+  await until(() => one.svidOf("a") !== first);
+  expect(one.svidOf("a")?.notAfter).toBe(NOW + 6000);
+  expect(one.calls).toEqual([["a"], ["a"], ["b"]]);
+});
+
+test("an SVID that begins later is served when the one before it ends, or is of another name", async () => {
+  let validity = {};
+  await using one = await stand(
+    (request) => sign(request, () => false, validity),
+    [entry("a"), entry("b")],
+  );
+  await until(() => one.cache.svidCount === 2);
+  validity = { notBefore: NOW + 9000, notAfter: NOW + 12_000 };
+  one.clock.pass(1800 * 1000);
+  await until(() => one.calls.length === 2);
+  const renamed = SpiffeId.parse("spiffe://example.org/renamed");
+  one.cache.changeEntries([entry("b", { spiffeId: renamed, svidKey: "c", revisionNumber: 1 })], []);
+  await until(() => one.svidOf("b")?.svidKey === "c");
+  one.clock.pass(1800 * 1000);
+  await until(() => one.svidOf("a")?.notAfter === NOW + 12_000);
+  expect(one.calls).toEqual([["a", "b"], ["a", "b"], ["b"]]);
 });
 
 test("an SVID that a tainted authority signed even now does not stay long", async () => {

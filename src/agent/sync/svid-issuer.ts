@@ -10,7 +10,8 @@ import type { Random } from "#clock/random.ts";
 import { Wakeup } from "#clock/wakeup.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
-import { type IssueTools, issueSvids } from "./issue-svids.ts";
+import { ComingSvids } from "./coming-svids.ts";
+import { type IssuedSvid, type IssueTools, issueSvids } from "./issue-svids.ts";
 import type { Connection } from "./server-link.ts";
 
 /** The server's burst: more in one call is refused. */
@@ -43,6 +44,7 @@ export class SvidIssuer {
   readonly #underWay: Set<string> = new Set();
   /** Entries that the server would not give an SVID for, by ID. */
   readonly #refusals: Map<string, Refusal> = new Map();
+  readonly #coming: ComingSvids = new ComingSvids();
   #batchSize = MAX_BATCH_SIZE;
 
   constructor(parts: SvidIssuerParts) {
@@ -84,11 +86,15 @@ export class SvidIssuer {
   async #round(lane: Lane, stopping: AbortSignal): Promise<number> {
     const { cache, clock } = this.#parts;
     cache.dropExpired(clock.nowSeconds());
+    this.#serve(this.#coming.take(clock.nowSeconds(), (id) => cache.hasSvid(id)));
     const due = cache.dueForIssue(clock.nowSeconds());
     const waitMs = lane.retryAtMs - clock.monotonicMs();
-    const untilDueMs = Math.max(1, due.nextAt * 1000 - clock.nowMs());
+    const nextAt = Math.min(due.nextAt, this.#coming.nextAt);
+    const untilDueMs = Math.max(1, nextAt * 1000 - clock.nowMs());
     if (waitMs > 0) return Math.min(waitMs, untilDueMs);
-    const wanted = lane.pick(due).filter(({ id }) => !this.#underWay.has(id));
+    const wanted = lane
+      .pick(due)
+      .filter((entry) => !this.#underWay.has(entry.id) && !this.#coming.has(entry));
     const batch = wanted.filter((entry) => this.#retryInMs(entry) <= 0).slice(0, this.#batchSize);
     if (batch.length > 0) {
       await this.#issue(lane, batch, stopping);
@@ -105,7 +111,7 @@ export class SvidIssuer {
   }
 
   async #issue(lane: Lane, batch: readonly WorkloadEntry[], stopping: AbortSignal): Promise<void> {
-    const { cache, log } = this.#parts;
+    const { log } = this.#parts;
     const connection = this.#parts.connection();
     for (const { id } of batch) this.#underWay.add(id);
     log.debug("Renewing X509-SVIDs", { count: batch.length });
@@ -113,7 +119,7 @@ export class SvidIssuer {
       const tools = { ...this.#parts, client: connection.clients.svid };
       const issue = (): ReturnType<typeof issueSvids> => issueSvids(tools, batch);
       const { svids, refused } = await countedCall(this.#parts, FETCH_SVIDS, issue);
-      cache.setSvids(svids);
+      this.#take(svids);
       for (const id of svids.keys()) this.#refusals.delete(id);
       for (const entry of refused) this.#refused(entry);
       lane.backoff.reset();
@@ -126,6 +132,25 @@ export class SvidIssuer {
     } finally {
       for (const { id } of batch) this.#underWay.delete(id);
     }
+  }
+
+  /** Serves SVIDs from now on, except those that begin later and have a predecessor that is still good. */
+  #take(svids: ReadonlyMap<string, IssuedSvid>): void {
+    const { cache, clock, log } = this.#parts;
+    const now = clock.nowSeconds();
+    for (const [id, svid] of svids) this.#coming.add(id, svid);
+    this.#serve(this.#coming.take(now, (id) => cache.hasSvid(id)));
+    const aheadSeconds = Math.max(...[...svids.values()].map(({ notBefore }) => notBefore - now));
+    if (aheadSeconds > 0) {
+      log.warn(
+        "The server's clock is ahead of this machine's: its X509-SVIDs are not valid here yet",
+        { seconds: aheadSeconds },
+      );
+    }
+  }
+
+  #serve(svids: ReadonlyMap<string, IssuedSvid>): void {
+    if (svids.size > 0) this.#parts.cache.setSvids(svids);
   }
 
   #refused(entry: WorkloadEntry): void {
