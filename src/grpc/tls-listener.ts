@@ -16,6 +16,7 @@ import {
   type Offered,
 } from "./listener.ts";
 import { presentedChain } from "./presented-chain.ts";
+import { ProxiedConnections, type TrustedProxies } from "./proxied-connections.ts";
 
 const MAX_CONNECTIONS = 50_000;
 const HANG_UP_MS = 500;
@@ -42,6 +43,8 @@ export interface TlsListenerOptions extends Offered {
   readonly port: number;
   readonly identity: TlsIdentity;
   readonly policy: TlsPolicy;
+  /** Balancers that say whom they carry; absent for none. */
+  readonly trustedProxies?: TrustedProxies | undefined;
   readonly log: Log;
   readonly limits?: Partial<ConnectionLimits>;
 }
@@ -57,7 +60,7 @@ export async function listenTls(options: TlsListenerOptions): Promise<TlsListene
   const limits = { ...LIMITS, ...options.limits };
   const injector = createInjector(options, limits);
   const server = createServer(tlsOptions(options, limits), (socket) => {
-    const remoteAddress = socket.remoteAddress ?? "";
+    const remoteAddress = proxied?.established(socket) ?? socket.remoteAddress ?? "";
     const refusal = refusalOf(socket);
     if (refusal !== undefined) {
       log.debug("Connection refused", { address: remoteAddress, error: refusal });
@@ -72,20 +75,28 @@ export async function listenTls(options: TlsListenerOptions): Promise<TlsListene
       hangUp: () => void systemClock.after(HANG_UP_MS, () => socket.destroy()),
     });
   });
-  server.maxConnections = MAX_CONNECTIONS;
+  const trusted = options.trustedProxies;
+  const proxied =
+    trusted === undefined
+      ? undefined
+      : new ProxiedConnections({ trusted, handshakeMs: limits.firstCallMs, next: server, log });
+  const listening = proxied?.server ?? server;
+  listening.maxConnections = MAX_CONNECTIONS;
   server.on("tlsClientError", (error, socket) => {
     log.debug("TLS handshake failed", { error: errorText(error) });
     socket.destroy();
   });
-  const address = await listenTcp(server, options);
-  server.on("error", (error) => log.error("Listener failed", { address, error: errorText(error) }));
+  const address = await listenTcp(listening, options);
+  listening.on("error", (error) =>
+    log.error("Listener failed", { address, error: errorText(error) }),
+  );
   return {
     address,
     setIdentity: (identity) =>
       server.setSecureContext(tlsOptions({ ...options, identity }, limits)),
     close: async (graceMs) => {
       const { promise, resolve } = Promise.withResolvers<void>();
-      server.close(() => resolve());
+      listening.close(() => resolve());
       await injector.close(graceMs);
       await promise;
     },

@@ -8,6 +8,8 @@ import {
   refuse,
   takeNeedless,
 } from "#config/other-keys.ts";
+import { TrustedProxies } from "#grpc/proxied-connections.ts";
+import { errorText } from "#spiffe/status-error.ts";
 
 export interface ExperimentalConfig {
   readonly agentSpiffeIdAsSelector: boolean;
@@ -67,14 +69,21 @@ const SERVER_NEEDLESS: NeedlessKeys = {
   ],
 };
 
-const SERVER_REFUSED: RefusedKeys = {
-  proxy_protocol_trusted_cidrs:
-    "have the load balancer keep the source address of connections, or limit calls there and set ratelimit { attestation = false signing = false }; remove the key",
-};
+/** @returns undefined when no balancer is to be believed */
+export function readTrustedProxies(server: Block, problems: Problems): TrustedProxies | undefined {
+  const key = "proxy_protocol_trusted_cidrs";
+  const cidrs = server.strings(key);
+  if (cidrs.length === 0) return undefined;
+  try {
+    return new TrustedProxies(cidrs);
+  } catch (error) {
+    problems.add(`${key}: ${errorText(error)}`, server.lineOf(key));
+    return undefined;
+  }
+}
 
 /** Takes or refuses the keys of the server block that find nothing to do. */
 export function readOtherServerKeys(server: Block, problems: Problems): void {
   takeNeedless(server, SERVER_NEEDLESS, problems);
-  refuse(server, SERVER_REFUSED, problems);
   readProfiling(server, problems);
 }

@@ -82,7 +82,6 @@ test("what is not needed is told of with its line, what asks for nothing is not"
 test.each([
   ["experimental { auth_opa_policy_engine { local {} } }", "auth_opa_policy_engine"],
   ["profiling_enabled = true", "profiling_enabled"],
-  ['proxy_protocol_trusted_cidrs = ["10.0.0.0/8"]', "proxy_protocol_trusted_cidrs"],
   ['experimental { feature_flags = ["wit-svid"] }', "feature flag wit-svid"],
 ])("%s would not happen, and is refused", async (keys, what) => {
   expect(await problemsOf(keys)).toStartWith(`server.conf:4: ${what} is not supported: `);
@@ -91,6 +90,10 @@ test.each([
 test.each([
   ['experimental { feature_flags = ["x"] }', "server.conf:4: unknown feature flag(s): x"],
   ["experimental { unknown = 1 }", 'server.conf:4: unknown configuration detected: key "unknown"'],
+  [
+    'proxy_protocol_trusted_cidrs = ["::1/128", "x"]',
+    'server.conf:4: proxy_protocol_trusted_cidrs: "x" is not a network, such as 10.0.0.0/8',
+  ],
   ['experimental { event_timeout = "x" }', 'server.conf:4: could not parse event_timeout "x"'],
   [
     'experimental { events_based_cache = "x" }',

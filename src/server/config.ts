@@ -11,6 +11,7 @@ import {
   readLogConfig,
   readTrustDomain,
 } from "#config/settings.ts";
+import type { TrustedProxies } from "#grpc/proxied-connections.ts";
 import { type HealthChecksConfig, readHealthChecks } from "#health/health-checks.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";
@@ -22,6 +23,7 @@ import {
   type ExperimentalConfig,
   readExperimental,
   readOtherServerKeys,
+  readTrustedProxies,
 } from "./config-experimental.ts";
 import { type FederationConfig, readFederation } from "./config-federation.ts";
 import { readServerPlugins, type ServerPlugins, zeroServerPlugins } from "./config-plugins.ts";
@@ -48,6 +50,7 @@ export interface ServerConfig {
   readonly dataDir: string;
   readonly bindAddress: string;
   readonly bindPort: number;
+  readonly trustedProxies?: TrustedProxies;
   readonly socketPath: string;
   readonly adminIds: readonly SpiffeId[];
   /** Durations are in seconds. */
@@ -149,6 +152,7 @@ function finishServer(
   const caKeyType = readKeyType(server, "ca_key_type") ?? "ec-p256";
   const federation = readFederation(server, trustDomain, problems);
   const nodePruning = readNodePruning(server, problems);
+  const trustedProxies = readTrustedProxies(server, problems);
   const config: Omit<ServerConfig, "plugins" | "notes"> = {
     ...observed,
     trustDomain,
@@ -169,6 +173,7 @@ function finishServer(
     jwtIssuer: server.string("jwt_issuer") ?? "",
     log: readLogConfig(server, flags, problems),
     ...(nodePruning === undefined ? {} : { nodePruning }),
+    ...(trustedProxies === undefined ? {} : { trustedProxies }),
     rateLimit: readRateLimit(server),
     experimental: readExperimental(server.block("experimental"), problems),
     federation,

@@ -203,6 +203,7 @@ async function startListeners(
     port: config.bindPort,
     identity: svid.identity,
     policy: federation.policy,
+    trustedProxies: config.trustedProxies,
     ...offered,
   });
   parts.defer(() => tls.close(STOP_GRACE_MS));

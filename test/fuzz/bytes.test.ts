@@ -1,7 +1,9 @@
-/** DER from outside, damaged: certificates, chains, requests, files of keys. What is read is what was signed, and nothing crashes. */
+/** Bytes from outside, damaged: certificates, chains, requests, files of keys, headers of balancers. What is read is what was signed, and nothing crashes. */
 import { beforeAll, expect, test } from "bun:test";
+import { isIP } from "node:net";
 import fc from "fast-check";
 import forge from "node-forge";
+import { readProxyHeader } from "#grpc/proxy-header.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { createCsr, parseCsr } from "#x509/csr.ts";
@@ -110,5 +112,26 @@ test(
       Math.ceil(FUZZ_RUNS / 10),
     );
   },
+  FUZZ_TIMEOUT_MS,
+);
+
+const PROXY_HEADERS = [
+  "PROXY TCP4 192.0.2.7 198.51.100.1 56324 8081\r\n",
+  "PROXY TCP6 2001:db8::7 ::1 56324 8081\r\n",
+].map((line) => Buffer.from(line));
+PROXY_HEADERS.push(
+  Buffer.from("0d0a0d0a000d0a515549540a2111000cc0000207c6336401dc041f91", "hex"),
+  Buffer.from(`0d0a0d0a000d0a515549540a21210024${"20".repeat(32)}dc041f91`, "hex"),
+);
+
+test(
+  "headers of the PROXY protocol",
+  () =>
+    fuzz("PROXY headers", damagedBytes(PROXY_HEADERS), async (bytes) => {
+      const read = await attempt(() => readProxyHeader(Buffer.from(bytes)));
+      if (read?.kind !== "present") return;
+      expect(read.bytes).toBeLessThanOrEqual(bytes.length);
+      if (read.address !== undefined) expect(isIP(read.address)).not.toBe(0);
+    }),
   FUZZ_TIMEOUT_MS,
 );
