@@ -168,8 +168,20 @@ export async function eventually<T>(
   throw new Error(`${what}: did not happen in ${timeoutMs} ms`, { cause: last });
 }
 
-/** A TCP port of loopback that is free at this moment. */
+/** Given out already: the system may name one again before whoever asked for it listens there. */
+const givenPorts = new Set<number>();
+
+/** A TCP port of loopback that is free at this moment, never the same one twice. */
 export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = await portFreeNow();
+    if (givenPorts.has(port)) continue;
+    givenPorts.add(port);
+    return port;
+  }
+}
+
+async function portFreeNow(): Promise<number> {
   const server = createServer();
   const { promise, resolve } = Promise.withResolvers<void>();
   server.listen(0, "127.0.0.1", resolve);
