@@ -1,31 +1,10 @@
 import { connect } from "node:net";
 import { SpiffeIdError } from "#spiffe/spiffe-id-error.ts";
-import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
-
-/** Status codes by number, as Go prints them. */
-const CODE_NAMES = [
-  "OK",
-  "Canceled",
-  "Unknown",
-  "InvalidArgument",
-  "DeadlineExceeded",
-  "NotFound",
-  "AlreadyExists",
-  "PermissionDenied",
-  "ResourceExhausted",
-  "FailedPrecondition",
-  "Aborted",
-  "OutOfRange",
-  "Unimplemented",
-  "Internal",
-  "Unavailable",
-  "DataLoss",
-  "Unauthenticated",
-] as const;
+import { errorText, StatusCode, StatusError, statusCodeName } from "#spiffe/status-error.ts";
 
 /** `AlreadyExists` for 6; a number outside the list as `Code(99)`. */
 export function codeName(code: number): string {
-  return CODE_NAMES[code] ?? `Code(${code})`;
+  return statusCodeName(code) ?? `Code(${code})`;
 }
 
 /** What a command prints for an error: a gRPC status in Go's words, anything else by its message. */

@@ -26,6 +26,32 @@ export const StatusCode = {
 
 export type StatusCode = (typeof StatusCode)[keyof typeof StatusCode];
 
+/** The codes by number, as Go's gRPC spells them, and so the reference in its log, its metrics and its commands. */
+const STATUS_CODE_NAMES: readonly string[] = [
+  "OK",
+  "Canceled",
+  "Unknown",
+  "InvalidArgument",
+  "DeadlineExceeded",
+  "NotFound",
+  "AlreadyExists",
+  "PermissionDenied",
+  "ResourceExhausted",
+  "FailedPrecondition",
+  "Aborted",
+  "OutOfRange",
+  "Unimplemented",
+  "Internal",
+  "Unavailable",
+  "DataLoss",
+  "Unauthenticated",
+];
+
+/** `AlreadyExists` for 6; undefined for a number that is no code. */
+export function statusCodeName(code: number): string | undefined {
+  return STATUS_CODE_NAMES[code];
+}
+
 /** Why an agent is turned away; the wire carries it as spire.api.types.PermissionDeniedDetails. */
 export type PermissionDeniedReason =
   | "AGENT_EXPIRED"

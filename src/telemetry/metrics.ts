@@ -3,7 +3,7 @@
  * the figures go, and pays nothing when they go nowhere.
  */
 import type { Clock } from "#clock/clock.ts";
-import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { StatusError, statusCodeName } from "#spiffe/status-error.ts";
 
 /** The parts of a name: `["svid", "rotate"]` is `spire_server_svid_rotate`. */
 export type MetricKey = readonly string[];
@@ -59,21 +59,8 @@ export async function countedCall<T>(
   }
 }
 
-const NAMES: ReadonlyMap<number, string> = new Map(
-  Object.entries(StatusCode).map(([name, code]) => [code, camelCase(name)]),
-);
-
 /** The status of an error as the reference's label spells it: `NotFound`. */
 export function statusName(error: unknown): string {
-  return error instanceof StatusError ? (NAMES.get(error.code) ?? String(error.code)) : "Unknown";
-}
-
-function camelCase(name: string): string {
-  if (name === "OK") return name;
-  // Go's gRPC spells this one in its own way.
-  if (name === "CANCELLED") return "Canceled";
-  return name
-    .split("_")
-    .map((word) => word.charAt(0) + word.slice(1).toLowerCase())
-    .join("");
+  if (!(error instanceof StatusError)) return "Unknown";
+  return statusCodeName(error.code) ?? String(error.code);
 }

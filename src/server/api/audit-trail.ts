@@ -5,14 +5,10 @@
 import { readlink } from "node:fs/promises";
 import type { Status } from "#grpc/gen/spire/api/types/status.ts";
 import type { Log, LogFields } from "#log/log.ts";
-import { StatusCode, type StatusError } from "#spiffe/status-error.ts";
+import { StatusCode, type StatusError, statusCodeName } from "#spiffe/status-error.ts";
 import type { CallerIdentity } from "./caller-identity.ts";
 
 const MESSAGE = "API accessed";
-
-const CODE_NAMES: ReadonlyMap<number, string> = new Map(
-  Object.entries(StatusCode).map(([name, code]) => [code, camelCaseCode(name)]),
-);
 
 /** What is written down about one call. */
 export class AuditTrail {
@@ -64,17 +60,7 @@ function outcome(code: number, message: string): LogFields {
   return {
     type: "audit",
     status: "error",
-    status_code: CODE_NAMES.get(code) ?? String(code),
+    status_code: statusCodeName(code) ?? String(code),
     status_message: message,
   };
-}
-
-/** `NOT_FOUND` as the reference's log spells it: `NotFound`. */
-function camelCaseCode(name: string): string {
-  if (name === "OK") return name;
-  if (name === "CANCELLED") return "Canceled";
-  return name
-    .split("_")
-    .map((word) => word.charAt(0) + word.slice(1).toLowerCase())
-    .join("");
 }
