@@ -1,0 +1,71 @@
+/** The load generator (../load), and what can be read of a process from outside. */
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { type Daemon, run } from "../../support/process.ts";
+
+export const ROOT: string = resolve(import.meta.dir, "../../..");
+export const LOAD: string = join(ROOT, "build/peers/load");
+
+/** What a load prints: milliseconds, but for `seconds` and `cpuSeconds`. */
+export interface LoadFigures {
+  readonly calls: number;
+  readonly items: number;
+  readonly seconds: number;
+  readonly cpuSeconds: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly longest: number;
+}
+
+type Words = Readonly<Record<string, string | number>>;
+
+/** The command line of a load, for whoever wants it to go on. */
+export const loadCommand = (name: string, words: Words): string[] => [
+  LOAD,
+  name,
+  ...Object.entries(words).map(([key, value]) => `${key}=${value}`),
+];
+
+/** @throws Error with what the load generator complained of */
+export async function load<Result = LoadFigures>(name: string, words: Words): Promise<Result> {
+  const done = await run(loadCommand(name, words), { timeoutMs: 1_200_000 });
+  if (done.code !== 0) throw new Error(`load ${name}: ${done.stderr}`);
+  return JSON.parse(done.stdout) as Result;
+}
+
+export const callsPerSecond = ({ calls, seconds }: LoadFigures): number => calls / seconds;
+export const itemsPerSecond = ({ items, seconds }: LoadFigures): number => items / seconds;
+
+export function residentMegabytes(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024;
+}
+
+/** Seconds that all threads of a process have run, to the nanosecond; those that ended meanwhile are missing. */
+function processorSeconds(pid: number): number {
+  let nanoseconds = 0;
+  for (const thread of new Bun.Glob("*").scanSync({ cwd: `/proc/${pid}/task`, onlyFiles: false })) {
+    const [ran = "0"] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ");
+    nanoseconds += Number(ran);
+  }
+  return nanoseconds / 1e9;
+}
+
+/** What a minute without work costs, by a sample of the given length. */
+export async function idleMinute(pid: number, sampleSeconds: number): Promise<number> {
+  const before = processorSeconds(pid);
+  await Bun.sleep(sampleSeconds * 1000);
+  return ((processorSeconds(pid) - before) / sampleSeconds) * 60;
+}
+
+/** Milliseconds from the start of a daemon until the health service on its socket says SERVING; ends it again. */
+export async function readyAfter(socket: string, launch: () => Daemon): Promise<number> {
+  const waiting = load<{ at: number }>("ready", { socket });
+  // The one who waits must not be slower than what it waits for.
+  await Bun.sleep(300);
+  const began = performance.timeOrigin + performance.now();
+  const daemon = launch();
+  const { at } = await waiting;
+  await daemon.stop();
+  return at - began;
+}
