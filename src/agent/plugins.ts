@@ -1,6 +1,5 @@
 /** What is built into the agent: kind → configuration name → constructor. */
 import { readFile } from "node:fs/promises";
-import { fetchNodeIdentity } from "#agent/attestation/other-agent.ts";
 import type { AgentConfig } from "#agent/config.ts";
 import {
   CannotAttestError,
@@ -9,8 +8,7 @@ import {
 } from "#attestors/attestor.ts";
 import { createJoinTokenAgent } from "#attestors/join_token/agent.ts";
 import { createUnixWorkloadAttestor } from "#attestors/unix/workload.ts";
-import { createX509popAgent } from "#attestors/x509pop/agent.ts";
-import { IdentityReader, type NodeIdentity } from "#attestors/x509pop/node-identity.ts";
+import type { IdentityFiles, IdentityReader } from "#attestors/x509pop/node-identity.ts";
 import type { Random } from "#clock/random.ts";
 import { DiskKeyManager } from "#keymanager/disk.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
@@ -37,14 +35,33 @@ export function nodeAttestorOpener(config: AgentConfig, random: Random): OpenNod
   if (nodeAttestor.name === "join_token" || token !== undefined || joinTokenFile !== undefined) {
     return async () => createJoinTokenAgent(await joinToken(config));
   }
-  if ("spiffeSocketPath" in nodeAttestor) {
-    const identity = (): Promise<NodeIdentity> => fetchNodeIdentity(nodeAttestor.spiffeSocketPath);
-    return async () => createX509popAgent({ identity, random });
-  }
-  const files = new IdentityReader(nodeAttestor.files);
+  return "spiffeSocketPath" in nodeAttestor
+    ? x509popBySocket(nodeAttestor.spiffeSocketPath, random)
+    : x509popByFiles(nodeAttestor.files, random);
+}
+
+// Both load x509pop when it is used: an agent that joins by a token starts sooner and needs less memory.
+
+function x509popBySocket(path: string, random: Random): OpenNodeAttestor {
   return async () => {
+    const [{ fetchNodeIdentity }, { createX509popAgent }] = await Promise.all([
+      import("#agent/attestation/other-agent.ts"),
+      import("#attestors/x509pop/agent.ts"),
+    ]);
+    return createX509popAgent({ identity: () => fetchNodeIdentity(path), random });
+  };
+}
+
+function x509popByFiles(files: IdentityFiles, random: Random): OpenNodeAttestor {
+  let reader: IdentityReader | undefined;
+  return async () => {
+    const [{ IdentityReader }, { createX509popAgent }] = await Promise.all([
+      import("#attestors/x509pop/node-identity.ts"),
+      import("#attestors/x509pop/agent.ts"),
+    ]);
+    reader ??= new IdentityReader(files);
     // Files that do not fit show before the server is asked.
-    const identity = await files.read();
+    const identity = await reader.read();
     return createX509popAgent({ identity: async () => identity, random });
   };
 }

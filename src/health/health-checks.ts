@@ -3,7 +3,7 @@
  * is the same in both files.
  */
 import { Block, type Problems } from "#config/block.ts";
-import { type HttpAnswer, type HttpListener, listenHttp } from "#http/http-listener.ts";
+import type { HttpAnswer, HttpListener } from "#http/http-listener.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 
@@ -52,6 +52,7 @@ export async function serveHealthChecks(
   health: Health,
   log: Log,
 ): Promise<HttpListener> {
+  const { listenHttp } = await import("#http/http-listener.ts");
   const listener = await listenHttp({
     host: config.host,
     port: config.port,

@@ -18,7 +18,8 @@ function launch(start: string, environment: Record<string, string> = {}) {
     const log = createLog({ level: "debug", format: "text" }, () => 0, { write: lines });
     const alive = setInterval(() => {}, 1000);
     const { promise: stopped, resolve, reject } = Promise.withResolvers();
-    const stop = () => { log.info("stopping"); setTimeout(resolve, 50); return stopped; };
+    let stopMs = 50;
+    const stop = () => { log.info("stopping"); setTimeout(resolve, stopMs); return stopped; };
     const code = await runDaemon({
       name: "Server", log, clock: systemClock, statusLine: "Serving",
       start: async () => { ${start}; log.info("serving"); return { stopped, stop }; },
@@ -65,7 +66,7 @@ describe("a daemon", () => {
   });
 
   test("ends at once when asked again", async () => {
-    const daemon = launch("globalThis.setTimeout = () => {}");
+    const daemon = launch("stopMs = 60_000");
     await daemon.until("serving");
     daemon.kill("SIGTERM");
     await daemon.until("stopping");

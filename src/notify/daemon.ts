@@ -3,6 +3,7 @@
  * of both executables with the part that serves; knows nothing of what it serves.
  */
 import type { Clock } from "#clock/clock.ts";
+import { releaseStartUpPages } from "#ffi/start-up-pages.ts";
 import type { Log } from "#log/log.ts";
 import { type ServiceManager, serviceManager } from "./systemd.ts";
 
@@ -30,6 +31,9 @@ export interface Daemon {
 
 /** sysexits.h EX_SOFTWARE: a mistake in the program itself. */
 const EXIT_SOFTWARE = 70;
+
+/** When a daemon that serves has run what only its start runs, whoever waited for it included. */
+const STARTED_UP_MS = 2_000;
 
 /** The group may not write and others may do nothing to the files that SPIRE's processes make. */
 const LEAST_UMASK = 0o027;
@@ -66,9 +70,11 @@ async function serve(daemon: Daemon, running: Running, stopAsked: Promise<void>)
   const watchdog = systemd.watch(daemon.clock);
   const hangUp = answerHangUp(daemon, systemd);
   const ready = systemd.ready(daemon.statusLine);
+  const startedUp = daemon.clock.after(STARTED_UP_MS, releaseStartUpPages);
   const stop = async (): Promise<void> => {
     await stopAsked;
     process.off("SIGHUP", hangUp);
+    startedUp.cancel();
     await ready;
     systemd.stopping();
     await Promise.all([systemd.status("Stopping"), running.stop()]);

@@ -7,7 +7,7 @@ import type { Log } from "#log/log.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
 import { ownBundleDocument } from "./bundle-endpoint/document.ts";
-import { type BundleEndpoint, serveBundleEndpoint } from "./bundle-endpoint/endpoint.ts";
+import type { BundleEndpoint } from "./bundle-endpoint/endpoint.ts";
 import { BundleRefresher } from "./bundle-endpoint/refresher.ts";
 import {
   loadServingCertificate,
@@ -50,6 +50,7 @@ export async function startBundleEndpoint(
   if (settings === undefined) return () => {};
   const { address: host, port, refreshHintSeconds, servingCertificate: files } = settings;
   const log = serverLog.with({ subsystem_name: "bundle_endpoint" });
+  const { serveBundleEndpoint } = await import("./bundle-endpoint/endpoint.ts");
   const document = ownBundleDocument(store, trustDomain, refreshHintSeconds);
   const serve = async (identity: TlsIdentity): Promise<BundleEndpoint> => {
     const endpoint = await serveBundleEndpoint({

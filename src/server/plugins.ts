@@ -3,8 +3,6 @@
  */
 import type { JoinTokenClaim, NodeAttestorServer } from "#attestors/attestor.ts";
 import { createJoinTokenServer } from "#attestors/join_token/server.ts";
-import { CaBundle } from "#attestors/x509pop/ca-bundle.ts";
-import { createX509popServer } from "#attestors/x509pop/server.ts";
 import type { X509popServerConfig } from "#attestors/x509pop/server-config.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
@@ -16,8 +14,6 @@ import type { ServerConfig } from "#server/config.ts";
 import type { Bundles, DataStore, JoinTokens } from "#server/datastore/datastore.ts";
 import { openSqliteDataStore } from "#server/datastore/sqlite/open.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
-import { openDiskUpstreamAuthority } from "#upstream/disk/disk.ts";
-import { openSpireUpstreamAuthority } from "#upstream/spire/spire.ts";
 import type { UpstreamAuthority } from "#upstream/upstream-authority.ts";
 import { Certificate } from "#x509/certificate.ts";
 
@@ -39,6 +35,8 @@ interface NodeAttestorParts extends PluginParts {
   readonly bundles: Pick<Bundles, "find">;
 }
 
+// A plugin that a server can do without is loaded by the servers that have it: others start sooner and need less memory.
+
 /** A constructor for every name a configuration can hold. */
 type Constructors<Config extends { readonly name: string }, Parts, Made> = {
   readonly [Name in Config["name"]]: (
@@ -55,6 +53,7 @@ const KEY_MANAGERS: Constructors<Configured["keyManager"], PluginParts, KeyManag
 const NODE_ATTESTORS: Constructors<NodeAttestorConfig, NodeAttestorParts, NodeAttestorServer> = {
   join_token: async (_config, parts) => createJoinTokenServer(joinTokenParts(parts)),
   x509pop: async (config, parts) => {
+    const { createX509popServer } = await import("#attestors/x509pop/server.ts");
     const roots = await nodeAuthorities(config, parts);
     return createX509popServer({ ...parts, config, roots });
   },
@@ -62,8 +61,14 @@ const NODE_ATTESTORS: Constructors<NodeAttestorConfig, NodeAttestorParts, NodeAt
 
 const UPSTREAM_AUTHORITIES: Constructors<UpstreamAuthorityConfig, PluginParts, UpstreamAuthority> =
   {
-    disk: (config, parts) => openDiskUpstreamAuthority(config, parts),
-    spire: async (config, parts) => openSpireUpstreamAuthority(config, parts),
+    disk: async (config, parts) => {
+      const { openDiskUpstreamAuthority } = await import("#upstream/disk/disk.ts");
+      return openDiskUpstreamAuthority(config, parts);
+    },
+    spire: async (config, parts) => {
+      const { openSpireUpstreamAuthority } = await import("#upstream/spire/spire.ts");
+      return openSpireUpstreamAuthority(config, parts);
+    },
   };
 
 /** @throws Error naming the file when it cannot be opened */
@@ -113,6 +118,7 @@ async function nodeAuthorities(
   { bundles, trustDomain, log }: NodeAttestorParts,
 ): Promise<() => Promise<readonly Certificate[]>> {
   if (mode === "external_pki") {
+    const { CaBundle } = await import("#attestors/x509pop/ca-bundle.ts");
     const files = await CaBundle.open(caBundlePaths, log);
     return () => files.roots();
   }

@@ -1,13 +1,13 @@
 /** Telemetry as it is configured: figures for Prometheus, or none. */
 import { readFile } from "node:fs/promises";
 import type { Clock } from "#clock/clock.ts";
-import { type HttpListener, type HttpTls, listenHttp } from "#http/http-listener.ts";
+import type { HttpListener, HttpTls } from "#http/http-listener.ts";
 import type { TlsPolicy } from "#http/tls-policy.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { PrometheusTls, TelemetryConfig } from "./config.ts";
 import { type Metrics, noMetrics } from "./metrics.ts";
-import { PrometheusMetrics } from "./prometheus.ts";
+import type { PrometheusMetrics } from "./prometheus.ts";
 
 const UPTIME_INTERVAL_MS = 10_000;
 
@@ -34,6 +34,8 @@ export async function startTelemetry(
   const { prometheus } = config;
   if (prometheus === undefined) return { metrics: noMetrics, close: async () => {} };
   const { clock, log, policy, service, trustDomain, version } = parts;
+  // What only some are configured for is loaded by those alone: it costs memory and time to start.
+  const { PrometheusMetrics } = await import("./prometheus.ts");
   const metrics = new PrometheusMetrics({ ...config, service, trustDomain });
   const listener = await listenPrometheus(prometheus, policy, metrics);
   log.info("Starting prometheus exporter", { host: prometheus.host, port: prometheus.port });
@@ -67,6 +69,7 @@ async function listenPrometheus(
   policy: TlsPolicy,
   metrics: PrometheusMetrics,
 ): Promise<HttpListener> {
+  const { listenHttp } = await import("#http/http-listener.ts");
   return await listenHttp({
     host,
     port,

@@ -6,7 +6,6 @@ import type { EndpointProfile, FederationRelationship } from "#spiffe/federation
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
 import type { EndpointProof } from "./connect.ts";
-import { fetchBundle } from "./fetch-bundle.ts";
 
 export interface UpdateParts {
   readonly bundles: Bundles;
@@ -28,6 +27,8 @@ export async function updateBundle(
 ): Promise<Bundle | undefined> {
   const { trustDomain, bundleEndpointUrl: url, profile } = relationship;
   const proof = await proofFor(bundles, profile);
+  // Loaded by the servers that federate.
+  const { fetchBundle } = await import("./fetch-bundle.ts");
   let fetched: Bundle;
   try {
     fetched = await fetchBundle({ trustDomain, url, proof, policy, clock, signal });
