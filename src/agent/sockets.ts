@@ -13,6 +13,7 @@ import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import { createHealthService } from "#grpc/health.ts";
 import type { GrpcListener } from "#grpc/listener.ts";
+import { withReflection } from "#grpc/reflection.ts";
 import { listenUnix } from "#grpc/unix-listener.ts";
 import type { Log } from "#log/log.ts";
 import type { DescriptorStore } from "#notify/descriptor-store.ts";
@@ -56,6 +57,7 @@ export async function servePublic(parts: SocketParts): Promise<GrpcListener | un
   const sds = config.disableSdsApi
     ? []
     : [createSecretDiscoveryService({ ...shared, random, sds: config.sds })];
+  const health = createHealthService({ check: hasBundle }, { log });
   log.info("Starting agent APIs", {
     address: config.socketPath,
     network: "unix",
@@ -66,7 +68,7 @@ export async function servePublic(parts: SocketParts): Promise<GrpcListener | un
     descriptor: parts.descriptors?.given.find(({ name }) => name === SOCKET_NAME)?.descriptor,
     socketMode: 0o777,
     directoryMode: 0o755,
-    services: [...workloadApi, ...sds, createHealthService({ check: hasBundle }, { log })],
+    services: withReflection([...workloadApi, ...sds, health], { log }),
     observer: apiObserver(parts.metrics),
     log,
   });

@@ -3,6 +3,7 @@
 import * as discovery from "#grpc/gen/envoy/service/discovery/v3/discovery.ts";
 import { SecretDiscoveryServiceService } from "#grpc/gen/envoy/service/secret/v3/sds.ts";
 import { HealthService } from "#grpc/gen/grpc/health/v1/health.ts";
+import * as reflection from "#grpc/gen/grpc/reflection/v1/reflection.ts";
 import * as workload from "#grpc/gen/spiffe/workload/workload.ts";
 import { SpiffeWorkloadAPIService } from "#grpc/gen/spiffe/workload/workload.ts";
 import { DebugService as AgentDebugService } from "#grpc/gen/spire/api/agent/debug/v1/debug.ts";
@@ -54,6 +55,7 @@ export const SERVER_METHODS: readonly Method[] = methodsOf(
 export const WORKLOAD_METHODS: readonly Method[] = methodsOf(
   HealthService,
   SecretDiscoveryServiceService,
+  reflection.ServerReflectionService,
   SpiffeWorkloadAPIService,
 );
 /** On its admin socket. */
@@ -86,6 +88,7 @@ const MESSAGES = {
   ...delegated,
   ...discovery,
   ...entries,
+  ...reflection,
   ...svids,
   ...tokens,
   ...trustDomains,
@@ -95,6 +98,7 @@ const MESSAGES = {
 /** Messages that are not called like their method. */
 const NAMES: Readonly<Record<string, string>> = {
   FetchJWTSVID: "JWTSVIDRequest",
+  ServerReflectionInfo: "ServerReflectionRequest",
   StreamSecrets: "DiscoveryRequest",
 };
 
@@ -216,6 +220,7 @@ function samples({ csr, certificate, jwt, entryId }: Material): Readonly<Record<
     ValidateJWTSVID: { audience: "b", svid: jwt },
     SubscribeToX509SVIDs: { selectors: SELECTORS },
     FetchJWTSVIDs: { audience: ["b"], selectors: SELECTORS },
+    ServerReflectionInfo: { host: "h", messageRequest: { $case: "listServices", value: "" } },
     StreamSecrets: {
       typeUrl: "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
       resourceNames: ["default", "spiffe://example.org"],

@@ -47,16 +47,7 @@ const version = (majorNumber: number, minorNumber: number): Node => ({
 });
 const choosing = (value: boolean | string): Node => ({
   id: "test",
-  metadata: {
-    fields: {
-      disable_spiffe_cert_validation: {
-        kind:
-          typeof value === "string"
-            ? { $case: "stringValue", value }
-            : { $case: "boolValue", value },
-      },
-    },
-  },
+  metadata: { disable_spiffe_cert_validation: value },
   userAgentBuildVersion: undefined,
 });
 
@@ -135,7 +126,7 @@ const cases: readonly Case[] = [
 
 function titleOf({ names, node }: Case): string {
   const { majorNumber, minorNumber } = node?.userAgentBuildVersion?.version ?? {};
-  const chosen = node?.metadata?.fields["disable_spiffe_cert_validation"]?.kind?.value;
+  const chosen = node?.metadata?.["disable_spiffe_cert_validation"];
   const by = majorNumber === undefined ? "" : `, Envoy ${majorNumber}.${minorNumber}`;
   return `${JSON.stringify(names)}${by}${chosen === undefined ? "" : `, disabled: ${chosen}`}`;
 }

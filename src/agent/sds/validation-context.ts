@@ -34,11 +34,11 @@ export function usesSpiffeValidator(node: Node | undefined, disabled: boolean): 
 }
 
 function chosenBy(node: Node | undefined): boolean | undefined {
-  const kind = node?.metadata?.fields[DISABLE_KEY]?.kind;
-  if (kind?.$case === "boolValue") return kind.value;
-  if (kind === undefined) return undefined;
-  if (TRUTHS.includes(kind.value)) return true;
-  return UNTRUTHS.includes(kind.value) ? false : undefined;
+  const value: unknown = node?.metadata?.[DISABLE_KEY];
+  if (typeof value === "boolean") return value;
+  if (typeof value !== "string") return undefined;
+  if (TRUTHS.includes(value)) return true;
+  return UNTRUTHS.includes(value) ? false : undefined;
 }
 
 /** Envoys from 1.18 on say yes, and those that do not tell their version are taken to be of the kind. */

@@ -44,6 +44,8 @@ var commands = map[string]command{
 	"expand":    {"", expand},
 	"handshake": {"ADDRESS GROUPS VERSION", handshake},
 	"hello":     {"ADDRESS", hello},
+	"reflect":   {"SOCKET VERSION", reflectOn},
+	"invoke":    {"SOCKET SERVICE METHOD", invoke},
 
 	"endure-serve": {"SOCKET ADDRESS CLIENT_ID", endureServe},
 	"endure-call":  {"SOCKET ADDRESS SERVER_ID", endureCall},

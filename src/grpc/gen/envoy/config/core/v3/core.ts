@@ -7,6 +7,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Any } from "../../../../google/protobuf/any.ts";
+import { Struct } from "../../../../google/protobuf/struct.ts";
 import { SemanticVersion } from "../../../type/v3/semantic_version.ts";
 
 export const protobufPackage = "envoy.config.core.v3";
@@ -18,22 +19,8 @@ export const protobufFileName = "envoy/config/core/v3/core.proto";
 /** The Envoy that asks, as it describes itself. */
 export interface Node {
   id: string;
-  metadata: Metadata | undefined;
+  metadata: { [key: string]: any } | undefined;
   userAgentBuildVersion: BuildVersion | undefined;
-}
-
-/** On the wire a google.protobuf.Struct; of its values only those that can stand for a truth. */
-export interface Metadata {
-  fields: { [key: string]: MetadataValue };
-}
-
-export interface Metadata_FieldsEntry {
-  key: string;
-  value: MetadataValue | undefined;
-}
-
-export interface MetadataValue {
-  kind: { $case: "stringValue"; value: string } | { $case: "boolValue"; value: boolean } | undefined;
 }
 
 export interface BuildVersion {
@@ -59,7 +46,7 @@ export const Node: MessageFns<Node> = {
       writer.uint32(10).string(message.id);
     }
     if (message.metadata !== undefined) {
-      Metadata.encode(message.metadata, writer.uint32(26).fork()).join();
+      Struct.encode(Struct.wrap(message.metadata), writer.uint32(26).fork()).join();
     }
     if (message.userAgentBuildVersion !== undefined) {
       BuildVersion.encode(message.userAgentBuildVersion, writer.uint32(66).fork()).join();
@@ -93,7 +80,7 @@ export const Node: MessageFns<Node> = {
               break;
             }
 
-            message.metadata = Metadata.decode(reader, reader.uint32());
+            message.metadata = Struct.unwrap(Struct.decode(reader, reader.uint32()));
             continue;
           }
           case 8: {
@@ -122,7 +109,7 @@ export const Node: MessageFns<Node> = {
       obj.id = message.id;
     }
     if (message.metadata !== undefined) {
-      obj.metadata = Metadata.toJSON(message.metadata);
+      obj.metadata = message.metadata;
     }
     if (message.userAgentBuildVersion !== undefined) {
       obj.userAgentBuildVersion = BuildVersion.toJSON(message.userAgentBuildVersion);
@@ -136,264 +123,11 @@ export const Node: MessageFns<Node> = {
   fromPartial(object: DeepPartial<Node>): Node {
     const message = createBaseNode();
     message.id = object.id ?? "";
-    message.metadata = (object.metadata !== undefined && object.metadata !== null)
-      ? Metadata.fromPartial(object.metadata)
-      : undefined;
+    message.metadata = object.metadata ?? undefined;
     message.userAgentBuildVersion =
       (object.userAgentBuildVersion !== undefined && object.userAgentBuildVersion !== null)
         ? BuildVersion.fromPartial(object.userAgentBuildVersion)
         : undefined;
-    return message;
-  },
-};
-
-function createBaseMetadata(): Metadata {
-  return { fields: {} };
-}
-
-export const Metadata: MessageFns<Metadata> = {
-  encode(message: Metadata, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    globalThis.Object.entries(message.fields).forEach(([key, value]: [string, MetadataValue]) => {
-      Metadata_FieldsEntry.encode({ key: key as any, value }, writer.uint32(10).fork()).join();
-    });
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): Metadata {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseMetadata();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            const entry1 = Metadata_FieldsEntry.decode(reader, reader.uint32());
-            if (entry1.value !== undefined) {
-              message.fields[entry1.key] = entry1.value;
-            }
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  toJSON(message: Metadata): unknown {
-    const obj: any = {};
-    if (message.fields) {
-      const entries = globalThis.Object.entries(message.fields) as [string, MetadataValue][];
-      if (entries.length > 0) {
-        obj.fields = {};
-        entries.forEach(([k, v]) => {
-          obj.fields[k] = MetadataValue.toJSON(v);
-        });
-      }
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<Metadata>): Metadata {
-    return Metadata.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Metadata>): Metadata {
-    const message = createBaseMetadata();
-    message.fields = (globalThis.Object.entries(object.fields ?? {}) as [string, MetadataValue][]).reduce(
-      (acc: { [key: string]: MetadataValue }, [key, value]: [string, MetadataValue]) => {
-        if (value !== undefined) {
-          acc[key] = MetadataValue.fromPartial(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    return message;
-  },
-};
-
-function createBaseMetadata_FieldsEntry(): Metadata_FieldsEntry {
-  return { key: "", value: undefined };
-}
-
-export const Metadata_FieldsEntry: MessageFns<Metadata_FieldsEntry> = {
-  encode(message: Metadata_FieldsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.key !== "") {
-      writer.uint32(10).string(message.key);
-    }
-    if (message.value !== undefined) {
-      MetadataValue.encode(message.value, writer.uint32(18).fork()).join();
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): Metadata_FieldsEntry {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseMetadata_FieldsEntry();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.key = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.value = MetadataValue.decode(reader, reader.uint32());
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  toJSON(message: Metadata_FieldsEntry): unknown {
-    const obj: any = {};
-    if (message.key !== undefined) {
-      obj.key = message.key;
-    }
-    if (message.value !== undefined) {
-      obj.value = MetadataValue.toJSON(message.value);
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<Metadata_FieldsEntry>): Metadata_FieldsEntry {
-    return Metadata_FieldsEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Metadata_FieldsEntry>): Metadata_FieldsEntry {
-    const message = createBaseMetadata_FieldsEntry();
-    message.key = object.key ?? "";
-    message.value = (object.value !== undefined && object.value !== null)
-      ? MetadataValue.fromPartial(object.value)
-      : undefined;
-    return message;
-  },
-};
-
-function createBaseMetadataValue(): MetadataValue {
-  return { kind: undefined };
-}
-
-export const MetadataValue: MessageFns<MetadataValue> = {
-  encode(message: MetadataValue, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    switch (message.kind?.$case) {
-      case "stringValue":
-        writer.uint32(26).string(message.kind.value);
-        break;
-      case "boolValue":
-        writer.uint32(32).bool(message.kind.value);
-        break;
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): MetadataValue {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseMetadataValue();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.kind = { $case: "stringValue", value: reader.string() };
-            continue;
-          }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
-            message.kind = { $case: "boolValue", value: reader.bool() };
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  toJSON(message: MetadataValue): unknown {
-    const obj: any = {};
-    if (message.kind?.$case === "stringValue") {
-      obj.stringValue = message.kind.value;
-    } else if (message.kind?.$case === "boolValue") {
-      obj.boolValue = message.kind.value;
-    }
-    return obj;
-  },
-
-  create(base?: DeepPartial<MetadataValue>): MetadataValue {
-    return MetadataValue.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<MetadataValue>): MetadataValue {
-    const message = createBaseMetadataValue();
-    switch (object.kind?.$case) {
-      case "stringValue": {
-        if (object.kind?.value !== undefined && object.kind?.value !== null) {
-          message.kind = { $case: "stringValue", value: object.kind.value };
-        }
-        break;
-      }
-      case "boolValue": {
-        if (object.kind?.value !== undefined && object.kind?.value !== null) {
-          message.kind = { $case: "boolValue", value: object.kind.value };
-        }
-        break;
-      }
-    }
     return message;
   },
 };
