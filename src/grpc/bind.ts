@@ -131,10 +131,7 @@ function serve(
   const answer = async (call: AnyCall): Promise<unknown> => {
     const context = contextOf(method, call, callers);
     await options.guard?.(context);
-    // The default iterator would destroy the whole stream when the caller half-closes, before the status is sent.
-    const requests = method.requestStream
-      ? call.iterator({ destroyOnReturn: false })
-      : call.request;
+    const requests = method.requestStream ? requestsOf(call) : call.request;
     return handler(requests, context, (response) => write(call, response));
   };
   const refuse = (error: unknown): ReturnType<typeof toServiceError> => {
@@ -160,6 +157,16 @@ function serve(
   return (method.responseStream
     ? stream
     : unary) as unknown as UntypedServiceImplementation[string];
+}
+
+/** @throws StatusError CANCELLED when the caller leaves without having ended its side: that is no failure of ours */
+async function* requestsOf(call: AnyCall): AsyncGenerator<unknown> {
+  try {
+    // The default iterator would destroy the whole stream when the caller half-closes, before the status is sent.
+    yield* call.iterator({ destroyOnReturn: false });
+  } catch (error) {
+    throw new StatusError(StatusCode.CANCELLED, "the caller is gone", { cause: error });
+  }
 }
 
 function contextOf(method: MethodShape, call: AnyCall, callers: Callers): CallContext {
