@@ -11,6 +11,7 @@ import { openCacheKeeper } from "#agent/offline/open-keeper.ts";
 import { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
+import { Reconfigurer } from "#config/reconfigurer.ts";
 import { lockFile } from "#files/lock.ts";
 import type { Log } from "#log/log.ts";
 import type { DescriptorStore } from "#notify/descriptor-store.ts";
@@ -41,6 +42,8 @@ export interface AgentTools {
 export interface RunningAgent {
   /** Resolves once the agent has stopped; rejects when the server turned it away. */
   readonly stopped: Promise<void>;
+  /** Reads the files of plugins' data again. */
+  reconfigure(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -60,7 +63,9 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   let isServing = false;
   const isReady = (): boolean => isServing && cache.bundles.has(config.trustDomain.name);
   await startHealthChecks(config, isReady, tools, parts);
-  const keys = await openKeyManager(config, tools.log);
+  const reconfigurer = new Reconfigurer(tools.log);
+  const pluginTools = { ...tools, reconfigurer };
+  const keys = await openKeyManager(config, pluginTools);
   const state = await StoredState.open(storedStatePath(config.dataDir));
   const jwtSvids = new JwtSvids(
     tools.clock,
@@ -70,7 +75,8 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   measure(metrics, { cache, jwtSvids, state });
   const keeper = await openKeeper(config, tools, cache, state);
   const restored = await keeper?.restore();
-  const membership = new Membership({ config, keys, state, cache, jwtSvids, metrics, ...tools });
+  const held = { keys, state, cache, jwtSvids, metrics };
+  const membership = new Membership({ config, ...held, ...pluginTools });
   await membership.open();
   keeper?.start();
   parts.defer(() => keeper?.stop());
@@ -81,7 +87,7 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   });
   const patienceMs = restored ? FIRST_ROUND_RESTORED_MS : FIRST_ROUND_MS;
   await Promise.race([membership.firstRound, work, tools.clock.sleep(patienceMs)]);
-  const attestors = openWorkloadAttestors(config);
+  const attestors = openWorkloadAttestors(config, pluginTools);
   const serving = { config, cache, jwtSvids, attestors, server: membership, metrics, ...tools };
   for (const serve of [servePublic, serveAdmin]) {
     const listener = await serve(serving);
@@ -92,7 +98,7 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
     });
   }
   isServing = true;
-  return running(work, parts.move(), tools.log);
+  return running(work, reconfigurer, parts.move(), tools.log);
 }
 
 /** @throws Error when the directory cannot be made or written to */
@@ -125,7 +131,12 @@ function openKeeper(
   });
 }
 
-function running(work: Promise<void>, parts: AsyncDisposableStack, log: Log): RunningAgent {
+function running(
+  work: Promise<void>,
+  reconfigurer: Reconfigurer,
+  parts: AsyncDisposableStack,
+  log: Log,
+): RunningAgent {
   const { promise: stopped, resolve, reject } = Promise.withResolvers<void>();
   let stopping: Promise<void> | undefined;
   const stop = (failure?: unknown): Promise<void> => {
@@ -140,6 +151,7 @@ function running(work: Promise<void>, parts: AsyncDisposableStack, log: Log): Ru
   });
   return {
     stopped,
+    reconfigure: () => reconfigurer.reconfigure(),
     stop: async () => {
       await stop();
       await stopped;

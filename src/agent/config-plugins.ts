@@ -5,19 +5,24 @@ import {
   type X509popAgentConfig,
 } from "#attestors/x509pop/agent-config.ts";
 import type { Block, Problems } from "#config/block.ts";
-import { exactlyOne, pluginsOf } from "#config/plugins.ts";
+import { exactlyOne, type Plugin, pluginsOf, type Sourced } from "#config/plugins.ts";
 
 export interface AgentPlugins {
-  readonly keyManager:
-    | { readonly name: "disk"; readonly keysPath: string }
-    | { readonly name: "memory" };
-  readonly nodeAttestor: { readonly name: "join_token" } | X509popAgentConfig;
-  readonly workloadAttestors: readonly {
-    readonly name: "unix";
-    readonly discoverWorkloadPath: boolean;
-    /** Bytes: 0 for no limit, below 0 for no `sha256` selector. */
-    readonly workloadSizeLimit: number;
-  }[];
+  readonly keyManager: Sourced & (KeyManagerDiskConfig | { readonly name: "memory" });
+  readonly nodeAttestor: Sourced & ({ readonly name: "join_token" } | X509popAgentConfig);
+  readonly workloadAttestors: readonly (Sourced & UnixConfig)[];
+}
+
+export interface KeyManagerDiskConfig {
+  readonly name: "disk";
+  readonly keysPath: string;
+}
+
+export interface UnixConfig {
+  readonly name: "unix";
+  readonly discoverWorkloadPath: boolean;
+  /** Bytes: 0 for no limit, below 0 for no `sha256` selector. */
+  readonly workloadSizeLimit: number;
 }
 
 /** What runs when there is no file: keys in the data directory, a join token, workloads by uid, gid and path. */
@@ -40,28 +45,53 @@ export function readAgentPlugins(
   const instead = "remove it, and have a workload with that identity store its SVID";
   pluginsOf(plugins, "SVIDStore", instead, problems);
   plugins.finish();
+  const zero = zeroAgentPlugins(dataDir);
   const manager = exactlyOne(managers, "KeyManager", problems);
   const nodeAttestor = exactlyOne(nodeAttestors, "NodeAttestor", problems);
   if (workloadAttestors.length === 0) {
     problems.add("WorkloadAttestor: constraint not satisfied: expected at least 1 but got 0");
   }
-  const directory = manager?.name === "disk" ? (manager.data.string("directory") ?? "") : dataDir;
-  if (directory === "") problems.add('KeyManager "disk": directory is required');
   const read: AgentPlugins = {
-    keyManager:
-      manager?.name === "memory"
-        ? { name: "memory" }
-        : { name: "disk", keysPath: join(directory, "keys.json") },
+    keyManager: manager === undefined ? zero.keyManager : readKeyManager(manager, problems),
     nodeAttestor:
-      nodeAttestor?.name === "x509pop"
-        ? readX509popAgentConfig(nodeAttestor.data, problems)
-        : { name: "join_token" },
-    workloadAttestors: workloadAttestors.map(({ data }) => ({
-      name: "unix",
-      discoverWorkloadPath: data.boolean("discover_workload_path") ?? false,
-      workloadSizeLimit: data.number("workload_size_limit") ?? 0,
+      nodeAttestor === undefined ? zero.nodeAttestor : readNodeAttestor(nodeAttestor, problems),
+    workloadAttestors: workloadAttestors.map(({ data, source }) => ({
+      ...readUnixConfig(data),
+      ...source,
     })),
   };
   for (const plugin of [manager, nodeAttestor, ...workloadAttestors]) plugin?.finish();
   return read;
+}
+
+function readKeyManager(
+  { name, data, source }: Plugin,
+  problems: Problems,
+): AgentPlugins["keyManager"] {
+  return name === "memory"
+    ? { name, ...source }
+    : { ...readKeyManagerDiskConfig(data, problems), ...source };
+}
+
+export function readKeyManagerDiskConfig(data: Block, problems: Problems): KeyManagerDiskConfig {
+  const directory = data.string("directory") ?? "";
+  if (directory === "") problems.add('KeyManager "disk": directory is required');
+  return { name: "disk", keysPath: join(directory, "keys.json") };
+}
+
+function readNodeAttestor(
+  { name, data, source }: Plugin,
+  problems: Problems,
+): AgentPlugins["nodeAttestor"] {
+  return name === "x509pop"
+    ? { ...readX509popAgentConfig(data, problems), ...source }
+    : { name: "join_token", ...source };
+}
+
+export function readUnixConfig(data: Block): UnixConfig {
+  return {
+    name: "unix",
+    discoverWorkloadPath: data.boolean("discover_workload_path") ?? false,
+    workloadSizeLimit: data.number("workload_size_limit") ?? 0,
+  };
 }

@@ -14,6 +14,7 @@ import type { ServerClients } from "#agent/sync/server-connection.ts";
 import { Synchronizer } from "#agent/sync/synchronizer.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
+import type { Reconfigurer } from "#config/reconfigurer.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
@@ -38,6 +39,7 @@ export interface MembershipParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly metrics: Metrics;
+  readonly reconfigurer: Reconfigurer;
   readonly log: Log;
   /** What the server is told. */
   readonly version: string;
@@ -56,7 +58,7 @@ export class Membership {
     this.#parts = parts;
     this.#attestorLog = parts.log.with({ subsystem_name: "attestor" });
     this.#bootstrap = new Bootstrap({ ...parts, log: this.#attestorLog });
-    this.#openAttestor = nodeAttestorOpener(parts.config, parts.random);
+    this.#openAttestor = nodeAttestorOpener(parts.config, parts);
   }
 
   /** @throws StatusError UNAVAILABLE while the agent waits to be let in again */

@@ -8,36 +8,76 @@ import {
 } from "#attestors/attestor.ts";
 import { createJoinTokenAgent } from "#attestors/join_token/agent.ts";
 import { createUnixWorkloadAttestor } from "#attestors/unix/workload.ts";
+import {
+  readX509popAgentConfig,
+  type X509popAgentConfig,
+} from "#attestors/x509pop/agent-config.ts";
 import type { IdentityFiles, IdentityReader } from "#attestors/x509pop/node-identity.ts";
 import type { Random } from "#clock/random.ts";
+import type { Sourced } from "#config/plugins.ts";
+import { type Reconfigurer, readNothing } from "#config/reconfigurer.ts";
 import { DiskKeyManager } from "#keymanager/disk.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import { MemoryKeyManager } from "#keymanager/memory.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
+import { readKeyManagerDiskConfig, readUnixConfig } from "./config-plugins.ts";
 
-export function openKeyManager(
+/** What the constructors may use. */
+interface PluginParts {
+  readonly random: Random;
+  readonly reconfigurer: Reconfigurer;
+  readonly log: Log;
+}
+
+export async function openKeyManager(
   { plugins: { keyManager } }: AgentConfig,
-  log: Log,
+  { reconfigurer, log }: PluginParts,
 ): Promise<KeyManager> {
-  return keyManager.name === "disk"
-    ? DiskKeyManager.open(keyManager.keysPath, log)
-    : Promise.resolve(new MemoryKeyManager());
+  if (keyManager.name === "memory") {
+    reconfigurer.add(keyManager, readNothing);
+    return new MemoryKeyManager();
+  }
+  const keys = await DiskKeyManager.open(keyManager.keysPath, log);
+  reconfigurer.add(keyManager, readKeyManagerDiskConfig, ({ keysPath }) => keys.moveTo(keysPath));
+  return keys;
 }
 
 /** Opens the node attestor for one attestation. @throws CannotAttestError or Error when the attestor lacks what it needs */
 export type OpenNodeAttestor = () => Promise<NodeAttestorAgent>;
 
-export function nodeAttestorOpener(config: AgentConfig, random: Random): OpenNodeAttestor {
+export function nodeAttestorOpener(config: AgentConfig, parts: PluginParts): OpenNodeAttestor {
   const { joinToken: token, joinTokenFile, plugins } = config;
   const { nodeAttestor } = plugins;
+  const open =
+    nodeAttestor.name === "x509pop"
+      ? x509popOpener(nodeAttestor, parts)
+      : joinTokenOpener(config, parts);
   // A token that is given is used whatever the file says, as in the reference.
-  if (nodeAttestor.name === "join_token" || token !== undefined || joinTokenFile !== undefined) {
-    return async () => createJoinTokenAgent(await joinToken(config));
-  }
-  return "spiffeSocketPath" in nodeAttestor
-    ? x509popBySocket(nodeAttestor.spiffeSocketPath, random)
-    : x509popByFiles(nodeAttestor.files, random);
+  return token === undefined && joinTokenFile === undefined
+    ? open
+    : async () => createJoinTokenAgent(await joinToken(config));
+}
+
+function joinTokenOpener(config: AgentConfig, { reconfigurer }: PluginParts): OpenNodeAttestor {
+  reconfigurer.add(config.plugins.nodeAttestor, readNothing);
+  return async () => createJoinTokenAgent(await joinToken(config));
+}
+
+function x509popOpener(config: Sourced & X509popAgentConfig, parts: PluginParts): OpenNodeAttestor {
+  let open = openerFrom(config, parts.random);
+  parts.reconfigurer.add(config, readX509popAgentConfig, async (next) => {
+    const opener = openerFrom(next, parts.random);
+    await opener();
+    open = opener;
+  });
+  return () => open();
+}
+
+function openerFrom(config: X509popAgentConfig, random: Random): OpenNodeAttestor {
+  return "spiffeSocketPath" in config
+    ? x509popBySocket(config.spiffeSocketPath, random)
+    : x509popByFiles(config.files, random);
 }
 
 // Both load x509pop when it is used: an agent that joins by a token starts sooner and needs less memory.
@@ -83,6 +123,16 @@ async function readToken(path: string): Promise<string> {
   }
 }
 
-export function openWorkloadAttestors({ plugins }: AgentConfig): readonly WorkloadAttestor[] {
-  return plugins.workloadAttestors.map((config) => createUnixWorkloadAttestor(config));
+/** Streams that are open when an attestor is configured anew stay with the selectors that it found before. */
+export function openWorkloadAttestors(
+  { plugins }: AgentConfig,
+  { reconfigurer }: PluginParts,
+): readonly WorkloadAttestor[] {
+  return plugins.workloadAttestors.map((config) => {
+    let current = createUnixWorkloadAttestor(config);
+    reconfigurer.add(config, readUnixConfig, (next) => {
+      current = createUnixWorkloadAttestor(next);
+    });
+    return { type: current.type, attest: (peer) => current.attest(peer) };
+  });
 }

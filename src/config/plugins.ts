@@ -1,15 +1,21 @@
 /** The plugins block, the same in both files: kind, name, `plugin_data` or the file that has it. */
 import { errorText } from "#spiffe/status-error.ts";
-import { Block, type Problems } from "./block.ts";
-import { parseHcl } from "./hcl.ts";
+import type { Block, Problems } from "./block.ts";
+import { type DataFile, openDataFile } from "./data-file.ts";
 import { type NeedlessKeys, takeNeedless } from "./other-keys.ts";
-import { readText } from "./settings.ts";
 
 export interface Plugin {
   readonly name: string;
   readonly data: Block;
+  /** Where the data is read from, when it has a file of its own. */
+  readonly source: Sourced;
   /** Reports keys that nobody asked for, of the block and of the data. */
   finish(): void;
+}
+
+/** A plugin's configuration whose data can be read again. */
+export interface Sourced {
+  readonly dataFile?: DataFile;
 }
 
 /**
@@ -35,33 +41,37 @@ export function pluginsOf(
       problems.add(problem, block.line);
       return [];
     }
-    const data = pluginData(kind, name, block, problems);
+    const { data, source } = pluginData(kind, name, block, problems);
     const finish = (): void => {
       data.finish();
       block.finish();
     };
-    return [{ name, data, finish }];
+    return [{ name, data, source, finish }];
   });
 }
 
-/** What is in `plugin_data`, or in the file that `plugin_data_file` names; that is read once, at start. */
-function pluginData(kind: string, name: string, block: Block, problems: Problems): Block {
+/** What is in `plugin_data`, or in the file that `plugin_data_file` names. */
+function pluginData(
+  kind: string,
+  name: string,
+  block: Block,
+  problems: Problems,
+): { readonly data: Block; readonly source: Sourced } {
   const data = block.block("plugin_data");
   const path = block.string("plugin_data_file");
-  if (path === undefined) return data ?? block.none();
+  if (path === undefined) return { data: data ?? block.none(), source: {} };
   const line = block.lineOf("plugin_data_file");
   const where = `plugin_data_file of ${kind} ${JSON.stringify(name)}`;
   if (data !== undefined) {
     problems.add(`${where}: only one of plugin_data and plugin_data_file can be used`, line);
-    return data;
+    return { data, source: {} };
   }
   try {
-    const read = parseHcl(readText(path), path);
-    const called = `the plugin_data of ${kind} ${JSON.stringify(name)}`;
-    return new Block([read], called, problems.of(path));
+    const opened = openDataFile({ kind, name, path }, problems.of(path));
+    return { data: opened.data, source: { dataFile: opened.file } };
   } catch (error) {
     problems.add(`${where}: ${errorText(error)}`, line);
-    return block.none();
+    return { data: block.none(), source: {} };
   }
 }
 

@@ -22,7 +22,7 @@ interface StoredKey {
 }
 
 export class DiskKeyManager implements KeyManager {
-  readonly #path: string;
+  #path: string;
   #keys: ReadonlyMap<string, StoredKey>;
   /** Writes follow one another: each holds all keys, so one that overtakes another would lose its key. */
   #lastWrite: Promise<void> = Promise.resolve();
@@ -61,6 +61,29 @@ export class DiskKeyManager implements KeyManager {
     return managed;
   }
 
+  /**
+   * Keeps the keys in another file from now on, where they are written at once. The file before is left as it is.
+   *
+   * @throws Error naming the file when it cannot be written, or has other keys: those may be all that somebody has
+   */
+  moveTo(path: string): Promise<void> {
+    const move = this.#lastWrite.then(() => this.#moveTo(path));
+    this.#lastWrite = move.catch(() => undefined);
+    return move;
+  }
+
+  async #moveTo(path: string): Promise<void> {
+    if (path === this.#path) return;
+    const other = await DiskKeyManager.open(path);
+    for (const [id, { privateKey }] of other.#keys) {
+      if (this.#keys.get(id)?.privateKey.equals(privateKey) !== true) {
+        throw new Error(`keys file ${path}: it has another key ${JSON.stringify(id)} already`);
+      }
+    }
+    await write(path, this.#keys);
+    this.#path = path;
+  }
+
   key(id: string): ManagedKey | undefined {
     return this.#keys.get(id)?.managed;
   }
@@ -72,13 +95,17 @@ export class DiskKeyManager implements KeyManager {
   /** Nothing uses the key before it is on disk: what it signs must outlive a crash. */
   async #store(id: string, key: StoredKey): Promise<void> {
     const next = new Map(this.#keys).set(id, key);
-    const text = formatKeyFile([...next].map(([name, { privateKey }]) => [name, privateKey]));
-    try {
-      await writeFileAtomically(this.#path, text, PRIVATE_MODE);
-    } catch (error) {
-      throw writeError(this.#path, error);
-    }
+    await write(this.#path, next);
     this.#keys = next;
+  }
+}
+
+async function write(path: string, keys: ReadonlyMap<string, StoredKey>): Promise<void> {
+  const text = formatKeyFile([...keys].map(([name, { privateKey }]) => [name, privateKey]));
+  try {
+    await writeFileAtomically(path, text, PRIVATE_MODE);
+  } catch (error) {
+    throw writeError(path, error);
   }
 }
 

@@ -11,6 +11,8 @@ import { type ServiceManager, serviceManager } from "./systemd.ts";
 interface Running {
   /** Resolves once it has stopped, rejects when it crashed. */
   readonly stopped: Promise<void>;
+  /** Reads anew what may change while it runs (SIGUSR1); never rejects. */
+  reconfigure(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -42,16 +44,23 @@ const LEAST_UMASK = 0o027;
 export async function runDaemon(daemon: Daemon): Promise<number> {
   tightenUmask(daemon.log);
   const stopAsked = handleSignals(daemon);
+  const reconfigureOnSignal = keepReconfigureSignal();
   handleMistakes(daemon.log);
   try {
     const running = await Promise.race([started(daemon), stopAsked]);
     // Asked to stop before it served: what had been started holds nothing that a crash would lose.
-    if (running !== undefined) await serve(daemon, running, stopAsked);
+    if (running === undefined) return stoppedGracefully(daemon);
+    reconfigureOnSignal(running);
+    await serve(daemon, running, stopAsked);
   } catch (error) {
     daemon.log.error(`${daemon.name} crashed`, { error });
     return 1;
   }
-  daemon.log.info(`${daemon.name} stopped gracefully`);
+  return stoppedGracefully(daemon);
+}
+
+function stoppedGracefully({ log, name }: Daemon): number {
+  log.info(`${name} stopped gracefully`);
   return 0;
 }
 
@@ -108,10 +117,8 @@ function handleSignals(daemon: Daemon): Promise<void> {
       resolve();
     });
   }
-  // A hang-up, or a signal that the reference gives a meaning we have no use for, must not end the daemon.
-  for (const signal of ["SIGHUP", "SIGUSR1"] as const) {
-    process.on(signal, () => daemon.log.debug("Signal ignored", { signal }));
-  }
+  // A hang-up must not end the daemon.
+  process.on("SIGHUP", () => daemon.log.debug("Signal ignored", { signal: "SIGHUP" }));
   process.on("SIGUSR2", () => {
     try {
       daemon.reopenLog();
@@ -121,6 +128,20 @@ function handleSignals(daemon: Daemon): Promise<void> {
     }
   });
   return promise;
+}
+
+/** What was asked for during the start is done after it. @returns to be called with what was started */
+function keepReconfigureSignal(): (running: Running) => void {
+  let serving: Running | undefined;
+  let isAsked = false;
+  process.on("SIGUSR1", () => {
+    isAsked = true;
+    void serving?.reconfigure();
+  });
+  return (running) => {
+    serving = running;
+    if (isAsked) void running.reconfigure();
+  };
 }
 
 /** An error nobody waits for means a broken invariant: better restarted by the service manager than half working. */

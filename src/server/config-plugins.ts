@@ -6,19 +6,25 @@ import {
 } from "#attestors/x509pop/server-config.ts";
 import type { Block, Problems } from "#config/block.ts";
 import { type NeedlessKeys, type RefusedKeys, refuse, takeNeedless } from "#config/other-keys.ts";
-import { exactlyOne, type Plugin, pluginsOf } from "#config/plugins.ts";
+import { exactlyOne, type Plugin, pluginsOf, type Sourced } from "#config/plugins.ts";
 import { readSpireUpstreamConfig, type SpireUpstreamConfig } from "#upstream/spire/config.ts";
 
 export interface ServerPlugins {
-  readonly dataStore: { readonly databaseType: "sqlite3"; readonly connectionString: string };
-  readonly keyManager:
-    | { readonly name: "disk"; readonly keysPath: string }
-    | { readonly name: "memory" };
-  readonly nodeAttestors: readonly NodeAttestorConfig[];
-  readonly upstreamAuthority?: UpstreamDiskConfig | SpireUpstreamConfig;
+  readonly dataStore: Sourced & {
+    readonly databaseType: "sqlite3";
+    readonly connectionString: string;
+  };
+  readonly keyManager: Sourced & (KeyManagerDiskConfig | { readonly name: "memory" });
+  readonly nodeAttestors: readonly (Sourced & NodeAttestorConfig)[];
+  readonly upstreamAuthority?: Sourced & (UpstreamDiskConfig | SpireUpstreamConfig);
 }
 
 type NodeAttestorConfig = { readonly name: "join_token" } | X509popServerConfig;
+
+export interface KeyManagerDiskConfig {
+  readonly name: "disk";
+  readonly keysPath: string;
+}
 
 export interface UpstreamDiskConfig {
   readonly name: "disk";
@@ -76,12 +82,17 @@ export function readServerPlugins(
   return read;
 }
 
-function readNodeAttestor({ name, data }: Plugin, problems: Problems): NodeAttestorConfig {
-  return name === "x509pop" ? readX509popServerConfig(data, problems) : { name: "join_token" };
+function readNodeAttestor(
+  { name, data, source }: Plugin,
+  problems: Problems,
+): ServerPlugins["nodeAttestors"][number] {
+  return name === "x509pop"
+    ? { ...readX509popServerConfig(data, problems), ...source }
+    : { name: "join_token", ...source };
 }
 
 function readStore(
-  { data }: Plugin,
+  { data, source }: Plugin,
   dataDir: string,
   problems: Problems,
 ): ServerPlugins["dataStore"] {
@@ -93,6 +104,7 @@ function readStore(
   return {
     databaseType: "sqlite3",
     connectionString: path || join(dataDir, "datastore.sqlite3"),
+    ...source,
   };
 }
 
@@ -144,23 +156,31 @@ function readSqlitePath(connection: string, data: Block, problems: Problems): st
   return path;
 }
 
-function readKeyManager({ name, data }: Plugin, problems: Problems): ServerPlugins["keyManager"] {
-  if (name === "memory") return { name: "memory" };
+function readKeyManager(
+  { name, data, source }: Plugin,
+  problems: Problems,
+): ServerPlugins["keyManager"] {
+  return name === "memory"
+    ? { name, ...source }
+    : { ...readKeyManagerDiskConfig(data, problems), ...source };
+}
+
+export function readKeyManagerDiskConfig(data: Block, problems: Problems): KeyManagerDiskConfig {
   const keysPath = data.string("keys_path") ?? "";
   if (keysPath === "") problems.add('KeyManager "disk": keys_path is required');
   return { name: "disk", keysPath };
 }
 
 function readUpstream(
-  { name, data }: Plugin,
+  { name, data, source }: Plugin,
   problems: Problems,
 ): ServerPlugins["upstreamAuthority"] & object {
   return name === "spire"
-    ? readSpireUpstreamConfig(data, problems)
-    : readDiskUpstreamConfig(data, problems);
+    ? { ...readSpireUpstreamConfig(data, problems), ...source }
+    : { ...readDiskUpstreamConfig(data, problems), ...source };
 }
 
-function readDiskUpstreamConfig(data: Block, problems: Problems): UpstreamDiskConfig {
+export function readDiskUpstreamConfig(data: Block, problems: Problems): UpstreamDiskConfig {
   const path = (key: string): string | undefined => data.string(key) || undefined;
   const cert = path("cert_file_path");
   const key = path("key_file_path");

@@ -112,7 +112,7 @@ describe("plugin_data_file", () => {
 
   test("has what would be in plugin_data", async () => {
     const { plugins } = await load("", {}, fromFile('keys_path = "k.json"'));
-    expect(plugins.keyManager).toEqual({ name: "disk", keysPath: "k.json" });
+    expect(plugins.keyManager).toMatchObject({ name: "disk", keysPath: "k.json" });
   });
 
   test.each([

@@ -3,9 +3,13 @@
  */
 import type { JoinTokenClaim, NodeAttestorServer } from "#attestors/attestor.ts";
 import { createJoinTokenServer } from "#attestors/join_token/server.ts";
-import type { X509popServerConfig } from "#attestors/x509pop/server-config.ts";
+import {
+  readX509popServerConfig,
+  type X509popServerConfig,
+} from "#attestors/x509pop/server-config.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
+import { type Reconfigurer, readNothing } from "#config/reconfigurer.ts";
 import { DiskKeyManager } from "#keymanager/disk.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import { MemoryKeyManager } from "#keymanager/memory.ts";
@@ -14,8 +18,10 @@ import type { ServerConfig } from "#server/config.ts";
 import type { Bundles, DataStore, JoinTokens } from "#server/datastore/datastore.ts";
 import { openSqliteDataStore } from "#server/datastore/sqlite/open.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { readSpireUpstreamConfig } from "#upstream/spire/config.ts";
 import type { UpstreamAuthority } from "#upstream/upstream-authority.ts";
 import { Certificate } from "#x509/certificate.ts";
+import { readDiskUpstreamConfig, readKeyManagerDiskConfig } from "./config-plugins.ts";
 
 type Configured = ServerConfig["plugins"];
 type NodeAttestorConfig = Configured["nodeAttestors"][number];
@@ -26,6 +32,7 @@ interface PluginParts {
   readonly trustDomain: TrustDomain;
   readonly clock: Clock;
   readonly random: Random;
+  readonly reconfigurer: Reconfigurer;
   readonly log: Log;
 }
 
@@ -46,36 +53,69 @@ type Constructors<Config extends { readonly name: string }, Parts, Made> = {
 };
 
 const KEY_MANAGERS: Constructors<Configured["keyManager"], PluginParts, KeyManager> = {
-  disk: ({ keysPath }, { log }) => DiskKeyManager.open(keysPath, log),
-  memory: async () => new MemoryKeyManager(),
+  disk: async (config, { log, reconfigurer }) => {
+    const keys = await DiskKeyManager.open(config.keysPath, log);
+    reconfigurer.add(config, readKeyManagerDiskConfig, ({ keysPath }) => keys.moveTo(keysPath));
+    return keys;
+  },
+  memory: async (config, { reconfigurer }) => {
+    reconfigurer.add(config, readNothing);
+    return new MemoryKeyManager();
+  },
 };
 
 const NODE_ATTESTORS: Constructors<NodeAttestorConfig, NodeAttestorParts, NodeAttestorServer> = {
-  join_token: async (_config, parts) => createJoinTokenServer(joinTokenParts(parts)),
+  join_token: async (config, parts) => {
+    parts.reconfigurer.add(config, readNothing);
+    return createJoinTokenServer(joinTokenParts(parts));
+  },
   x509pop: async (config, parts) => {
-    const { createX509popServer } = await import("#attestors/x509pop/server.ts");
-    const roots = await nodeAuthorities(config, parts);
-    return createX509popServer({ ...parts, config, roots });
+    let current = await openX509pop(config, parts);
+    parts.reconfigurer.add(config, readX509popServerConfig, async (next) => {
+      current = await openX509pop(next, parts);
+    });
+    const { type } = current;
+    return { type, attest: (...attestation) => current.attest(...attestation) };
   },
 };
+
+async function openX509pop(
+  config: X509popServerConfig,
+  parts: NodeAttestorParts,
+): Promise<NodeAttestorServer> {
+  const { createX509popServer } = await import("#attestors/x509pop/server.ts");
+  const roots = await nodeAuthorities(config, parts);
+  return createX509popServer({ ...parts, config, roots });
+}
 
 const UPSTREAM_AUTHORITIES: Constructors<UpstreamAuthorityConfig, PluginParts, UpstreamAuthority> =
   {
     disk: async (config, parts) => {
       const { openDiskUpstreamAuthority } = await import("#upstream/disk/disk.ts");
-      return openDiskUpstreamAuthority(config, parts);
+      const authority = await openDiskUpstreamAuthority(config, parts);
+      const configure = authority.configure.bind(authority);
+      parts.reconfigurer.add(config, readDiskUpstreamConfig, configure);
+      return authority;
     },
     spire: async (config, parts) => {
       const { openSpireUpstreamAuthority } = await import("#upstream/spire/spire.ts");
-      return openSpireUpstreamAuthority(config, parts);
+      const authority = openSpireUpstreamAuthority(config, parts);
+      const configure = authority.configure.bind(authority);
+      parts.reconfigurer.add(config, readSpireUpstreamConfig, configure);
+      return authority;
     },
   };
 
 /** @throws Error naming the file when it cannot be opened */
 export function openDataStore(
-  { connectionString }: Configured["dataStore"],
+  { connectionString, dataFile }: Configured["dataStore"],
   log: Log,
 ): Promise<DataStore> {
+  if (dataFile !== undefined) {
+    log.warn("DataStore is not reconfigurable even with a dynamic data source", {
+      path: dataFile.path,
+    });
+  }
   return openSqliteDataStore({ path: sqlitePath(connectionString), log });
 }
 

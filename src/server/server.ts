@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
+import { Reconfigurer } from "#config/reconfigurer.ts";
 import { lockFile } from "#files/lock.ts";
 import type { BoundService } from "#grpc/bind.ts";
 import { listenTls } from "#grpc/tls-listener.ts";
@@ -49,6 +50,8 @@ export interface RunningServer {
   readonly address: string;
   /** Resolves once the server has stopped, whoever stopped it. */
   readonly stopped: Promise<void>;
+  /** Reads the files of plugins' data again. */
+  reconfigure(): Promise<void>;
   /** Ends streams, waits at most ten seconds for calls under way, and closes the store. */
   stop(): Promise<void>;
 }
@@ -67,7 +70,9 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   const opened = await openDataStore(config.plugins.dataStore, subsystem(tools, "datastore"));
   parts.defer(() => opened.close());
   const store = meteredDataStore(opened, { metrics, clock: tools.clock });
-  const ca = await startCa(config, tools, store, metrics, parts);
+  const reconfigurer = new Reconfigurer(tools.log);
+  const pluginTools = { ...tools, reconfigurer };
+  const ca = await startCa(config, pluginTools, store, metrics, parts);
   const svid = await ServerSvid.issue({
     ca,
     store,
@@ -91,13 +96,17 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   parts.defer(() => refresher.stop());
   const serverChain = (): readonly Uint8Array[] => svid.chain;
   const made = { metrics, store, ca, authorized, watchers, refresher, serverChain };
-  const services = await createServices(config, tools, made);
+  const services = await createServices(config, pluginTools, made);
   const address = await startListeners(config, tools, services, svid, federation, parts);
   // Before the listeners: they wait for calls under way, and a watch would be under way for minutes.
   parts.defer(() => watchers.close());
   startPruningTasks(config, tools, store, parts);
   await startHealthChecks(config, tools, store, parts);
-  return running(address, parts.move(), tools.log);
+  return running(address, reconfigurer, parts.move(), tools.log);
+}
+
+interface PluginTools extends ServerTools {
+  readonly reconfigurer: Reconfigurer;
 }
 
 async function openTelemetry(
@@ -119,7 +128,7 @@ async function openTelemetry(
 
 async function startCa(
   config: ServerConfig,
-  tools: ServerTools,
+  tools: PluginTools,
   store: DataStore,
   metrics: Metrics,
   parts: AsyncDisposableStack,
@@ -161,7 +170,7 @@ type ServiceParts = Pick<
 
 async function createServices(
   config: ServerConfig,
-  tools: ServerTools,
+  tools: PluginTools,
   made: ServiceParts,
 ): Promise<readonly BoundService[]> {
   const { trustDomain, adminIds, auditLogEnabled, rateLimit, plugins } = config;
@@ -260,7 +269,12 @@ function startPruningTasks(
   for (const task of tasks) parts.defer(() => task.stop());
 }
 
-function running(address: string, parts: AsyncDisposableStack, log: Log): RunningServer {
+function running(
+  address: string,
+  reconfigurer: Reconfigurer,
+  parts: AsyncDisposableStack,
+  log: Log,
+): RunningServer {
   const { promise: stopped, resolve, reject } = Promise.withResolvers<void>();
   let stopping = false;
   const stop = (): Promise<void> => {
@@ -271,7 +285,7 @@ function running(address: string, parts: AsyncDisposableStack, log: Log): Runnin
     }
     return stopped;
   };
-  return { address, stopped, stop };
+  return { address, stopped, reconfigure: () => reconfigurer.reconfigure(), stop };
 }
 
 function subsystem({ log }: ServerTools, name: string): Log {

@@ -28,7 +28,7 @@ export interface DiskUpstreamParts {
 export async function openDiskUpstreamAuthority(
   config: DiskUpstreamConfig,
   parts: DiskUpstreamParts,
-): Promise<UpstreamAuthority> {
+): Promise<DiskUpstreamAuthority> {
   try {
     return new DiskUpstreamAuthority(config, parts, await load(config, parts.clock));
   } catch (error) {
@@ -36,9 +36,9 @@ export async function openDiskUpstreamAuthority(
   }
 }
 
-class DiskUpstreamAuthority implements UpstreamAuthority {
+export class DiskUpstreamAuthority implements UpstreamAuthority {
   readonly name: string = "disk";
-  readonly #config: DiskUpstreamConfig;
+  #config: DiskUpstreamConfig;
   readonly #parts: DiskUpstreamParts;
   #authority: Authority;
   /** What the files held when the authority was read from them. */
@@ -50,6 +50,13 @@ class DiskUpstreamAuthority implements UpstreamAuthority {
     this.#config = config;
     this.#parts = parts;
     this.#authority = authority;
+  }
+
+  /** Takes other files. @throws Error when they do not fit; those before are used on */
+  async configure(config: DiskUpstreamConfig): Promise<void> {
+    this.#authority = await load(config, this.#parts.clock);
+    this.#config = config;
+    this.#readFrom = undefined;
   }
 
   async currentVersion(): Promise<string> {

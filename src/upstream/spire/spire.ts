@@ -21,20 +21,28 @@ const VERSION = "spire";
 export function openSpireUpstreamAuthority(
   config: SpireUpstreamConfig,
   parts: WorkloadIdentityParts,
-): UpstreamAuthority {
+): SpireUpstreamAuthority {
   return new SpireUpstreamAuthority(config, parts);
 }
 
-class SpireUpstreamAuthority implements UpstreamAuthority {
+export class SpireUpstreamAuthority implements UpstreamAuthority {
   readonly name: string = "spire";
   readonly #parts: WorkloadIdentityParts;
-  readonly #identity: WorkloadIdentity;
-  readonly #server: UpstreamServer;
+  #identity: WorkloadIdentity;
+  #server: UpstreamServer;
 
   constructor(config: SpireUpstreamConfig, parts: WorkloadIdentityParts) {
     const { trustDomain, clock } = parts;
     this.#parts = parts;
     this.#identity = new WorkloadIdentity(config.workloadApiSocket, parts);
+    this.#server = new UpstreamServer({ ...config, trustDomain }, this.#identity, clock);
+  }
+
+  /** Turns to another server. Calls under way end as if the one before had gone away, and are made again. */
+  configure(config: SpireUpstreamConfig): void {
+    const { trustDomain, clock } = this.#parts;
+    this.close();
+    this.#identity = new WorkloadIdentity(config.workloadApiSocket, this.#parts);
     this.#server = new UpstreamServer({ ...config, trustDomain }, this.#identity, clock);
   }
 
