@@ -12,6 +12,7 @@ import { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import { Reconfigurer } from "#config/reconfigurer.ts";
+import { Systemd } from "#dbus/systemd.ts";
 import { lockFile } from "#files/lock.ts";
 import type { Log } from "#log/log.ts";
 import type { DescriptorStore } from "#notify/descriptor-store.ts";
@@ -87,7 +88,9 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   });
   const patienceMs = restored ? FIRST_ROUND_RESTORED_MS : FIRST_ROUND_MS;
   await Promise.race([membership.firstRound, work, tools.clock.sleep(patienceMs)]);
-  const attestors = openWorkloadAttestors(config, pluginTools);
+  const systemd = new Systemd(tools.clock, process.env);
+  parts.defer(() => systemd.close());
+  const attestors = openWorkloadAttestors(config, { ...pluginTools, systemd });
   const serving = { config, cache, jwtSvids, attestors, server: membership, metrics, ...tools };
   for (const serve of [servePublic, serveAdmin]) {
     const listener = await serve(serving);

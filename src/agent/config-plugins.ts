@@ -1,5 +1,6 @@
 /** The plugins block of agent.conf, as values a constructor takes. */
 import { join } from "node:path";
+import type { UnixWorkloadAttestorConfig } from "#attestors/unix/workload.ts";
 import {
   readX509popAgentConfig,
   type X509popAgentConfig,
@@ -10,7 +11,7 @@ import { exactlyOne, type Plugin, pluginsOf, type Sourced } from "#config/plugin
 export interface AgentPlugins {
   readonly keyManager: Sourced & (KeyManagerDiskConfig | { readonly name: "memory" });
   readonly nodeAttestor: Sourced & ({ readonly name: "join_token" } | X509popAgentConfig);
-  readonly workloadAttestors: readonly (Sourced & UnixConfig)[];
+  readonly workloadAttestors: readonly (Sourced & WorkloadAttestorConfig)[];
 }
 
 export interface KeyManagerDiskConfig {
@@ -18,12 +19,8 @@ export interface KeyManagerDiskConfig {
   readonly keysPath: string;
 }
 
-export interface UnixConfig {
-  readonly name: "unix";
-  readonly discoverWorkloadPath: boolean;
-  /** Bytes: 0 for no limit, below 0 for no `sha256` selector. */
-  readonly workloadSizeLimit: number;
-}
+type UnixConfig = { readonly name: "unix" } & UnixWorkloadAttestorConfig;
+type WorkloadAttestorConfig = { readonly name: "systemd" } | UnixConfig;
 
 /** What runs when there is no file: keys in the data directory, a join token, workloads by uid, gid and path. */
 export function zeroAgentPlugins(dataDir: string): AgentPlugins {
@@ -41,7 +38,7 @@ export function readAgentPlugins(
 ): AgentPlugins {
   const managers = pluginsOf(plugins, "KeyManager", ["disk", "memory"], problems);
   const nodeAttestors = pluginsOf(plugins, "NodeAttestor", ["join_token", "x509pop"], problems);
-  const workloadAttestors = pluginsOf(plugins, "WorkloadAttestor", ["unix"], problems);
+  const workloadAttestors = pluginsOf(plugins, "WorkloadAttestor", ["systemd", "unix"], problems);
   const instead = "remove it, and have a workload with that identity store its SVID";
   pluginsOf(plugins, "SVIDStore", instead, problems);
   plugins.finish();
@@ -55,10 +52,7 @@ export function readAgentPlugins(
     keyManager: manager === undefined ? zero.keyManager : readKeyManager(manager, problems),
     nodeAttestor:
       nodeAttestor === undefined ? zero.nodeAttestor : readNodeAttestor(nodeAttestor, problems),
-    workloadAttestors: workloadAttestors.map(({ data, source }) => ({
-      ...readUnixConfig(data),
-      ...source,
-    })),
+    workloadAttestors: workloadAttestors.map(readWorkloadAttestor),
   };
   for (const plugin of [manager, nodeAttestor, ...workloadAttestors]) plugin?.finish();
   return read;
@@ -86,6 +80,10 @@ function readNodeAttestor(
   return name === "x509pop"
     ? { ...readX509popAgentConfig(data, problems), ...source }
     : { name: "join_token", ...source };
+}
+
+function readWorkloadAttestor({ name, data, source }: Plugin): Sourced & WorkloadAttestorConfig {
+  return name === "systemd" ? { name, ...source } : { ...readUnixConfig(data), ...source };
 }
 
 export function readUnixConfig(data: Block): UnixConfig {

@@ -7,6 +7,7 @@ import {
   type WorkloadAttestor,
 } from "#attestors/attestor.ts";
 import { createJoinTokenAgent } from "#attestors/join_token/agent.ts";
+import { createSystemdWorkloadAttestor } from "#attestors/systemd/workload.ts";
 import { createUnixWorkloadAttestor } from "#attestors/unix/workload.ts";
 import {
   readX509popAgentConfig,
@@ -16,6 +17,7 @@ import type { IdentityFiles, IdentityReader } from "#attestors/x509pop/node-iden
 import type { Random } from "#clock/random.ts";
 import type { Sourced } from "#config/plugins.ts";
 import { type Reconfigurer, readNothing } from "#config/reconfigurer.ts";
+import type { Systemd } from "#dbus/systemd.ts";
 import { DiskKeyManager } from "#keymanager/disk.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import { MemoryKeyManager } from "#keymanager/memory.ts";
@@ -126,9 +128,13 @@ async function readToken(path: string): Promise<string> {
 /** Streams that are open when an attestor is configured anew stay with the selectors that it found before. */
 export function openWorkloadAttestors(
   { plugins }: AgentConfig,
-  { reconfigurer }: PluginParts,
+  { reconfigurer, systemd }: PluginParts & { readonly systemd: Systemd },
 ): readonly WorkloadAttestor[] {
   return plugins.workloadAttestors.map((config) => {
+    if (config.name === "systemd") {
+      reconfigurer.add(config, readNothing);
+      return createSystemdWorkloadAttestor(systemd);
+    }
     let current = createUnixWorkloadAttestor(config);
     reconfigurer.add(config, readUnixConfig, (next) => {
       current = createUnixWorkloadAttestor(next);

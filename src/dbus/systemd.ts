@@ -1,0 +1,189 @@
+/**
+ * What systemd, as process 1, says and does (org.freedesktop.systemd1(5)): over the system bus, or where a machine has none over the
+ * socket that systemd keeps for root. Connects when it is first asked, and again after systemd or the bus was started anew. Callers:
+ * the workload attestor `systemd`, the agent's credentials socket, and the writer of SVID files.
+ */
+import { existsSync } from "node:fs";
+import type { Clock } from "#clock/clock.ts";
+import { DbusConnection, DbusError } from "./connection.ts";
+import type { DbusCall } from "./message.ts";
+import type { DbusValue } from "./value.ts";
+
+const BUS_SOCKET = "/run/dbus/system_bus_socket";
+/** For root alone, and without a bus in between. */
+const PRIVATE_SOCKET = "/run/systemd/private";
+
+const SYSTEMD = "org.freedesktop.systemd1";
+const MANAGER = "/org/freedesktop/systemd1";
+const BUS = "org.freedesktop.DBus";
+const UNIT = `${SYSTEMD}.Unit`;
+const SERVICE = `${SYSTEMD}.Service`;
+/** What the bus answers for a destination that is gone. */
+const UNDELIVERED: ReadonlySet<string> = new Set([
+  `${BUS}.Error.NameHasNoOwner`,
+  `${BUS}.Error.ServiceUnknown`,
+]);
+
+/** A unit that systemd has loaded. */
+export interface SystemdUnit {
+  /** The unit's own name, for instance `nginx.service`, never an alias. */
+  readonly id: string;
+  /** The file it was read from; empty when there is none. */
+  readonly fragmentPath: string;
+  /** Hexadecimal digits, others at each start; empty for a unit that is not started. */
+  readonly invocationId: string;
+}
+
+interface Link {
+  readonly connection: DbusConnection;
+  /** The connection of systemd on the bus; absent without a bus. */
+  readonly owner: string | undefined;
+}
+
+export class Systemd {
+  readonly #clock: Clock;
+  readonly #environment: Readonly<Record<string, string | undefined>>;
+  #link: Promise<Link> | undefined;
+
+  /** @param environment for DBUS_SYSTEM_BUS_ADDRESS, which names another bus */
+  constructor(clock: Clock, environment: Readonly<Record<string, string | undefined>>) {
+    this.#clock = clock;
+    this.#environment = environment;
+  }
+
+  /** The unit that a process belongs to, by its control group. @throws Error, DbusError when it belongs to none */
+  async unitOf(pid: number): Promise<SystemdUnit> {
+    const path = await this.#unitPath("GetUnitByPID", "u", pid);
+    const [id, fragmentPath, invocationId] = await Promise.all([
+      this.#property(path, UNIT, "Id"),
+      this.#property(path, UNIT, "FragmentPath"),
+      this.#property(path, UNIT, "InvocationID"),
+    ]);
+    if (!(invocationId instanceof Uint8Array)) throw new Error("systemd's InvocationID is no ID");
+    return {
+      id: asText(id, "Id"),
+      fragmentPath: asText(fragmentPath, "FragmentPath"),
+      invocationId: Buffer.from(invocationId).toString("hex"),
+    };
+  }
+
+  /** The main process of a service that runs; 0 when it does not. @throws Error, DbusError when there is no such unit */
+  async mainPid(unit: string): Promise<number> {
+    const path = await this.#unitPath("GetUnit", "s", unit);
+    const pid = await this.#property(path, SERVICE, "MainPID");
+    if (typeof pid !== "number") throw new Error("systemd's MainPID is no number");
+    return pid;
+  }
+
+  /** Has a unit that runs read its configuration anew. Resolves once systemd has taken that up. @throws Error, DbusError */
+  async reload(unit: string): Promise<void> {
+    await this.#manager("ReloadUnit", "ss", [unit, "replace"]);
+  }
+
+  close(): void {
+    void this.#link?.then(
+      ({ connection }) => connection.close(),
+      () => {},
+    );
+    this.#link = undefined;
+  }
+
+  async #unitPath(member: string, signature: string, argument: DbusValue): Promise<string> {
+    const [path] = await this.#manager(member, signature, [argument]);
+    return asText(path, member);
+  }
+
+  #manager(member: string, signature: string, body: readonly DbusValue[]) {
+    return this.#call({ path: MANAGER, interface: `${SYSTEMD}.Manager`, member, signature, body });
+  }
+
+  async #property(path: string, type: string, name: string): Promise<DbusValue | undefined> {
+    const [variant] = await this.#call({
+      path,
+      interface: `${BUS}.Properties`,
+      member: "Get",
+      signature: "ss",
+      body: [type, name],
+    });
+    return typeof variant === "object" && "signature" in variant ? variant.value : undefined;
+  }
+
+  async #call(call: DbusCall): Promise<readonly DbusValue[]> {
+    try {
+      return await this.#callOnce(call);
+    } catch (error) {
+      if (!(error instanceof DbusError && UNDELIVERED.has(error.errorName))) throw error;
+      // Systemd executed itself anew and is on the bus under another number.
+      this.close();
+      return this.#callOnce(call);
+    }
+  }
+
+  async #callOnce(call: DbusCall): Promise<readonly DbusValue[]> {
+    const { connection, owner: destination } = await this.#connected();
+    return connection.call({ ...call, ...(destination === undefined ? {} : { destination }) });
+  }
+
+  async #connected(): Promise<Link> {
+    const known = this.#link;
+    if (known !== undefined) {
+      const link = await known.catch(() => undefined);
+      if (link?.connection.isOpen) return link;
+    }
+    // Whoever found the same one broken may have begun already.
+    if (this.#link === known) this.#link = this.#open();
+    return this.#link ?? this.#open();
+  }
+
+  async #open(): Promise<Link> {
+    const bus = busPath(this.#environment["DBUS_SYSTEM_BUS_ADDRESS"]);
+    if (!existsSync(bus) && existsSync(PRIVATE_SOCKET)) {
+      return {
+        connection: await DbusConnection.open(PRIVATE_SOCKET, this.#clock),
+        owner: undefined,
+      };
+    }
+    const connection = await DbusConnection.open(bus, this.#clock);
+    try {
+      return { connection, owner: await findSystemd(connection) };
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  }
+}
+
+/** The path in the address of a bus, of which only paths on this machine are taken. @throws Error when there is none */
+function busPath(address: string | undefined): string {
+  if (address === undefined || address === "") return BUS_SOCKET;
+  const path = /^unix:path=([^,;%]+)/.exec(address)?.[1];
+  if (path === undefined) {
+    throw new Error(`DBUS_SYSTEM_BUS_ADDRESS ${JSON.stringify(address)} has no unix:path=`);
+  }
+  return path;
+}
+
+/** Introduces us and finds who has systemd's name; that must be a process of root, whatever the rules of the bus allow. */
+async function findSystemd(connection: DbusConnection): Promise<string> {
+  const ask = async (member: string, argument?: string): Promise<DbusValue | undefined> => {
+    const [answer] = await connection.call({
+      destination: BUS,
+      path: "/org/freedesktop/DBus",
+      interface: BUS,
+      member,
+      ...(argument === undefined ? {} : { signature: "s", body: [argument] }),
+    });
+    return answer;
+  };
+  await ask("Hello");
+  const owner = asText(await ask("GetNameOwner", SYSTEMD), "GetNameOwner");
+  if ((await ask("GetConnectionUnixUser", owner)) !== 0) {
+    throw new Error(`${SYSTEMD} on the bus is not of root`);
+  }
+  return owner;
+}
+
+function asText(value: DbusValue | undefined, what: string): string {
+  if (typeof value === "string") return value;
+  throw new Error(`systemd's ${what} is no text`);
+}

@@ -1,0 +1,116 @@
+/** Workloads known by their unit: by our agent and by the reference's, side by side on one machine. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { AGENT_SOCKET, MachineNode } from "../support/machine-node.ts";
+import { eventually } from "../support/process.ts";
+
+const REFERENCE_NODE = "spiffe://example.org/reference-node";
+const REFERENCE_SOCKET = "/run/reference/public/api.sock";
+const TIMEOUT_MS = 60_000;
+
+let node: MachineNode;
+
+beforeAll(async () => {
+  node = await MachineNode.boot({
+    plugins: 'WorkloadAttestor "systemd" {}',
+    withReference: true,
+  });
+  await node.machine.write("/etc/reference.conf", await referenceConfiguration());
+  const run = ["/packages/reference/spire-agent", "run", "-config", "/etc/reference.conf"];
+  await node.machine.must("systemd-run", "--unit=reference", ...run);
+}, 120_000);
+
+afterAll(() => node?.close(), TIMEOUT_MS);
+
+async function referenceConfiguration(): Promise<string> {
+  return `agent {
+  trust_domain = "example.org"
+  server_address = "localhost"
+  server_port = 8081
+  trust_bundle_path = "/etc/spire/agent/bundle.pem"
+  join_token = "${await node.token(REFERENCE_NODE)}"
+  socket_path = "${REFERENCE_SOCKET}"
+  data_dir = "/var/lib/reference"
+}
+plugins {
+  KeyManager "memory" {}
+  NodeAttestor "join_token" {}
+  WorkloadAttestor "systemd" {}
+}`;
+}
+
+/** The SPIFFE ID that a unit gets by asking that socket, or why it gets none. */
+async function identityOf(unit: string, socket: string): Promise<string> {
+  await node.machine.write(
+    `/etc/systemd/system/${unit}.d/socket.conf`,
+    `[Service]\nEnvironment=SOCKET=${socket}\n`,
+  );
+  await node.machine.must("systemctl", "daemon-reload");
+  await node.machine.run("systemctl", "start", unit);
+  return (await node.machine.must("cat", "/run/probe.out")).trim();
+}
+
+const PROBE = `[Service]
+Type=oneshot
+User=nobody
+ExecStart=/bin/sh -c '/packages/spire-agent api fetch x509 -socketPath $SOCKET | grep "SPIFFE ID"'
+StandardOutput=truncate:/run/probe.out
+StandardError=inherit
+`;
+
+test.each([
+  ["ours", AGENT_SOCKET, "spiffe://example.org/node"],
+  ["the reference", REFERENCE_SOCKET, REFERENCE_NODE],
+])(
+  "a unit is known to %s by its own name and its file, also when it is started by an alias",
+  async (_whose, socket, parent) => {
+    for (const unit of ["probe", "other"]) {
+      await node.machine.write(`/etc/systemd/system/${unit}.service`, PROBE);
+    }
+    await node.machine.must("ln", "-sf", "probe.service", "/etc/systemd/system/alias.service");
+    const id = `${parent}/probe`;
+    const file = "fragment_path:/etc/systemd/system/probe.service";
+    await node.register(id, ["systemd:id:probe.service", `systemd:${file}`], "-parentID", parent);
+    await eventually("the entry is there", async () => {
+      const found = await identityOf("alias.service", socket);
+      return found.includes(id) || undefined;
+    });
+    expect(await identityOf("other.service", socket)).toContain("no identity issued");
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "an agent goes on when systemd executes itself anew, and when the bus is started anew",
+  async () => {
+    await node.machine.must("systemctl", "daemon-reexec");
+    expect(await identityOf("probe.service", AGENT_SOCKET)).toContain("/probe");
+    await node.machine.must("systemctl", "restart", "dbus.service");
+    // Systemd itself has to find the new bus first.
+    await eventually("the unit is known", async () => {
+      const found = await identityOf("probe.service", AGENT_SOCKET);
+      return found.includes("/probe") || undefined;
+    });
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "an agent of root needs no bus",
+  async () => {
+    const asRoot = "[Service]\nUser=root\nGroup=root\n";
+    await node.machine.write("/etc/systemd/system/spire-agent.service.d/root.conf", asRoot);
+    await node.machine.must(
+      "systemctl",
+      "mask",
+      "--runtime",
+      "--now",
+      "dbus.socket",
+      "dbus.service",
+    );
+    await node.machine.must("rm", "-f", "/run/dbus/system_bus_socket");
+    await node.machine.must("systemctl", "daemon-reload");
+    await node.machine.must("systemctl", "restart", "spire-agent");
+    expect(await identityOf("probe.service", AGENT_SOCKET)).toContain("/probe");
+  },
+  TIMEOUT_MS,
+);
