@@ -99,7 +99,7 @@ const TABLE: Readonly<Record<string, readonly (readonly [readonly Caller[], stri
   ],
   "spire.api.server.logger.v1.Logger": [[LOCAL, "GetLogger SetLogLevel ResetLogLevel"]],
   "spire.api.server.debug.v1.Debug": [[LOCAL, "GetInfo"]],
-  "grpc.health.v1.Health": [[LOCAL, "Check Watch"]],
+  "grpc.health.v1.Health": [[LOCAL, "Check List Watch"]],
   "spire_edge.jointoken.v1.JoinToken": [[OPERATORS, "CreateRejoinToken DeleteJoinToken"]],
   "spire_edge.changes.v1.Changes": [[AGENT, "WatchChanges"]],
 };
@@ -113,7 +113,7 @@ interface Method {
 /** Every method that the generated code of the server's services has. */
 async function everyMethod(): Promise<Method[]> {
   const generated = resolve(import.meta.dir, "../../grpc/gen");
-  const files = ["spire/api/server", "spire_edge", "grpc"].flatMap((folder) =>
+  const files = ["spire/api/server", "spire_edge", "grpc/health"].flatMap((folder) =>
     [...new Bun.Glob(`${folder}/**/*.ts`).scanSync(generated)].sort(),
   );
   const modules = await Promise.all(files.map((file) => import(join(generated, file))));
