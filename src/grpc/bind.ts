@@ -15,6 +15,7 @@ import { systemClock } from "#clock/clock.ts";
 import type { Log } from "#log/log.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { Caller, Callers } from "./caller.ts";
+import { type Encoded, orEncoded } from "./encoded.ts";
 import { toServiceError } from "./status.ts";
 
 export interface CallContext {
@@ -37,7 +38,7 @@ interface MethodShape {
 }
 
 type RequestOf<M extends MethodShape> = ReturnType<M["requestDeserialize"]>;
-type ResponseOf<M extends MethodShape> = ReturnType<M["responseDeserialize"]>;
+type ResponseOf<M extends MethodShape> = ReturnType<M["responseDeserialize"]> | Encoded;
 type Send<M extends MethodShape> = (response: ResponseOf<M>) => Promise<void>;
 
 /** The function that serves a method, by the method's kind. */
@@ -77,8 +78,7 @@ export function bindService<D extends Definition>(
   options: BindOptions,
 ): BoundService {
   return {
-    // ts-proto writes the definition with exact message types; grpc-js takes any.
-    definition: definition as unknown as ServiceDefinition,
+    definition: takingEncoded(definition),
     implement: (callers, observer) => {
       const implementation: UntypedServiceImplementation = {};
       for (const [name, method] of Object.entries(definition)) {
@@ -90,6 +90,17 @@ export function bindService<D extends Definition>(
       return implementation;
     },
   };
+}
+
+/** ts-proto writes the definition with exact message types; grpc-js takes any. */
+function takingEncoded(definition: Definition): ServiceDefinition {
+  const methods = Object.entries(definition as unknown as ServiceDefinition);
+  return Object.fromEntries(
+    methods.map(([name, method]) => [
+      name,
+      { ...method, responseSerialize: orEncoded(method.responseSerialize) },
+    ]),
+  );
 }
 
 type AnyCall = ServerUnaryCall<unknown, unknown> &

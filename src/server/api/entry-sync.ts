@@ -1,21 +1,23 @@
 /** How agents fetch the entries they may issue for: all at once, or only what changed. */
 import type { CallContext } from "#grpc/bind.ts";
-import type {
-  GetAuthorizedEntriesRequest,
+import { Encoded } from "#grpc/encoded.ts";
+import {
+  type GetAuthorizedEntriesRequest,
   GetAuthorizedEntriesResponse,
-  SyncAuthorizedEntriesRequest,
+  type SyncAuthorizedEntriesRequest,
   SyncAuthorizedEntriesResponse,
 } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
 import type { EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import { apiCall, callerId } from "./api-call.ts";
 import { entryMessage } from "./convert-entry.ts";
+import { EncodedEntries } from "./encoded-entries.ts";
 import { invalidArgument } from "./failure.ts";
 
 /** Entries in one message; with this many and fewer there is nothing to be gained by sending revisions first. */
 const PAGE_SIZE = 500;
 
-type Send = (response: SyncAuthorizedEntriesResponse) => Promise<void>;
+type Send = (response: Encoded) => Promise<void>;
 
 /** Where the entries come from that an agent may issue for. */
 export interface AuthorizedEntriesSource {
@@ -29,9 +31,26 @@ export async function getAuthorizedEntries(
   source: AuthorizedEntriesSource,
   { outputMask }: GetAuthorizedEntriesRequest,
   context: CallContext,
-): Promise<GetAuthorizedEntriesResponse> {
+): Promise<Encoded> {
   const entries = source.authorizedEntries(callerId(apiCall(context)).toString());
-  return { entries: entries.map((entry) => entryMessage(entry, outputMask)) };
+  return Encoded.join(ALL_AT_ONCE.of(entries, outputMask));
+}
+
+const ALL_AT_ONCE = new EncodedEntries((entry, mask) =>
+  GetAuthorizedEntriesResponse.encode({ entries: [entryMessage(entry, mask)] }).finish(),
+);
+const IN_PAGES = new EncodedEntries((entry, mask) =>
+  encoded({ entries: [entryMessage(entry, mask)] }),
+);
+const REVISIONS = new EncodedEntries(({ id, revisionNumber, createdAt }) =>
+  encoded({ entryRevisions: [{ id, revisionNumber, createdAt }] }),
+);
+const MORE = encoded({ more: true });
+
+/** A part of an answer. */
+function encoded(part: Partial<SyncAuthorizedEntriesResponse>): Uint8Array {
+  const message = { entryRevisions: [], entries: [], more: false, ...part };
+  return SyncAuthorizedEntriesResponse.encode(message).finish();
 }
 
 /**
@@ -50,12 +69,13 @@ export async function syncAuthorizedEntries(
   if (first.done) return;
   const outputMask = checkedOutputMask(first.value);
   if (entries.length <= PAGE_SIZE) {
-    await send(response({ entries: entries.map((entry) => entryMessage(entry, outputMask)) }));
+    await sendPaged(IN_PAGES.of(entries, outputMask), send);
     return;
   }
-  await sendRevisions(entries, send);
-  const byId = new Map(entries.map((entry) => [entry.id, entry]));
+  await sendPaged(REVISIONS.of(entries, undefined), send);
+  let byId: ReadonlyMap<string, RegistrationEntry> | undefined;
   for (let next = await stream.next(); !next.done; next = await stream.next()) {
+    byId ??= new Map(entries.map((entry) => [entry.id, entry]));
     await sendRequested(byId, next.value.ids, outputMask, send);
   }
 }
@@ -73,22 +93,6 @@ function checkedOutputMask({
   return outputMask;
 }
 
-async function sendRevisions(entries: readonly RegistrationEntry[], send: Send): Promise<void> {
-  for (let start = 0; start < entries.length; start += PAGE_SIZE) {
-    const page = entries.slice(start, start + PAGE_SIZE);
-    await send(
-      response({
-        entryRevisions: page.map(({ id, revisionNumber, createdAt }) => ({
-          id,
-          revisionNumber,
-          createdAt,
-        })),
-        more: start + PAGE_SIZE < entries.length,
-      }),
-    );
-  }
-}
-
 /** Sends the entries asked for, by ID. What is unknown or not the agent's is left out without a word. */
 async function sendRequested(
   byId: ReadonlyMap<string, RegistrationEntry>,
@@ -99,15 +103,15 @@ async function sendRequested(
   const found = [...new Set(ids)]
     .sort()
     .map((id) => byId.get(id))
-    .filter((entry) => entry !== undefined)
-    .map((entry) => entryMessage(entry, outputMask));
-  let start = 0;
-  for (; found.length - start > PAGE_SIZE; start += PAGE_SIZE) {
-    await send(response({ entries: found.slice(start, start + PAGE_SIZE), more: true }));
-  }
-  await send(response({ entries: found.slice(start) }));
+    .filter((entry) => entry !== undefined);
+  await sendPaged(IN_PAGES.of(found, outputMask), send);
 }
 
-function response(part: Partial<SyncAuthorizedEntriesResponse>): SyncAuthorizedEntriesResponse {
-  return { entryRevisions: [], entries: [], more: false, ...part };
+/** One message at least, also when it is empty. */
+async function sendPaged(parts: readonly Uint8Array[], send: Send): Promise<void> {
+  let start = 0;
+  for (; parts.length - start > PAGE_SIZE; start += PAGE_SIZE) {
+    await send(Encoded.join([...parts.slice(start, start + PAGE_SIZE), MORE]));
+  }
+  await send(Encoded.join(parts.slice(start)));
 }

@@ -1,5 +1,6 @@
 /** The Entry service: operators keep registration entries, agents fetch the ones they may issue for. */
 import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
+import type { Encoded } from "#grpc/encoded.ts";
 import {
   type BatchCreateEntryRequest,
   type BatchDeleteEntryRequest,
@@ -12,7 +13,6 @@ import {
   type ListEntriesRequest,
   type ListEntriesResponse,
   type SyncAuthorizedEntriesRequest,
-  type SyncAuthorizedEntriesResponse,
 } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
 import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
@@ -62,7 +62,7 @@ export function createEntryService(
       syncAuthorizedEntries: (
         requests: AsyncIterable<SyncAuthorizedEntriesRequest>,
         context: CallContext,
-        send: (response: SyncAuthorizedEntriesResponse) => Promise<void>,
+        send: (response: Encoded) => Promise<void>,
       ) => syncAuthorizedEntries(parts.authorized, requests, context, send),
     }),
     options,

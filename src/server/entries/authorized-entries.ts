@@ -119,7 +119,8 @@ export class AuthorizedEntries {
       seen.add(parent);
       for (const entry of this.#children.of(parent)) {
         found.push(entry);
-        parents.push(entry.spiffeId.toString());
+        const spiffeId = entry.spiffeId.toString();
+        if (this.hasChildren(spiffeId)) parents.push(spiffeId);
       }
     }
     return found;

@@ -1,0 +1,22 @@
+/** Messages that are encoded before they are sent: parts that many answers share are encoded once. */
+
+/** The bytes of a message, in place of the message. */
+export class Encoded {
+  readonly bytes: Buffer;
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
+  }
+
+  /** Encodings of messages of one type, one after the other, are the encoding of the message that has all their fields (Protocol Buffers, "Encoding"). */
+  static join(parts: readonly Uint8Array[]): Encoded {
+    return new Encoded(Buffer.concat(parts));
+  }
+}
+
+/** Lets a serializer take what is encoded already. */
+export function orEncoded<Message>(
+  serialize: (message: Message) => Buffer,
+): (message: Message | Encoded) => Buffer {
+  return (message) => (message instanceof Encoded ? message.bytes : serialize(message));
+}
