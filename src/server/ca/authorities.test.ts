@@ -6,6 +6,7 @@ import { verifyJwtSvid } from "#jwt/verify.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { verifyChain } from "#x509/chain.ts";
+import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
 import { CaStage, issueSvid, WORKLOAD } from "./ca.fixture.ts";
 import type { CaManager, X509Svid } from "./ca-manager.ts";
 
@@ -121,6 +122,25 @@ test("without JWT-SVIDs there is no key for them, and the bundle has none", asyn
   expect(manager.authorities.jwt.state.active).toBeUndefined();
   expect((await stage.bundle()).jwtAuthorities).toEqual([]);
 });
+
+test.each([
+  [0, 3600],
+  [-5, 3600],
+  [60, 60],
+  [1_000_000, 7200],
+])(
+  "an SVID asked for %i s lives for %i s, at most as long as what signs it",
+  async (asked, given) => {
+    const manager = await stage.open({ caTtlSeconds: 7200 });
+    const now = stage.clock.nowSeconds();
+    const { publicKeySpki } = signerFromPrivateKey(await generatePrivateKey("ec-p256"));
+    const fields = { id: WORKLOAD, ttlSeconds: asked };
+    const x509 = await manager.x509Svid({ ...fields, publicKeySpki });
+    const jwt = await manager.jwtSvid({ ...fields, audience: ["a"] });
+    const lives = [x509, jwt].map(({ expiresAt }) => expiresAt - now);
+    expect(lives).toEqual([given, asked > 0 ? given : 300]);
+  },
+);
 
 /** A second goes by, and whatever falls due in it is done. */
 async function passSecond(): Promise<void> {

@@ -28,7 +28,7 @@ export interface X509SvidFields {
   /** DER; its signature as a request is the caller's to have checked. */
   readonly publicKeySpki: Uint8Array;
   readonly publicKey?: KeyObject;
-  /** Seconds; 0 or absent means the default. */
+  /** Seconds; 0, less or absent means the default. */
   readonly ttlSeconds?: number;
   readonly dnsNames?: readonly string[];
   /** Name, DER; absent or empty means the default. */
@@ -70,7 +70,7 @@ export class CaManager {
 
   /** Issues a workload's X509-SVID; its life is cut to the CA's. @throws StatusError UNAVAILABLE without a CA */
   x509Svid(fields: X509SvidFields): Promise<X509Svid> {
-    return this.#issueX509(fields, fields.ttlSeconds || this.#parts.defaultX509SvidTtlSeconds);
+    return this.#issueX509(fields, ttlOr(fields.ttlSeconds, this.#parts.defaultX509SvidTtlSeconds));
   }
 
   agentSvid(fields: X509SvidFields): Promise<X509Svid> {
@@ -109,8 +109,7 @@ export class CaManager {
     const { clock, random, metrics, trustDomain, caSubject, caTtlSeconds } = this.#parts;
     const ca = this.#activeX509();
     const now = clock.nowSeconds();
-    const asked = fields.ttlSeconds ?? 0;
-    const notAfter = Math.min(now + (asked > 0 ? asked : caTtlSeconds), ca.notAfter);
+    const notAfter = Math.min(now + ttlOr(fields.ttlSeconds, caTtlSeconds), ca.notAfter);
     const depth = Math.max(1, ca.chain.length);
     const chain = await issueDownstreamCa(
       {
@@ -141,7 +140,7 @@ export class CaManager {
     if (key === undefined || key.notAfter <= now) {
       throw new StatusError(StatusCode.UNAVAILABLE, "JWT key is not available yet");
     }
-    const ttl = fields.ttlSeconds || defaultJwtSvidTtlSeconds;
+    const ttl = ttlOr(fields.ttlSeconds, defaultJwtSvidTtlSeconds);
     const svid = await issueJwtSvid(
       {
         id: fields.id,
@@ -166,4 +165,9 @@ export class CaManager {
     }
     return ca;
   }
+}
+
+/** The lifetime that was asked for. As the reference: 0 and less ask for the default. All in seconds. */
+function ttlOr(asked: number | undefined, fallback: number): number {
+  return asked !== undefined && asked > 0 ? asked : fallback;
 }
