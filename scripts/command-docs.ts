@@ -14,6 +14,9 @@ command, before any other word. \`-h\` prints the flags of a command. Lists grow
 
 With \`-output json\` a command prints one line of JSON with sorted keys; failed items of a batch are then part of the result and the
 exit code is 0. Otherwise the exit code is 0 when all went well, 1 when something failed, 127 for an unknown command.
+
+\`spire-server wit\` is there when the environment variable \`SPIRE_SERVER_FFLAGS\` holds \`wit-svid\`, as in
+\`SPIRE_SERVER_FFLAGS=wit-svid spire-server wit mint …\`.
 `;
 
 function section(program: string, commands: Group): string {
@@ -47,7 +50,7 @@ function flagRow(name: string, flag: Flag<unknown>): string {
 const [file = "", mode] = process.argv.slice(2);
 const text = `${[
   INTRODUCTION,
-  section("spire-server", serverCommands),
+  section("spire-server", serverCommands("wit-svid")),
   "",
   section("spire-agent", agentCommands),
 ].join("\n")}\n`;

@@ -21,6 +21,16 @@ test("without the block, everything is as usual", () => {
   });
 });
 
+test("the server's feature flag is taken, with a note", () => {
+  const problems = new Problems("agent.conf");
+  const file = parseHcl('feature_flags = ["wit-svid"]', "agent.conf");
+  readExperimental(new Block([file], "the experimental block", problems), problems);
+  problems.check();
+  expect(problems.notes).toEqual([
+    expect.stringMatching(/^agent.conf:1: feature flag wit-svid is not needed: ./),
+  ]);
+});
+
 test("limits are by method, and none where there is nothing to limit", () => {
   const { callRates } = read("ratelimit {\n fetch_x509_svid = 5\n fetch_secrets = 0\n}");
   expect([...callRates]).toEqual([["/SpiffeWorkloadAPI/FetchX509SVID", 5]]);
@@ -45,7 +55,7 @@ test.each([
     "agent.conf:1: invalid configuration: named_pipe_name is not supported in this platform; please use socket_path instead",
   ],
   ["broker {}", "agent.conf:1: broker is not supported: "],
-  ['feature_flags = ["wit-svid"]', "agent.conf:1: feature flag wit-svid is not supported: "],
+  ['feature_flags = ["wit"]', "agent.conf:1: unknown feature flag(s): wit"],
 ])("%j is refused", (keys, problem) => {
   expect(() => read(keys)).toThrow(problem);
 });

@@ -34,9 +34,7 @@ const REFUSED: RefusedKeys = {
     "the SPIFFE Broker API is not built in; remove the block, and give a proxy identities by authorized_delegates and admin_socket_path",
 };
 
-const FEATURE_FLAGS: RefusedKeys = {
-  "wit-svid": "WIT-SVIDs are not built in; remove it",
-};
+const WIT_SVID_FLAG = "wit-svid";
 
 const DEFAULT_SYNC_SECONDS = 5;
 const JWT_TIMEOUT_SECONDS = { least: 5, default: 30 };
@@ -45,7 +43,7 @@ const JWT_TIMEOUT_SECONDS = { least: 5, default: 30 };
 export function readExperimental(block: Block, problems: Problems): ExperimentalConfig {
   takeNeedless(block, NEEDLESS, problems);
   refuse(block, REFUSED, problems);
-  readFeatureFlags(block, FEATURE_FLAGS, problems);
+  noteFeatureFlags(block, problems);
   refuseNamedPipe(block, "named_pipe_name", "socket_path", problems);
   refuseNamedPipe(block, "admin_named_pipe_name", "admin_socket_path", problems);
   return {
@@ -56,6 +54,15 @@ export function readExperimental(block: Block, problems: Problems): Experimental
     jwtSvidCacheHitTimeoutSeconds: readJwtTimeout(block, problems),
     callRates: readCallRates(block.block("ratelimit"), problems),
   };
+}
+
+/** The one flag there is means nothing to SPIRE's agent either. */
+function noteFeatureFlags(block: Block, problems: Problems): void {
+  if (!readFeatureFlags(block, [WIT_SVID_FLAG], problems).includes(WIT_SVID_FLAG)) return;
+  problems.note(
+    `feature flag ${WIT_SVID_FLAG} is not needed: it is the server that has WIT-SVIDs`,
+    block.lineOf("feature_flags"),
+  );
 }
 
 function refuseNamedPipe(block: Block, key: string, instead: string, problems: Problems): void {

@@ -49,22 +49,25 @@ export function readProfiling(block: Block, problems: Problems): void {
   takeNeedless(block, PROFILING, problems);
 }
 
+/** SPIRE's tests have this one; it does nothing there either. */
+const TEST_FLAG = "i_am_a_test_flag";
+
 /**
- * The names of features that SPIRE switches on before their time.
+ * The names of features that SPIRE switches on before their time. One that is not known is a problem.
  *
- * @param refused by name: what to do instead
+ * @param known those that this program has
+ * @returns those that the configuration names
  */
 export function readFeatureFlags(
   experimental: Block,
-  refused: RefusedKeys,
+  known: readonly string[],
   problems: Problems,
-): void {
+): readonly string[] {
   const line = experimental.lineOf("feature_flags");
-  for (const flag of experimental.strings("feature_flags")) {
-    const instead = refused[flag];
-    if (instead !== undefined)
-      problems.add(`feature flag ${flag} is not supported: ${instead}`, line);
-    // SPIRE's tests have this one; it does nothing there either.
-    else if (flag !== "i_am_a_test_flag") problems.add(`unknown feature flag(s): ${flag}`, line);
+  const flags = experimental.strings("feature_flags");
+  for (const flag of flags) {
+    if (flag !== TEST_FLAG && !known.includes(flag))
+      problems.add(`unknown feature flag(s): ${flag}`, line);
   }
+  return flags;
 }

@@ -38,6 +38,7 @@ async function bundleOf(x509: KeyType, jwt: KeyType): Promise<Bundle> {
     trustDomain: TRUST_DOMAIN,
     x509Authorities: [{ certificate, tainted: false }],
     jwtAuthorities: [{ keyId: "kid-1", publicKey: publicKeySpki, expiresAt: 0, tainted: false }],
+    witAuthorities: [],
     refreshHint: 300,
     sequenceNumber: 7,
   };

@@ -69,6 +69,7 @@ function bundleOf({ trustDomain, document, x509Authorities, jwtAuthorities }: Re
     trustDomain,
     x509Authorities,
     jwtAuthorities: [...jwtAuthorities.values()],
+    witAuthorities: [],
     refreshHint: wholeNumber(document, "spiffe_refresh_hint"),
     sequenceNumber: wholeNumber(document, "spiffe_sequence"),
   };
@@ -83,7 +84,7 @@ export function formatBundleDocument(bundle: Bundle): string {
   }));
   const jwtKeys = bundle.jwtAuthorities.map((authority) => ({
     use: JWT_SVID_USE,
-    ...publicJwk(publicKeyOf(authority), authority.keyId),
+    ...publicJwk(publicKeyOf(authority), authority),
   }));
   const document = {
     keys: [...x509Keys, ...jwtKeys],
@@ -96,7 +97,7 @@ export function formatBundleDocument(bundle: Bundle): string {
 /** The keys for JWT-SVIDs as a plain JWK set, which is what the Workload API hands to workloads (Workload API §6.2.2). */
 export function formatJwtKeySet(bundle: Bundle): string {
   const keys = bundle.jwtAuthorities.map((authority) =>
-    publicJwk(publicKeyOf(authority), authority.keyId),
+    publicJwk(publicKeyOf(authority), authority),
   );
   return JSON.stringify({ keys }, undefined, 4);
 }

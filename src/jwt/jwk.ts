@@ -10,11 +10,33 @@ const MEMBERS: Readonly<
   OKP: { members: ["crv", "x"], curves: ["Ed25519"] },
 };
 
-/** A public key as a JWK, its members in the order the reference writes them; with a key ID if given. */
-export function publicJwk(key: KeyObject, keyId?: string): Readonly<Record<string, string>> {
+/** A public key as a JWK, its members in the order the reference writes them; with a key ID and an algorithm if given. */
+export function publicJwk(
+  key: KeyObject,
+  { keyId, algorithm }: { readonly keyId?: string; readonly algorithm?: string } = {},
+): Readonly<Record<string, string>> {
   const { kty, crv, x, y, n, e } = key.export({ format: "jwk" });
   const jwk: Record<string, string> = {};
-  for (const [name, value] of Object.entries({ kty, kid: keyId, crv, x, y, n, e })) {
+  for (const [name, value] of Object.entries({
+    kty,
+    kid: keyId,
+    crv,
+    alg: algorithm,
+    x,
+    y,
+    n,
+    e,
+  })) {
+    if (value !== undefined) jwk[name] = value;
+  }
+  return jwk;
+}
+
+/** A private key as a JWK, in the same order: a secret. */
+export function privateJwk(key: KeyObject): Readonly<Record<string, string>> {
+  const { d, p, q, dp, dq, qi } = key.export({ format: "jwk" });
+  const jwk: Record<string, string> = { ...publicJwk(key) };
+  for (const [name, value] of Object.entries({ d, p, q, dp, dq, qi })) {
     if (value !== undefined) jwk[name] = value;
   }
   return jwk;

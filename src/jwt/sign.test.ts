@@ -20,7 +20,7 @@ describe("signJwt", () => {
     "with a %s key makes an %s token that verifies",
     async (type, alg, digest, length) => {
       const signer = signerFromPrivateKey(await generatePrivateKey(type));
-      const token = await signJwt({ signer, keyId: "kid-1", claims: CLAIMS });
+      const token = await signJwt({ signer, keyId: "kid-1", type: "JWT", claims: CLAIMS });
       const [header = "", payload = "", signature = ""] = token.split(".");
       // The members in the reference's order.
       expect(Buffer.from(header, "base64url").toString()).toBe(
@@ -56,7 +56,7 @@ describe("signJwt", () => {
       ...template,
       sign: async () => der(Tag.SEQUENCE, derUnsigned(r), derUnsigned(s)),
     };
-    const token = await signJwt({ signer, keyId: "k", claims: CLAIMS });
+    const token = await signJwt({ signer, keyId: "k", type: "JWT", claims: CLAIMS });
     const raw = Buffer.from(token.split(".")[2] ?? "", "base64url");
     expect(raw).toHaveLength(64);
     expect(raw.subarray(32 - length, 32)).toEqual(Buffer.from(r));
@@ -68,7 +68,7 @@ describe("parseJwtSvidUnverified", () => {
   test("reads what a cache needs", async () => {
     const signer = signerFromPrivateKey(await generatePrivateKey("ec-p256"));
     const claims = { ...CLAIMS, aud: "reports" };
-    const token = await signJwt({ signer, keyId: "k", claims });
+    const token = await signJwt({ signer, keyId: "k", type: "JWT", claims });
     expect(parseJwtSvidUnverified(token)).toMatchObject({
       audience: ["reports"],
       expiresAt: NOW + 300,
@@ -115,7 +115,7 @@ describe("parseJwtSvidUnverified refuses", () => {
 describe("verifyJwtSvid", () => {
   async function refusal(audience: readonly string[], at: number, token?: string): Promise<string> {
     const signer = signerFromPrivateKey(await generatePrivateKey("ec-p256"));
-    const signed = token ?? (await signJwt({ signer, keyId: "k", claims: CLAIMS }));
+    const signed = token ?? (await signJwt({ signer, keyId: "k", type: "JWT", claims: CLAIMS }));
     const keys = new Map([["k", signer.publicKey]]);
     return await verifyJwtSvid(signed, audience, () => keys, at).then(
       () => "accepted",
@@ -138,7 +138,7 @@ describe("verifyJwtSvid", () => {
   test("checks the signature before anything that the token says of itself", async () => {
     const signer = signerFromPrivateKey(await generatePrivateKey("ec-p256"));
     const expired = { ...CLAIMS, exp: 1, aud: ["nobody"] };
-    const forged = await signJwt({ signer, keyId: "k", claims: expired });
+    const forged = await signJwt({ signer, keyId: "k", type: "JWT", claims: expired });
     expect(await refusal(["reports"], NOW, forged)).toBe("token signature does not verify");
   });
 

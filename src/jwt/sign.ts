@@ -1,5 +1,5 @@
 /**
- * JWT-SVIDs, signed. The token is put together here rather than by jose, since the private key belongs to a KeyManager and shows
+ * JWT-SVIDs and WIT-SVIDs, signed. The token is put together here rather than by jose, since the private key belongs to a KeyManager and shows
  * itself as a Signer only. What the claims must hold is the caller's business. Called by the CA.
  */
 import { DerError, readDer, Tag } from "#x509/der.ts";
@@ -11,6 +11,8 @@ export interface JwtFields {
   readonly signer: Signer;
   /** Goes into the header: verifiers find the key in the bundle by it. */
   readonly keyId: string;
+  /** What kind of token it is, for the header. */
+  readonly type: "JWT" | "wit+jwt";
   readonly claims: Readonly<Record<string, unknown>>;
 }
 
@@ -27,9 +29,9 @@ function jwtAlgorithmOf(keyType: KeyType): JwtAlgorithm {
   }
 }
 
-/** A signed token in compact serialization (JWT-SVID §5.1). It is a secret: whoever holds it is its subject. */
-export async function signJwt({ signer, keyId, claims }: JwtFields): Promise<string> {
-  const header = { alg: jwtAlgorithmOf(signer.keyType), kid: keyId, typ: "JWT" };
+/** A signed token in compact serialization (JWT-SVID §5.1). A JWT-SVID is a secret: whoever holds it is its subject. */
+export async function signJwt({ signer, keyId, type, claims }: JwtFields): Promise<string> {
+  const header = { alg: jwtAlgorithmOf(signer.keyType), kid: keyId, typ: type };
   const input = `${base64url(JSON.stringify(header))}.${base64url(JSON.stringify(claims))}`;
   const signature = await signer.sign(new TextEncoder().encode(input));
   return `${input}.${base64url(jwsSignature(signer.keyType, signature))}`;

@@ -79,10 +79,28 @@ test("what is not needed is told of with its line, what asks for nothing is not"
   ]);
 });
 
+test("WIT-SVIDs are switched on by their feature flag; without it, their keys are checked and told of", async () => {
+  const flag = 'feature_flags = ["i_am_a_test_flag", "wit-svid"]';
+  const { experimental, warnings } = await load(`experimental { ${flag} }`);
+  expect(experimental.witSvids).toEqual({ keyType: undefined, issuer: "" });
+  expect(warnings).toContainEqual(expect.stringContaining("feature flag wit-svid is on"));
+  const keys = 'wit_key_type = "RSA-2048"\n wit_issuer = "https://a"';
+  const all = await load(`experimental {\n ${flag}\n ${keys}\n }`);
+  expect(all.experimental.witSvids).toEqual({ keyType: "rsa-2048", issuer: "https://a" });
+  const off = await load(`experimental {\n ${keys}\n }`);
+  expect(off.experimental.witSvids).toBeUndefined();
+  expect(off.notes).toEqual([
+    expect.stringMatching(/:5: wit_key_type does nothing without the feature flag wit-svid$/),
+    expect.stringMatching(/:6: wit_issuer does nothing without the feature flag wit-svid$/),
+  ]);
+  expect(await problemsOf('experimental { wit_key_type = "ec-p521" }')).toStartWith(
+    'server.conf:4: error parsing wit_key_type "ec-p521": key type "ec-p521" is unknown',
+  );
+});
+
 test.each([
   ["experimental { auth_opa_policy_engine { local {} } }", "auth_opa_policy_engine"],
   ["profiling_enabled = true", "profiling_enabled"],
-  ['experimental { feature_flags = ["wit-svid"] }', "feature flag wit-svid"],
 ])("%s would not happen, and is refused", async (keys, what) => {
   expect(await problemsOf(keys)).toStartWith(`server.conf:4: ${what} is not supported: `);
 });

@@ -17,11 +17,12 @@ import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { readTelemetry, type TelemetryConfig } from "#telemetry/config.ts";
-import { parseKeyType } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
 import {
   type ExperimentalConfig,
+  experimentalWarnings,
   readExperimental,
+  readKeyType,
   readOtherServerKeys,
   readTrustedProxies,
 } from "./config-experimental.ts";
@@ -153,6 +154,7 @@ function finishServer(
   const federation = readFederation(server, trustDomain, problems);
   const nodePruning = readNodePruning(server, problems);
   const trustedProxies = readTrustedProxies(server, problems);
+  const experimental = readExperimental(server.block("experimental"), problems);
   const config: Omit<ServerConfig, "plugins" | "notes"> = {
     ...observed,
     trustDomain,
@@ -175,7 +177,7 @@ function finishServer(
     ...(nodePruning === undefined ? {} : { nodePruning }),
     ...(trustedProxies === undefined ? {} : { trustedProxies }),
     rateLimit: readRateLimit(server),
-    experimental: readExperimental(server.block("experimental"), problems),
+    experimental,
     federation,
     warnings: [
       ...ttlWarnings(caTtlSeconds, {
@@ -184,6 +186,7 @@ function finishServer(
         agent_ttl: agentTtl,
       }),
       ...federation.warnings,
+      ...experimentalWarnings(experimental),
     ],
   };
   readOtherServerKeys(server, problems);
@@ -204,12 +207,6 @@ function readPort(server: Block, flag: number | undefined, problems: Problems): 
   if (port < 0 || port > 65535)
     problems.add(`bind_port ${port} is not a port number`, server.lineOf("bind_port"));
   return port;
-}
-
-function readKeyType(server: Block, key: string): KeyType | undefined {
-  const text = server.string(key);
-  if (text === undefined || text === "") return undefined;
-  return server.convert(key, `error parsing ${key}`, () => parseKeyType(text));
 }
 
 function readAdminIds(server: Block, problems: Problems): readonly SpiffeId[] {

@@ -2,4 +2,4 @@
 import { runMain } from "#cli/program.ts";
 import { serverCommands } from "./commands/tree.ts";
 
-await runMain("spire-server", serverCommands);
+await runMain("spire-server", serverCommands(process.env["SPIRE_SERVER_FFLAGS"]));

@@ -19,6 +19,7 @@ import { startTelemetry } from "#telemetry/telemetry.ts";
 import { type ApiParts, createApi } from "./api/api.ts";
 import { Watchers } from "./api/changes-watchers.ts";
 import { CaManager } from "./ca/ca-manager.ts";
+import type { WitSvidProfile } from "./ca/profile.ts";
 import type { ServerConfig } from "./config.ts";
 import { prepareDataDirectory } from "./data-directory.ts";
 import type { DataStore } from "./datastore/datastore.ts";
@@ -147,6 +148,7 @@ async function startCa(
     defaultJwtSvidTtlSeconds: config.defaultJwtSvidTtlSeconds,
     agentTtlSeconds: config.agentTtlSeconds,
     jwtIssuer: config.jwtIssuer,
+    witSvids: witSvidsOf(config),
     keyManager: await openKeyManager(plugins.keyManager, pluginParts),
     upstream,
     bundles: store.bundles,
@@ -161,6 +163,12 @@ async function startCa(
   // Before the CA Manager stops: it waits for calls under way.
   parts.defer(() => upstream?.close?.());
   return ca;
+}
+
+function witSvidsOf({ experimental, caKeyType }: ServerConfig): WitSvidProfile | undefined {
+  const { witSvids } = experimental;
+  if (witSvids === undefined) return undefined;
+  return { keyType: witSvids.keyType ?? caKeyType, issuer: witSvids.issuer };
 }
 
 type ServiceParts = Pick<
@@ -187,6 +195,7 @@ async function createServices(
     auditLogEnabled,
     rateLimit,
     jwtSvidsDisabled: config.disableJwtSvids,
+    witSvidsEnabled: config.experimental.witSvids !== undefined,
     hasUpstreamAuthority: plugins.upstreamAuthority !== undefined,
     agentIdAsSelector: config.experimental.agentSpiffeIdAsSelector,
     attestors,

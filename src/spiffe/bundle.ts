@@ -8,8 +8,8 @@ export interface X509Authority {
   readonly tainted: boolean;
 }
 
-/** A key that verifies JWT-SVIDs of a trust domain. */
-export interface JwtAuthority {
+/** A key of a trust domain that verifies tokens. */
+export interface KeyAuthority {
   readonly keyId: string;
   /** SubjectPublicKeyInfo, DER. */
   readonly publicKey: Uint8Array;
@@ -18,11 +18,18 @@ export interface JwtAuthority {
   readonly tainted: boolean;
 }
 
+/** A key that verifies JWT-SVIDs. */
+export type JwtAuthority = KeyAuthority;
+/** A key that verifies WIT-SVIDs. */
+export type WitAuthority = KeyAuthority;
+
 /** The trust bundle of one trust domain (SPIFFE Trust Domain and Bundle §3-4). */
 export interface Bundle {
   readonly trustDomain: TrustDomain;
   readonly x509Authorities: readonly X509Authority[];
   readonly jwtAuthorities: readonly JwtAuthority[];
+  /** Known inside the trust domain alone: no bundle document carries them. */
+  readonly witAuthorities: readonly WitAuthority[];
   /** Seconds; 0 when the publisher gives none. */
   readonly refreshHint: number;
   readonly sequenceNumber: number;
@@ -34,6 +41,7 @@ export function emptyBundle(trustDomain: TrustDomain): Bundle {
     trustDomain,
     x509Authorities: [],
     jwtAuthorities: [],
+    witAuthorities: [],
     refreshHint: 0,
     sequenceNumber: 0,
   };

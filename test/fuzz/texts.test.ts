@@ -200,6 +200,7 @@ const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256
 const token = await signJwt({
   signer: signerFromPrivateKey(privateKey),
   keyId: "key",
+  type: "JWT",
   claims: { sub: "spiffe://example.org/a", aud: ["b"], exp: NOW + 300, iat: NOW },
 });
 const keys = new Map([["key", publicKey]]);

@@ -22,6 +22,7 @@ const bundle: Bundle = {
   jwtAuthorities: [
     { keyId: "k", publicKey: Uint8Array.of(4), expiresAt: 1_800_000_000, tainted: true },
   ],
+  witAuthorities: [],
   refreshHint: 60,
   sequenceNumber: 3,
 };

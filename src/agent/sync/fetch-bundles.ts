@@ -154,6 +154,8 @@ export function bundleOf(message: BundleMessage): Bundle {
       expiresAt,
       tainted,
     })),
+    // Workloads get no WIT-SVIDs from an agent, so it needs none of their keys.
+    witAuthorities: [],
     refreshHint: message.refreshHint,
     sequenceNumber: message.sequenceNumber,
   };

@@ -48,6 +48,7 @@ async function stand(maxSize = 10) {
         const token = await signJwt({
           signer,
           keyId: state.keyId,
+          type: "JWT",
           claims: { ...claims, jti: String(state.asked) },
         });
         return NewJWTSVIDResponse.fromPartial({ svid: { token, issuedAt, expiresAt } });

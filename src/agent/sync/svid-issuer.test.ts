@@ -286,6 +286,7 @@ test("an SVID that a tainted authority signed even now does not stay long", asyn
     trustDomain,
     x509Authorities: [{ certificate: authority.certificate.der, tainted: true }],
     jwtAuthorities: [],
+    witAuthorities: [],
     refreshHint: 0,
     sequenceNumber: 0,
   });

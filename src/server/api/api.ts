@@ -38,6 +38,7 @@ export interface ApiParts {
   readonly adminIds: readonly SpiffeId[];
   readonly auditLogEnabled: boolean;
   readonly jwtSvidsDisabled: boolean;
+  readonly witSvidsEnabled: boolean;
   readonly hasUpstreamAuthority: boolean;
   readonly agentIdAsSelector: boolean;
   readonly rateLimit: { readonly attestation: boolean; readonly signing: boolean };

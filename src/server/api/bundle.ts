@@ -25,7 +25,7 @@ import { authorityFields, jwtAuthorityFields } from "./bundle-audit.ts";
 import {
   bundleMessage,
   jwtAuthoritiesFrom,
-  jwtKeyMessages,
+  keyMessages,
   x509AuthoritiesFrom,
 } from "./convert-bundle.ts";
 import { invalidArgument } from "./failure.ts";
@@ -144,7 +144,7 @@ async function publishJwtAuthority(
     () => ca.publishJwtKey(key),
     StatusCode.INTERNAL,
   );
-  return { jwtAuthorities: jwtKeyMessages(bundle.jwtAuthorities) };
+  return { jwtAuthorities: keyMessages(bundle.jwtAuthorities) };
 }
 
 async function refuseWit(): Promise<never> {

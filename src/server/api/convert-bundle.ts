@@ -5,7 +5,7 @@ import {
   type JWTKey,
   type X509Certificate,
 } from "#grpc/gen/spire/api/types/bundle.ts";
-import type { Bundle, JwtAuthority, X509Authority } from "#spiffe/bundle.ts";
+import type { Bundle, JwtAuthority, KeyAuthority, X509Authority } from "#spiffe/bundle.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { Certificate } from "#x509/certificate.ts";
@@ -20,15 +20,16 @@ export function bundleMessage(bundle: Bundle, mask: BundleMask | undefined): Bun
       asn1: certificate,
       tainted,
     })),
-    jwtAuthorities: jwtKeyMessages(bundle.jwtAuthorities),
+    jwtAuthorities: keyMessages(bundle.jwtAuthorities),
     refreshHint: bundle.refreshHint,
     sequenceNumber: bundle.sequenceNumber,
-    witAuthorities: [],
+    witAuthorities: keyMessages(bundle.witAuthorities),
   };
   return maskedMessage(message, mask, BundleMessage.fromPartial({}));
 }
 
-export function jwtKeyMessages(authorities: readonly JwtAuthority[]): JWTKey[] {
+/** Keys for JWT-SVIDs or WIT-SVIDs: their messages have the same fields. */
+export function keyMessages(authorities: readonly KeyAuthority[]): JWTKey[] {
   return authorities.map(({ publicKey, keyId, expiresAt, tainted }) => ({
     publicKey,
     keyId,
@@ -47,6 +48,8 @@ export function bundleFrom(message: BundleMessage): Bundle {
     jwtAuthorities: reading("unable to parse JWT authority", () =>
       jwtAuthoritiesFrom(message.jwtAuthorities),
     ),
+    // As in the reference: nobody but the CA Manager brings keys for WIT-SVIDs into a bundle.
+    witAuthorities: [],
     refreshHint: message.refreshHint,
     sequenceNumber: message.sequenceNumber,
   };

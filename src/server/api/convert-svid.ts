@@ -1,6 +1,7 @@
 import type { JWTSVID } from "#grpc/gen/spire/api/types/jwtsvid.ts";
+import type { WITSVID } from "#grpc/gen/spire/api/types/witsvid.ts";
 import type { X509SVID } from "#grpc/gen/spire/api/types/x509svid.ts";
-import type { JwtSvid, X509Svid } from "#server/ca/ca-manager.ts";
+import type { TokenSvid, X509Svid } from "#server/ca/ca-manager.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { idMessage } from "./convert-id.ts";
 
@@ -13,7 +14,7 @@ export function x509SvidMessage(svid: X509Svid): X509SVID {
   };
 }
 
-export function jwtSvidMessage(id: SpiffeId, svid: JwtSvid): JWTSVID {
+export function jwtSvidMessage(id: SpiffeId, svid: TokenSvid): JWTSVID {
   return {
     token: svid.token,
     id: idMessage(id),
@@ -21,4 +22,9 @@ export function jwtSvidMessage(id: SpiffeId, svid: JwtSvid): JWTSVID {
     issuedAt: svid.issuedAt,
     hint: "",
   };
+}
+
+/** Its message has the fields of a JWT-SVID's. */
+export function witSvidMessage(id: SpiffeId, svid: TokenSvid): WITSVID {
+  return jwtSvidMessage(id, svid);
 }

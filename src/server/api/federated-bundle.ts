@@ -232,6 +232,7 @@ function masked(stored: Bundle, given: Bundle, mask: BundleMask | undefined): Bu
     trustDomain: stored.trustDomain,
     x509Authorities: (mask.x509Authorities ? given : stored).x509Authorities,
     jwtAuthorities: (mask.jwtAuthorities ? given : stored).jwtAuthorities,
+    witAuthorities: stored.witAuthorities,
     refreshHint: (mask.refreshHint ? given : stored).refreshHint,
     sequenceNumber: (mask.sequenceNumber ? given : stored).sequenceNumber,
   };

@@ -57,6 +57,7 @@ export interface RateLimits {
   /** Shared by all methods that sign X.509 certificates. */
   readonly x509Signing: RateLimit | undefined;
   readonly jwtSigning: RateLimit | undefined;
+  readonly witSigning: RateLimit | undefined;
   readonly keyPublishing: RateLimit;
   readonly agentStatus: RateLimit;
 }
@@ -71,6 +72,7 @@ export function createRateLimits(
     attestation: enabled.attestation ? new RateLimit(ATTESTATIONS_PER_SECOND, clock) : undefined,
     x509Signing: signing(),
     jwtSigning: signing(),
+    witSigning: signing(),
     keyPublishing: new RateLimit(KEYS_PER_SECOND, clock),
     agentStatus: new RateLimit(STATUSES_PER_SECOND, clock),
   };

@@ -2,9 +2,11 @@
 import { createHash } from "node:crypto";
 import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
 import {
+  type BatchNewWITSVIDRequest,
   type BatchNewX509SVIDRequest,
   type MintJWTSVIDRequest,
   type MintJWTSVIDResponse,
+  type MintWITSVIDRequest,
   type MintX509SVIDRequest,
   type MintX509SVIDResponse,
   type NewDownstreamX509CARequest,
@@ -25,6 +27,7 @@ import { checkedCsr } from "./csr.ts";
 import { dnsNameProblem, wildcardOverlap } from "./dns-name.ts";
 import { invalidArgument } from "./failure.ts";
 import type { ServiceOptions } from "./guard.ts";
+import { batchNewWitSvid, mintWitSvid, type WitSvidParts } from "./wit-svid.ts";
 import {
   batchNewX509Svid,
   checkJwtEnabled,
@@ -33,7 +36,7 @@ import {
   type WorkloadSvidParts,
 } from "./workload-svid.ts";
 
-export interface SvidServiceParts extends WorkloadSvidParts {
+export interface SvidServiceParts extends WorkloadSvidParts, WitSvidParts {
   readonly ca: CaManager;
   readonly bundles: Bundles;
 }
@@ -46,22 +49,19 @@ export function createSvidService(parts: SvidServiceParts, options: ServiceOptio
         mintX509Svid(parts, request, apiCall(context)),
       mintJwtsvid: (request: MintJWTSVIDRequest, context: CallContext) =>
         mintJwtSvid(parts, request, apiCall(context)),
-      mintWitsvid: () => refuseWit(),
+      mintWitsvid: (request: MintWITSVIDRequest, context: CallContext) =>
+        mintWitSvid(parts, request, context),
       batchNewX509Svid: (request: BatchNewX509SVIDRequest, context: CallContext) =>
         batchNewX509Svid(parts, request, context),
       newJwtsvid: (request: NewJWTSVIDRequest, context: CallContext) =>
         newJwtSvid(parts, request, context),
-      batchNewWitsvid: () => refuseWit(),
+      batchNewWitsvid: (request: BatchNewWITSVIDRequest, context: CallContext) =>
+        batchNewWitSvid(parts, request, context),
       newDownstreamX509Ca: (request: NewDownstreamX509CARequest, context: CallContext) =>
         newDownstreamX509Ca(parts, request, context),
     }),
     options,
   );
-}
-
-/** WIT-SVIDs are an experiment of the reference that is off by default. */
-async function refuseWit(): Promise<never> {
-  throw new StatusError(StatusCode.UNIMPLEMENTED, "WIT functionality is disabled");
 }
 
 async function mintX509Svid(

@@ -2,13 +2,16 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { decodeProtectedHeader, jwtVerify } from "jose";
 import { verifyJwtSvid } from "#jwt/verify.ts";
-import type { Bundle } from "#spiffe/bundle.ts";
+import type { Bundle, KeyAuthority } from "#spiffe/bundle.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { verifyChain } from "#x509/chain.ts";
 import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
-import { CaStage, issueSvid, WORKLOAD } from "./ca.fixture.ts";
+import type { TokenKey } from "./authority.ts";
+import { CaStage, issueSvid, issueWit, WIT_SVIDS, WORKLOAD } from "./ca.fixture.ts";
 import type { CaManager, X509Svid } from "./ca-manager.ts";
+import type { Rotation } from "./rotation.ts";
 
 let stage: CaStage;
 beforeEach(() => {
@@ -16,10 +19,19 @@ beforeEach(() => {
 });
 afterEach(() => stage.close());
 
-const idsOf = ({ authorities: { x509, jwt } }: CaManager) =>
-  [x509, jwt].map(({ state: { active, prepared, old } }) =>
-    [active, prepared, old].map((one) => one?.authorityId),
-  );
+const idsOf = ({ authorities: { x509, jwt, wit } }: CaManager) =>
+  [x509, jwt, wit].map((rotation) => {
+    const { active, prepared, old } = rotation?.state ?? {};
+    return [active, prepared, old].map((one) => one?.authorityId);
+  });
+
+/** All three kinds. */
+const open = (caTtlSeconds: number = 3600): Promise<CaManager> =>
+  stage.open({ caTtlSeconds, witSvids: WIT_SVIDS });
+const openedWit = ({ authorities: { wit } }: CaManager): Rotation<TokenKey> => {
+  if (wit === undefined) throw new Error("WIT-SVIDs are switched off");
+  return wit;
+};
 
 function verifyX509({ chain }: X509Svid, bundle: Bundle): void {
   const [leaf, ...intermediates] = chain.map((der) => Certificate.parse(der));
@@ -29,62 +41,80 @@ function verifyX509({ chain }: X509Svid, bundle: Bundle): void {
   verifyChain({ leaf, intermediates, roots, atSeconds, usage: "any" });
 }
 
-async function verifyJwt(token: string, bundle: Bundle): Promise<void> {
-  const keys = new Map<string, KeyObject>();
-  for (const { keyId, publicKey } of bundle.jwtAuthorities) {
-    const key = Buffer.from(publicKey);
-    keys.set(keyId, createPublicKey({ key, format: "der", type: "spki" }));
-  }
-  await verifyJwtSvid(token, "a", () => keys, stage.clock.nowSeconds());
+function keysOf(authorities: readonly KeyAuthority[]): Map<string, KeyObject> {
+  return new Map(
+    authorities.map(({ keyId, publicKey }) => [
+      keyId,
+      createPublicKey({ key: Buffer.from(publicKey), format: "der", type: "spki" }),
+    ]),
+  );
+}
+
+async function verifyJwt(token: string, { jwtAuthorities }: Bundle): Promise<void> {
+  await verifyJwtSvid(token, "a", () => keysOf(jwtAuthorities), stage.clock.nowSeconds());
+}
+
+async function verifyWit(token: string, { witAuthorities }: Bundle): Promise<void> {
+  const key = keysOf(witAuthorities).get(String(decodeProtectedHeader(token).kid));
+  if (key === undefined) throw new Error("the bundle has no such key");
+  const currentDate = new Date(stage.clock.nowMs());
+  await jwtVerify(token, key, { typ: "wit+jwt", currentDate });
 }
 
 test("with lifetimes of seconds there is always somebody who signs, and the bundle knows whoever did", async () => {
-  const manager = await stage.open({ caTtlSeconds: 16 });
+  const manager = await open(16);
   manager.start();
   const signers = new Set<string | undefined>();
   let svid = await issueSvid(manager);
   let jwtSvid = await manager.jwtSvid({ id: WORKLOAD, audience: ["a"] });
+  let witSvid = await issueWit(manager);
   for (let second = 0; second < 64; second++) {
     await passSecond();
     const bundle = await stage.bundle();
     // What was signed a second ago still verifies, whoever signs now.
     if (svid.expiresAt > stage.clock.nowSeconds()) verifyX509(svid, bundle);
     await verifyJwt(jwtSvid.token, bundle);
+    await verifyWit(witSvid.token, bundle);
     svid = await issueSvid(manager);
     jwtSvid = await manager.jwtSvid({ id: WORKLOAD, audience: ["a"] });
+    witSvid = await issueWit(manager);
     // Between five sixths of a life and the next whole second there is never less left.
     expect(svid.expiresAt - stage.clock.nowSeconds()).toBeGreaterThanOrEqual(3);
     expect(jwtSvid.expiresAt - stage.clock.nowSeconds()).toBeGreaterThanOrEqual(3);
+    expect(witSvid.expiresAt - stage.clock.nowSeconds()).toBeGreaterThanOrEqual(3);
     for (const [active] of idsOf(manager)) signers.add(active);
   }
   // Each hands over 14 s after it was made, and is made 8 s into the life of the one before.
-  expect(signers.size).toBe(2 * 8);
+  expect(signers.size).toBe(3 * 8);
   expect(stage.logged.filter((line) => line.includes("Unable to"))).toEqual([]);
 });
 
-test("a restart goes on with all three authorities of both kinds", async () => {
-  const first = await stage.open();
+test("a restart goes on with all three authorities of each kind", async () => {
+  const first = await open();
+  const wit = openedWit(first);
   await first.authorities.x509.activate(await first.authorities.x509.prepare());
   await first.authorities.jwt.activate(await first.authorities.jwt.prepare());
+  await wit.activate(await wit.prepare());
   const before = idsOf(first);
-  expect(before.flat().filter((id) => id !== undefined)).toHaveLength(4);
-  expect(idsOf(await stage.open())).toEqual(before);
+  expect(before.flat().filter((id) => id !== undefined)).toHaveLength(6);
+  expect(idsOf(await open())).toEqual(before);
   await first.authorities.x509.prepare();
   await first.authorities.jwt.prepare();
+  await wit.prepare();
   const prepared = idsOf(first);
-  expect(prepared.map(([, , old]) => old)).toEqual([undefined, undefined]);
+  expect(prepared.map(([, , old]) => old)).toEqual([undefined, undefined, undefined]);
   const bundle = await stage.bundle();
-  const last = await stage.open();
+  const last = await open();
   expect(idsOf(last)).toEqual(prepared);
   expect(await stage.bundle()).toEqual(bundle);
   verifyX509(await issueSvid(last), bundle);
 });
 
 test("authorities whose keys were lost are old ones, and new ones sign", async () => {
-  const first = await stage.open();
+  const first = await open();
   const lost = idsOf(first);
   rmSync(join(stage.directory, "keys.json"));
-  const next = idsOf(await stage.open());
+  const next = idsOf(await open());
   expect(next.map(([, , old]) => old)).toEqual(lost.map(([active]) => active));
   expect(next.map(([active]) => active)).not.toEqual(lost.map(([active]) => active));
 });
@@ -103,7 +133,7 @@ test("taint marks survive a restart; what was revoked stays away", async () => {
     jwtAuthorities: taintFirst(bundle.jwtAuthorities),
   }));
   const second = await stage.open();
-  expect(idsOf(second).map(([, , old]) => old)).toEqual([oldX509, oldJwt]);
+  expect(idsOf(second).map(([, , old]) => old)).toEqual([oldX509, oldJwt, undefined]);
   const { x509Authorities, jwtAuthorities } = await stage.bundle();
   expect(x509Authorities.map(({ tainted }) => tainted)).toEqual([true, false]);
   expect(jwtAuthorities.map(({ tainted }) => tainted)).toEqual([true, false]);
@@ -113,7 +143,7 @@ test("taint marks survive a restart; what was revoked stays away", async () => {
     jwtAuthorities: jwtAuthorities.slice(1),
   }));
   const third = await stage.open();
-  expect(idsOf(third).map(([, , old]) => old)).toEqual([undefined, undefined]);
+  expect(idsOf(third).map(([, , old]) => old)).toEqual([undefined, undefined, undefined]);
   expect((await stage.bundle()).x509Authorities).toEqual(x509Authorities.slice(1));
 });
 
@@ -121,6 +151,22 @@ test("without JWT-SVIDs there is no key for them, and the bundle has none", asyn
   const manager = await stage.open({ jwtSvidsDisabled: true });
   expect(manager.authorities.jwt.state.active).toBeUndefined();
   expect((await stage.bundle()).jwtAuthorities).toEqual([]);
+});
+
+test("WIT-SVIDs that are switched off leave no key; switched on again, the one from before signs", async () => {
+  const on = await open();
+  const [, , [key] = []] = idsOf(on);
+  const { witAuthorities } = await stage.bundle();
+  expect(witAuthorities.map(({ keyId }) => keyId)).toEqual([String(key)]);
+  const off = await stage.open();
+  expect(off.authorities.wit).toBeUndefined();
+  const refusal = await issueWit(off).catch(({ message }: Error) => message);
+  expect(refusal).toBe("WIT key is not available for signing");
+  expect(idsOf(await open())).toEqual(idsOf(on));
+  const never = new CaStage();
+  await never.open();
+  expect((await never.bundle()).witAuthorities).toEqual([]);
+  await never.close();
 });
 
 test.each([
@@ -131,14 +177,15 @@ test.each([
 ])(
   "an SVID asked for %i s lives for %i s, at most as long as what signs it",
   async (asked, given) => {
-    const manager = await stage.open({ caTtlSeconds: 7200 });
+    const manager = await stage.open({ caTtlSeconds: 7200, witSvids: WIT_SVIDS });
     const now = stage.clock.nowSeconds();
     const { publicKeySpki } = signerFromPrivateKey(await generatePrivateKey("ec-p256"));
     const fields = { id: WORKLOAD, ttlSeconds: asked };
     const x509 = await manager.x509Svid({ ...fields, publicKeySpki });
     const jwt = await manager.jwtSvid({ ...fields, audience: ["a"] });
-    const lives = [x509, jwt].map(({ expiresAt }) => expiresAt - now);
-    expect(lives).toEqual([given, asked > 0 ? given : 300]);
+    const wit = await issueWit(manager, asked);
+    const lives = [x509, jwt, wit].map(({ expiresAt }) => expiresAt - now);
+    expect(lives).toEqual([given, asked > 0 ? given : 300, given]);
   },
 );
 

@@ -1,23 +1,16 @@
 /**
- * The authorities of both kinds over time: made, activated, retired, and written down in the journal. It rotates by itself once
+ * The authorities of all kinds over time: made, activated, retired, and written down in the journal. It rotates by itself once
  * started; the local authority API rotates by hand.
  */
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { countedCall } from "#telemetry/metrics.ts";
-import { type Authority, authorityFields, type JwtKey, type X509Ca } from "./authority.ts";
-import {
-  CaJournal,
-  type JournalJwtKey,
-  type JournalX509Ca,
-  withActivated,
-  withPrepared,
-} from "./journal.ts";
+import type { Authority, TokenKey, X509Ca } from "./authority.ts";
+import { CaJournal } from "./journal.ts";
 import type { CaManagerParts } from "./parts.ts";
-import { jwtKeyId, prepareJwtKey } from "./prepare-jwt.ts";
-import { prepareX509Ca, x509KeyId } from "./prepare-x509.ts";
 import { JwtKeyPublisher } from "./publish-jwt-key.ts";
 import { type Recovered, recover } from "./recover.ts";
-import { Rotation, type RotationSteps } from "./rotation.ts";
+import { Rotation } from "./rotation.ts";
+import { tokenKeySteps, x509Steps } from "./rotation-steps.ts";
+import { jwtKeyKind, type TokenKeyKind, witKeyKind } from "./token-key.ts";
 import { Turns } from "./turns.ts";
 
 /** As the reference. It also bounds how late a stepped clock or a replaced upstream is noticed. */
@@ -31,7 +24,9 @@ const UNREACHABLE_WAIT_MS = 1000;
 
 export class Authorities {
   readonly x509: Rotation<X509Ca>;
-  readonly jwt: Rotation<JwtKey>;
+  readonly jwt: Rotation<TokenKey>;
+  /** Undefined when WIT-SVIDs are switched off. */
+  readonly wit: Rotation<TokenKey> | undefined;
   readonly publisher: JwtKeyPublisher;
   readonly #parts: CaManagerParts;
   readonly #journal: CaJournal;
@@ -44,7 +39,11 @@ export class Authorities {
     this.#journal = journal;
     this.publisher = new JwtKeyPublisher(parts, (keyId) => this.madeJwtKey(keyId));
     this.x509 = new Rotation(x509Steps(parts, journal), turns, recovered.x509);
-    this.jwt = new Rotation(jwtSteps(parts, journal, this.publisher), turns, recovered.jwt);
+    const rotationOf = (kind: TokenKeyKind): Rotation<TokenKey> =>
+      new Rotation(tokenKeySteps(parts, journal, kind), turns, recovered[kind.name]);
+    this.jwt = rotationOf(jwtKeyKind(parts, this.publisher));
+    const { witSvids } = parts;
+    this.wit = witSvids === undefined ? undefined : rotationOf(witKeyKind(parts, witSvids));
   }
 
   /** Recovers the authorities of the last run, or makes new ones. @throws Error or StatusError when it cannot */
@@ -53,14 +52,16 @@ export class Authorities {
     const authorities = new Authorities(parts, journal, await recover(parts, journal));
     await whenReachable(parts, async () => {
       await advanceAtStart(parts, "rotate X509 CA", authorities.x509);
-      if (!parts.jwtSvidsDisabled) await advanceAtStart(parts, "rotate JWT key", authorities.jwt);
+      for (const [what, rotation] of authorities.#tokenKeys()) {
+        await advanceAtStart(parts, what, rotation);
+      }
     });
     return authorities;
   }
 
   /** Whether the JWT key was made by this server, as far as the journal goes back. */
   madeJwtKey(keyId: string): boolean {
-    return this.#journal.jwt.some(({ authorityId }) => authorityId === keyId);
+    return this.#journal.keys("jwt").some(({ authorityId }) => authorityId === keyId);
   }
 
   /** From now on rotates by itself. */
@@ -84,7 +85,7 @@ export class Authorities {
 
   /** Whether all that was due could be done. One kind that fails does not hold up the other. */
   async #rotate(): Promise<boolean> {
-    const { clock, log, jwtSvidsDisabled } = this.#parts;
+    const { clock, log } = this.#parts;
     const attempt = async (what: string, work: () => Promise<void>): Promise<boolean> => {
       try {
         await work();
@@ -95,12 +96,21 @@ export class Authorities {
       }
     };
     const now = clock.nowSeconds();
-    const x509 = await attempt("rotate X509 CA", async () => {
+    let done = await attempt("rotate X509 CA", async () => {
       await this.x509.advance(now);
       await this.#followUpstream();
     });
-    if (jwtSvidsDisabled) return x509;
-    return (await attempt("rotate JWT key", () => this.jwt.advance(now))) && x509;
+    for (const [what, rotation] of this.#tokenKeys()) {
+      done = (await attempt(what, () => rotation.advance(now))) && done;
+    }
+    return done;
+  }
+
+  /** The keys that are made at all, with what is done to them. */
+  #tokenKeys(): readonly (readonly [what: string, rotation: Rotation<TokenKey>])[] {
+    const jwt = this.#parts.jwtSvidsDisabled ? [] : [["rotate JWT key", this.jwt] as const];
+    const wit = this.wit === undefined ? [] : [["rotate WIT key", this.wit] as const];
+    return [...jwt, ...wit];
   }
 
   /** A CA below an upstream that was replaced goes on signing until its time, but the next one is wanted at once. */
@@ -116,9 +126,9 @@ export class Authorities {
   }
 
   #untilDueMs(): number {
-    const { clock, jwtSvidsDisabled } = this.#parts;
-    const dueAt = Math.min(this.x509.dueAt, jwtSvidsDisabled ? Infinity : this.jwt.dueAt);
-    const wait = Math.ceil(dueAt) * 1000 - clock.nowMs();
+    const keysDueAt = this.#tokenKeys().map(([, { dueAt }]) => dueAt);
+    const dueAt = Math.min(this.x509.dueAt, ...keysDueAt);
+    const wait = Math.ceil(dueAt) * 1000 - this.#parts.clock.nowMs();
     return Math.min(Math.max(wait, SHORTEST_WAIT_MS), LONGEST_WAIT_MS);
   }
 
@@ -158,91 +168,4 @@ async function whenReachable(
       await clock.sleep(UNREACHABLE_WAIT_MS);
     }
   }
-}
-
-function x509Steps(parts: CaManagerParts, journal: CaJournal): RotationSteps<X509Ca> {
-  return {
-    prepare: (slot) =>
-      countedCall(parts, ["ca", "manager", "x509_ca", "prepare"], () =>
-        prepareX509(parts, journal, slot),
-      ),
-    activate: async (ca) => {
-      await journal.changeX509((records) => withActivated(records, ca.authorityId));
-      measureActivation(parts, ca);
-      parts.log.info("X509 CA activated", authorityFields(ca));
-    },
-    hasKey: ({ slot, key }) => parts.keyManager.key(x509KeyId(slot)) === key,
-  };
-}
-
-function jwtSteps(
-  parts: CaManagerParts,
-  journal: CaJournal,
-  publisher: JwtKeyPublisher,
-): RotationSteps<JwtKey> {
-  return {
-    prepare: (slot) =>
-      countedCall(parts, ["ca", "manager", "jwt_key", "prepare"], () =>
-        prepareJwt(parts, journal, publisher, slot),
-      ),
-    activate: async (key) => {
-      await journal.changeJwt((records) => withActivated(records, key.authorityId));
-      parts.metrics.count(["manager", "jwt_key", "activate"]);
-      parts.log.info("JWT key activated", authorityFields(key));
-    },
-    hasKey: ({ slot, key }) => parts.keyManager.key(jwtKeyId(slot)) === key,
-  };
-}
-
-function measureActivation({ metrics, clock, trustDomain }: CaManagerParts, ca: X509Ca): void {
-  const labels = { trust_domain_id: trustDomain.name };
-  metrics.count(["ca", "manager", "x509_ca", "activate"]);
-  metrics.gauge(["manager", "x509_ca", "rotate", "expiration"], ca.notAfter, labels);
-  const ttlSeconds = ca.notAfter - clock.nowSeconds();
-  metrics.gauge(["manager", "x509_ca", "rotate", "ttl"], ttlSeconds, labels);
-}
-
-async function prepareX509(
-  parts: CaManagerParts,
-  journal: CaJournal,
-  slot: X509Ca["slot"],
-): Promise<X509Ca> {
-  const ca = await prepareX509Ca(parts, slot);
-  const base64 = (der: Uint8Array): string => Buffer.from(der).toString("base64");
-  const { authorityId, issuedAt, notAfter, upstreamVersion, certificate, chain } = ca;
-  const record: JournalX509Ca = {
-    slot,
-    status: "prepared",
-    authorityId,
-    issuedAt,
-    notAfter,
-    upstreamVersion,
-    certificate: base64(certificate.der),
-    chain: chain.map(base64),
-  };
-  const now = parts.clock.nowSeconds();
-  await journal.changeX509((records) => withPrepared(records, record, now));
-  return ca;
-}
-
-async function prepareJwt(
-  parts: CaManagerParts,
-  journal: CaJournal,
-  publisher: JwtKeyPublisher,
-  slot: JwtKey["slot"],
-): Promise<JwtKey> {
-  const jwtKey = await prepareJwtKey(parts, publisher, slot);
-  const { authorityId, issuedAt, notAfter, key } = jwtKey;
-  const publicKey = Buffer.from(key.publicKeySpki).toString("base64");
-  const record: JournalJwtKey = {
-    slot,
-    status: "prepared",
-    authorityId,
-    issuedAt,
-    notAfter,
-    publicKey,
-  };
-  const now = parts.clock.nowSeconds();
-  await journal.changeJwt((records) => withPrepared(records, record, now));
-  return jwtKey;
 }

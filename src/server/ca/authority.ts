@@ -1,7 +1,7 @@
-/** The two kinds of authority: an X.509 CA with its chain, and a key for JWT-SVIDs. Both live in one of two slots. */
+/** The kinds of authority: an X.509 CA with its chain, a key for JWT-SVIDs, a key for WIT-SVIDs. Each lives in one of two slots. */
 import type { ManagedKey } from "#keymanager/key-manager.ts";
 import type { LogFields } from "#log/log.ts";
-import type { JwtAuthority } from "#spiffe/bundle.ts";
+import type { KeyAuthority } from "#spiffe/bundle.ts";
 import type { Certificate } from "#x509/certificate.ts";
 import { authorityKeyIdExtension } from "#x509/extensions.ts";
 import { subjectKeyIdOf } from "#x509/issue.ts";
@@ -13,7 +13,7 @@ export interface Authority {
   readonly slot: Slot;
   /** How operators name it: the subject key ID in hex, or the key ID. */
   readonly authorityId: string;
-  /** The subject key ID, in hex, of what signed it; empty for a root and for a JWT key. */
+  /** The subject key ID, in hex, of what signed it; empty for a root and for a key that signs tokens. */
   readonly upstreamAuthorityId: string;
   /** Unix seconds. */
   readonly issuedAt: number;
@@ -31,12 +31,13 @@ export interface X509Ca extends Authority {
   readonly authorityKeyId: Uint8Array;
 }
 
-export interface JwtKey extends Authority {
+/** A key for JWT-SVIDs, or for WIT-SVIDs. */
+export interface TokenKey extends Authority {
   readonly key: ManagedKey;
 }
 
 /** The key as the trust bundle has it. */
-export function jwtAuthorityOf({ authorityId, key, notAfter }: JwtKey): JwtAuthority {
+export function keyAuthorityOf({ authorityId, key, notAfter }: TokenKey): KeyAuthority {
   return { keyId: authorityId, publicKey: key.publicKeySpki, expiresAt: notAfter, tainted: false };
 }
 

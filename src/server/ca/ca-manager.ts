@@ -8,20 +8,24 @@ import { serverId } from "#spiffe/reserved-id.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { Authorities } from "./authorities.ts";
-import type { X509Ca } from "./authority.ts";
+import type { TokenKey, X509Ca } from "./authority.ts";
 import { UpstreamFollower } from "./follow-upstream.ts";
 import {
   issueDownstreamCa,
   issueJwtSvid,
+  issueWitSvid,
   issueX509Svid,
-  type JwtSvid,
+  type TokenSvid,
   type X509Svid,
 } from "./issue.ts";
 import { checkSvid } from "./lint.ts";
 import type { CaManagerParts } from "./parts.ts";
 import { caSubjectDer, NOT_BEFORE_CUSHION_SECONDS, svidSubjectDer } from "./profile.ts";
 
-export type { JwtSvid, X509Svid };
+export type { TokenSvid, X509Svid };
+
+/** As the reference, which has no key for it either. */
+const DEFAULT_WIT_SVID_TTL_SECONDS = 3600;
 
 export interface X509SvidFields {
   readonly id: SpiffeId;
@@ -133,13 +137,10 @@ export class CaManager {
     readonly audience: readonly string[];
     readonly ttlSeconds?: number;
     readonly includeJti?: boolean;
-  }): Promise<JwtSvid> {
+  }): Promise<TokenSvid> {
     const { clock, random, metrics, jwtIssuer, defaultJwtSvidTtlSeconds } = this.#parts;
-    const key = this.authorities.jwt.state.active;
     const now = clock.nowSeconds();
-    if (key === undefined || key.notAfter <= now) {
-      throw new StatusError(StatusCode.UNAVAILABLE, "JWT key is not available yet");
-    }
+    const key = usable(this.authorities.jwt.state.active, now, "JWT key is not available yet");
     const ttl = ttlOr(fields.ttlSeconds, defaultJwtSvidTtlSeconds);
     const svid = await issueJwtSvid(
       {
@@ -158,16 +159,48 @@ export class CaManager {
     return svid;
   }
 
-  #activeX509(): X509Ca {
-    const ca = this.authorities.x509.state.active;
-    if (ca === undefined || ca.notAfter <= this.#parts.clock.nowSeconds()) {
-      throw new StatusError(StatusCode.UNAVAILABLE, "X509 CA is not available for signing");
+  /** Issues a WIT-SVID; its life is cut to the key's. @throws StatusError UNAVAILABLE without a key, INTERNAL for a foreign ID */
+  async witSvid(fields: {
+    readonly id: SpiffeId;
+    readonly publicKey: KeyObject;
+    readonly algorithm: string;
+    readonly ttlSeconds?: number;
+  }): Promise<TokenSvid> {
+    const { clock, trustDomain, witSvids } = this.#parts;
+    const { id, publicKey, algorithm } = fields;
+    if (!id.memberOf(trustDomain)) {
+      const why = `"${id}" is not a member of trust domain "${trustDomain}"`;
+      throw new StatusError(StatusCode.INTERNAL, `invalid WIT-SVID ID: ${why}`);
     }
-    return ca;
+    const now = clock.nowSeconds();
+    const active = this.authorities.wit?.state.active;
+    const key = usable(active, now, "WIT key is not available for signing");
+    const ttl = ttlOr(fields.ttlSeconds, DEFAULT_WIT_SVID_TTL_SECONDS);
+    const expiresAt = Math.min(now + ttl, key.notAfter);
+    const issuer = witSvids?.issuer ?? "";
+    return issueWitSvid({ id, publicKey, algorithm, issuedAt: now, expiresAt, issuer }, key);
+  }
+
+  #activeX509(): X509Ca {
+    const { active } = this.authorities.x509.state;
+    const now = this.#parts.clock.nowSeconds();
+    return usable(active, now, "X509 CA is not available for signing");
   }
 }
 
 /** The lifetime that was asked for. As the reference: 0 and less ask for the default. All in seconds. */
 function ttlOr(asked: number | undefined, fallback: number): number {
   return asked !== undefined && asked > 0 ? asked : fallback;
+}
+
+/** @param now Unix seconds @throws StatusError UNAVAILABLE when there is none, or none any more */
+function usable<T extends X509Ca | TokenKey>(
+  authority: T | undefined,
+  now: number,
+  refusal: string,
+): T {
+  if (authority === undefined || authority.notAfter <= now) {
+    throw new StatusError(StatusCode.UNAVAILABLE, refusal);
+  }
+  return authority;
 }

@@ -15,7 +15,8 @@ import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { noMetrics } from "#telemetry/metrics.ts";
 import type { UpstreamAuthority } from "#upstream/upstream-authority.ts";
 import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
-import { CaManager, type X509Svid } from "./ca-manager.ts";
+import { CaManager, type TokenSvid, type X509Svid } from "./ca-manager.ts";
+import type { WitSvidProfile } from "./profile.ts";
 
 export class CaStage {
   readonly clock: ManualClock;
@@ -45,6 +46,7 @@ export class CaStage {
       readonly caTtlSeconds?: number;
       readonly upstream?: UpstreamAuthority;
       readonly jwtSvidsDisabled?: boolean;
+      readonly witSvids?: WitSvidProfile;
     } = {},
   ): Promise<CaManager> {
     const store = await this.store();
@@ -91,4 +93,13 @@ export const WORKLOAD: SpiffeId = SpiffeId.parse("spiffe://example.org/workload"
 export async function issueSvid(manager: CaManager): Promise<X509Svid> {
   const { publicKeySpki } = signerFromPrivateKey(await generatePrivateKey("ec-p256"));
   return manager.x509Svid({ id: WORKLOAD, publicKeySpki });
+}
+
+/** WIT-SVIDs as a server has them that switches them on and says no more. */
+export const WIT_SVIDS: WitSvidProfile = { keyType: "ec-p256", issuer: "" };
+
+/** A WIT-SVID for a key made for it. */
+export async function issueWit(manager: CaManager, ttlSeconds: number = 0): Promise<TokenSvid> {
+  const { publicKey } = signerFromPrivateKey(await generatePrivateKey("ec-p256"));
+  return manager.witSvid({ id: WORKLOAD, publicKey, algorithm: "ES256", ttlSeconds });
 }

@@ -9,7 +9,7 @@ import type { UpstreamBundle } from "#upstream/upstream-authority.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { leadsTo } from "#x509/leads-to.ts";
 import type { Authorities } from "./authorities.ts";
-import { jwtAuthorityOf, type X509Ca, x509AuthorityIds } from "./authority.ts";
+import { keyAuthorityOf, type X509Ca, x509AuthorityIds } from "./authority.ts";
 import type { CaManagerParts } from "./parts.ts";
 import { newlyTainted, withUpstream, withVanished } from "./upstream-bundle.ts";
 
@@ -101,7 +101,7 @@ export class UpstreamFollower {
     for (const key of [active, prepared]) {
       if (key === undefined || jwtAuthorities.some(({ keyId }) => keyId === key.authorityId))
         continue;
-      await this.#authorities.publisher.publish(jwtAuthorityOf(key));
+      await this.#authorities.publisher.publish(keyAuthorityOf(key));
     }
   }
 

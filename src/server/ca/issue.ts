@@ -1,10 +1,12 @@
-/** Signs what was checked: X509-SVIDs, downstream CAs and JWT-SVIDs. The hot path of the server. */
+/** Signs what was checked: X509-SVIDs, downstream CAs, JWT-SVIDs and WIT-SVIDs. The hot path of the server. */
+import type { KeyObject } from "node:crypto";
 import type { Random } from "#clock/random.ts";
+import { publicJwk } from "#jwt/jwk.ts";
 import { signJwt } from "#jwt/sign.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { subjectAltNameExtension, subjectKeyIdExtension } from "#x509/extensions.ts";
 import { issueCertificate, subjectKeyIdOf } from "#x509/issue.ts";
-import type { JwtKey, X509Ca } from "./authority.ts";
+import type { TokenKey, X509Ca } from "./authority.ts";
 import type { CheckedSvid } from "./lint.ts";
 import { CA_EXTENSIONS, SVID_EXTENSIONS } from "./profile.ts";
 import { newSerial, serialText } from "./serial.ts";
@@ -20,7 +22,8 @@ export interface X509Svid {
   readonly expiresAt: number;
 }
 
-export interface JwtSvid {
+/** A JWT-SVID or a WIT-SVID. */
+export interface TokenSvid {
   /** The signed token; a secret. */
   readonly token: string;
   /** Unix seconds. */
@@ -111,18 +114,53 @@ export interface JwtClaims {
 /** JWT-SVID §3: sub, aud and exp are required; aud is always a list here, as the reference writes it. */
 export async function issueJwtSvid(
   claims: JwtClaims,
-  { key, authorityId }: JwtKey,
-): Promise<JwtSvid> {
+  { key, authorityId }: TokenKey,
+): Promise<TokenSvid> {
   const { id, audience, issuedAt, expiresAt, issuer, tokenId } = claims;
   const token = await signJwt({
     signer: key,
     keyId: authorityId,
+    type: "JWT",
     claims: {
       aud: audience,
       exp: expiresAt,
       iat: issuedAt,
       ...(issuer === "" ? {} : { iss: issuer }),
       ...(tokenId === undefined ? {} : { jti: tokenId }),
+      sub: id.toString(),
+    },
+  });
+  return { token, issuedAt, expiresAt };
+}
+
+export interface WitClaims {
+  readonly id: SpiffeId;
+  /** Of the workload: whoever shows the token proves that it has the private key. */
+  readonly publicKey: KeyObject;
+  /** What the workload signs its proofs with, as in JWS. */
+  readonly algorithm: string;
+  /** Unix seconds. */
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+  /** Empty for none. */
+  readonly issuer: string;
+}
+
+/** A workload identity token: who has the key (`sub`), and the key itself (`cnf`, RFC 7800 §3.2), for no audience in particular. */
+export async function issueWitSvid(
+  claims: WitClaims,
+  { key, authorityId }: TokenKey,
+): Promise<TokenSvid> {
+  const { id, publicKey, algorithm, issuedAt, expiresAt, issuer } = claims;
+  const token = await signJwt({
+    signer: key,
+    keyId: authorityId,
+    type: "wit+jwt",
+    claims: {
+      cnf: { jwk: publicJwk(publicKey, { algorithm }) },
+      exp: expiresAt,
+      iat: issuedAt,
+      ...(issuer === "" ? {} : { iss: issuer }),
       sub: id.toString(),
     },
   });

@@ -1,13 +1,13 @@
 import { expect, test } from "bun:test";
-import { CaJournal, type JournalJwtKey, withActivated, withPrepared } from "./journal.ts";
+import { CaJournal, type JournalKey, withActivated, withPrepared } from "./journal.ts";
 
 const DAY = 86_400;
 
-function key(authorityId: string, status: JournalJwtKey["status"], notAfter = DAY): JournalJwtKey {
+function key(authorityId: string, status: JournalKey["status"], notAfter = DAY): JournalKey {
   return { slot: "A", status, authorityId, issuedAt: 0, notAfter, publicKey: "" };
 }
 
-function shown(records: readonly JournalJwtKey[]): string[] {
+function shown(records: readonly JournalKey[]): string[] {
   return records.map(({ authorityId, status }) => `${authorityId} ${status}`);
 }
 
@@ -31,7 +31,7 @@ test("at most ten are kept, the newest, and none for longer than two weeks after
   expect(shown(later)).toEqual(["next prepared"]);
 });
 
-test("what was stored is loaded again; what cannot be stored does not count; another version is refused", async () => {
+test("what was stored is loaded again; what cannot be stored does not count; a later version is refused", async () => {
   let stored: Uint8Array | undefined;
   let full = false;
   const store = {
@@ -42,13 +42,18 @@ test("what was stored is loaded again; what cannot be stored does not count; ano
     },
   };
   const journal = await CaJournal.load(store);
-  await journal.changeJwt(() => [key("a", "active")]);
+  await journal.changeKeys("jwt", () => [key("a", "active")]);
   full = true;
-  const failed = await journal.changeJwt(() => []).catch(({ message }: Error) => message);
+  const failed = await journal.changeKeys("jwt", () => []).catch(({ message }: Error) => message);
   expect(failed).toBe("disk full");
-  expect(shown(journal.jwt)).toEqual(["a active"]);
-  expect(shown((await CaJournal.load(store)).jwt)).toEqual(["a active"]);
-  stored = new TextEncoder().encode(`{"version":3}`);
+  expect(shown(journal.keys("jwt"))).toEqual(["a active"]);
+  expect(shown((await CaJournal.load(store)).keys("jwt"))).toEqual(["a active"]);
+  stored = new TextEncoder().encode(
+    `{"version":2,"x509":[],"jwt":${JSON.stringify([key("b", "old")])}}`,
+  );
+  const older = await CaJournal.load(store);
+  expect([shown(older.keys("jwt")), shown(older.keys("wit"))]).toEqual([["b old"], []]);
+  stored = new TextEncoder().encode(`{"version":4}`);
   const refused = await CaJournal.load(store).catch(({ message }: Error) => message);
   expect(refused).toContain("written by another version");
 });

@@ -4,8 +4,11 @@
  */
 import type { CaJournals } from "#server/datastore/datastore.ts";
 import type { Slot } from "./authority.ts";
+import type { TokenKeyName } from "./token-key.ts";
 
-const VERSION = 2;
+const VERSION = 3;
+/** Without keys for WIT-SVIDs. */
+const VERSION_BEFORE_WIT = 2;
 /** As the reference, for each kind. */
 const MAX_RECORDS = 10;
 /** As the reference: what expired longer ago is of no use to anybody. */
@@ -28,16 +31,18 @@ export interface JournalX509Ca extends JournalRecord {
   readonly upstreamVersion: string;
 }
 
-export interface JournalJwtKey extends JournalRecord {
+/** A key for JWT-SVIDs, or for WIT-SVIDs. */
+export interface JournalKey extends JournalRecord {
   /** SubjectPublicKeyInfo, DER in base64: tells whether the KeyManager still has the same key. */
   readonly publicKey: string;
 }
 
 interface Journal {
   readonly version: typeof VERSION;
-  /** Oldest first, both. */
+  /** Oldest first, all of them. */
   readonly x509: readonly JournalX509Ca[];
-  readonly jwt: readonly JournalJwtKey[];
+  readonly jwt: readonly JournalKey[];
+  readonly wit: readonly JournalKey[];
 }
 
 export class CaJournal {
@@ -52,7 +57,7 @@ export class CaJournal {
   /** @throws Error when the stored journal cannot be read; it is then left as it is */
   static async load(store: CaJournals): Promise<CaJournal> {
     const stored = await store.load();
-    const empty: Journal = { version: VERSION, x509: [], jwt: [] };
+    const empty: Journal = { version: VERSION, x509: [], jwt: [], wit: [] };
     return new CaJournal(store, stored === undefined ? empty : decodeJournal(stored));
   }
 
@@ -60,8 +65,8 @@ export class CaJournal {
     return this.#journal.x509;
   }
 
-  get jwt(): readonly JournalJwtKey[] {
-    return this.#journal.jwt;
+  keys(name: TokenKeyName): readonly JournalKey[] {
+    return this.#journal[name];
   }
 
   /** Changes are made one after the other, never two at once; each is stored when it resolves. */
@@ -71,10 +76,11 @@ export class CaJournal {
     return this.#save({ ...this.#journal, x509: change(this.#journal.x509) });
   }
 
-  changeJwt(
-    change: (records: readonly JournalJwtKey[]) => readonly JournalJwtKey[],
+  changeKeys(
+    name: TokenKeyName,
+    change: (records: readonly JournalKey[]) => readonly JournalKey[],
   ): Promise<void> {
-    return this.#save({ ...this.#journal, jwt: change(this.#journal.jwt) });
+    return this.#save({ ...this.#journal, [name]: change(this.#journal[name]) });
   }
 
   async #save(journal: Journal): Promise<void> {
@@ -112,15 +118,13 @@ export function withActivated<R extends JournalRecord>(
 
 function decodeJournal(bytes: Uint8Array): Journal {
   const record: unknown = JSON.parse(new TextDecoder().decode(bytes));
-  if (
-    typeof record !== "object" ||
-    record === null ||
-    !("version" in record) ||
-    record.version !== VERSION
-  ) {
-    throw new Error(
-      "the CA journal in the datastore was written by another version of the server; run that version, or start with a new datastore",
-    );
+  const version =
+    typeof record === "object" && record !== null && "version" in record && record.version;
+  if (version === VERSION) return record as Journal;
+  if (version === VERSION_BEFORE_WIT) {
+    return { ...(record as Journal), version: VERSION, wit: [] };
   }
-  return record as Journal;
+  throw new Error(
+    "the CA journal in the datastore was written by another version of the server; run that version, or start with a new datastore",
+  );
 }

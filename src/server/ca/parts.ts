@@ -6,7 +6,7 @@ import type { Bundles, CaJournals } from "#server/datastore/datastore.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
 import type { UpstreamAuthority } from "#upstream/upstream-authority.ts";
 import type { KeyType } from "#x509/signer.ts";
-import type { CaProfile } from "./profile.ts";
+import type { CaProfile, WitSvidProfile } from "./profile.ts";
 
 /** All that the CA Manager is made of. */
 export interface CaManagerParts extends CaProfile {
@@ -14,6 +14,8 @@ export interface CaManagerParts extends CaProfile {
   readonly jwtKeyType: KeyType;
   /** No key for JWT-SVIDs is made then. */
   readonly jwtSvidsDisabled: boolean;
+  /** Undefined: WIT-SVIDs are switched off, and no key for them is made. */
+  readonly witSvids?: WitSvidProfile | undefined;
   readonly keyManager: KeyManager;
   readonly upstream?: UpstreamAuthority | undefined;
   readonly bundles: Bundles;

@@ -9,6 +9,7 @@ import {
 } from "#x509/extensions.ts";
 import { encodeName, type NameFields } from "#x509/name.ts";
 import { Oid } from "#x509/oid.ts";
+import type { KeyType } from "#x509/signer.ts";
 
 /** Certificates start a little in the past, for verifiers whose clock is behind. */
 export const NOT_BEFORE_CUSHION_SECONDS = 10;
@@ -29,6 +30,14 @@ export interface CaProfile {
   readonly agentTtlSeconds: number;
   /** The `iss` of JWT-SVIDs; empty for none. */
   readonly jwtIssuer: string;
+}
+
+/** What WIT-SVIDs are like. */
+export interface WitSvidProfile {
+  /** Of the key that signs them. */
+  readonly keyType: KeyType;
+  /** The `iss` claim; empty for none. */
+  readonly issuer: string;
 }
 
 /** The subject of a CA certificate; its serial number, as text, keeps subjects apart. */

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { createLog } from "#log/log.ts";
-import { CaStage } from "./ca.fixture.ts";
+import { CaStage, WIT_SVIDS } from "./ca.fixture.ts";
 import { pruneBundle } from "./prune-bundle.ts";
 
 const DAY_SECONDS = 86_400;
@@ -18,11 +18,12 @@ async function pruneAt(now: number): Promise<void> {
 }
 
 test("authorities leave a day after their end, and the bundle counts on", async () => {
-  const manager = await stage.open();
+  const manager = await stage.open({ witSvids: WIT_SVIDS });
   const end = manager.authorities.x509.state.active?.notAfter ?? 0;
   stage.clock.pass(1800_000);
   await manager.authorities.x509.prepare();
   await manager.authorities.jwt.prepare();
+  await manager.authorities.wit?.prepare();
   const before = await stage.bundle();
   await pruneAt(end + DAY_SECONDS - 1);
   expect(await stage.bundle()).toEqual(before);
@@ -30,6 +31,8 @@ test("authorities leave a day after their end, and the bundle counts on", async 
   const after = await stage.bundle();
   expect(after.x509Authorities).toEqual(before.x509Authorities.slice(1));
   expect(after.jwtAuthorities).toEqual(before.jwtAuthorities.slice(1));
+  expect(before.witAuthorities).toHaveLength(2);
+  expect(after.witAuthorities).toEqual(before.witAuthorities.slice(1));
   expect(after.sequenceNumber).toBe(before.sequenceNumber + 1);
 });
 

@@ -1,6 +1,6 @@
 import type { Log } from "#log/log.ts";
 import type { Bundles } from "#server/datastore/datastore.ts";
-import type { Bundle, JwtAuthority, X509Authority } from "#spiffe/bundle.ts";
+import type { Bundle, KeyAuthority, X509Authority } from "#spiffe/bundle.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { Certificate } from "#x509/certificate.ts";
 
@@ -33,12 +33,16 @@ export async function pruneBundle(parts: PruneBundleParts, now: number): Promise
   for (const { keyId } of pruned?.jwtAuthorities ?? []) {
     log.info("Pruned an expired JWT key", { kid: keyId });
   }
+  for (const { keyId } of pruned?.witAuthorities ?? []) {
+    log.info("Pruned an expired WIT key", { kid: keyId });
+  }
 }
 
 interface Pruned {
   readonly left: Bundle;
   readonly x509Authorities: readonly X509Authority[];
-  readonly jwtAuthorities: readonly JwtAuthority[];
+  readonly jwtAuthorities: readonly KeyAuthority[];
+  readonly witAuthorities: readonly KeyAuthority[];
 }
 
 /** Undefined when nothing is to go. A bundle never becomes empty: that would cut every agent off for good. */
@@ -46,20 +50,20 @@ function prune(bundle: Bundle, expiredBefore: number): Pruned | undefined {
   const expired = ({ certificate }: X509Authority): boolean =>
     Certificate.parse(certificate).notAfter <= expiredBefore;
   const [x509Authorities, x509Left] = split(bundle.x509Authorities, expired);
-  const [jwtAuthorities, jwtLeft] = split(
-    bundle.jwtAuthorities,
-    ({ expiresAt }) => expiresAt !== 0 && expiresAt <= expiredBefore,
-  );
-  if (x509Authorities.length + jwtAuthorities.length === 0 || x509Left.length === 0) {
-    return undefined;
-  }
+  const expiredKey = ({ expiresAt }: KeyAuthority): boolean =>
+    expiresAt !== 0 && expiresAt <= expiredBefore;
+  const [jwtAuthorities, jwtLeft] = split(bundle.jwtAuthorities, expiredKey);
+  const [witAuthorities, witLeft] = split(bundle.witAuthorities, expiredKey);
+  const count = x509Authorities.length + jwtAuthorities.length + witAuthorities.length;
+  if (count === 0 || x509Left.length === 0) return undefined;
   const left = {
     ...bundle,
     x509Authorities: x509Left,
     jwtAuthorities: jwtLeft,
+    witAuthorities: witLeft,
     sequenceNumber: bundle.sequenceNumber + 1,
   };
-  return { left, x509Authorities, jwtAuthorities };
+  return { left, x509Authorities, jwtAuthorities, witAuthorities };
 }
 
 function split<T>(items: readonly T[], isFirst: (item: T) => boolean): [T[], T[]] {

@@ -1,24 +1,28 @@
 /** Finds the authorities of the last run: what the journal says, as far as the KeyManager still has those very keys. */
-import { type Bundle, emptyBundle } from "#spiffe/bundle.ts";
+import { type Bundle, emptyBundle, type KeyAuthority } from "#spiffe/bundle.ts";
 import { Certificate } from "#x509/certificate.ts";
 import {
   type Authority,
-  type JwtKey,
-  jwtAuthorityOf,
+  keyAuthorityOf,
+  type TokenKey,
   type X509Ca,
   x509AuthorityIds,
   x509Ca,
 } from "./authority.ts";
-import type { CaJournal, JournalJwtKey, JournalX509Ca } from "./journal.ts";
+import type { CaJournal, JournalKey, JournalX509Ca } from "./journal.ts";
 import type { CaManagerParts } from "./parts.ts";
-import { jwtKeyId } from "./prepare-jwt.ts";
 import { x509KeyId } from "./prepare-x509.ts";
 import type { RotationState } from "./rotation.ts";
+import { type TokenKeyName, tokenKeyId, tokenKeyTitle } from "./token-key.ts";
 
 export interface Recovered {
   readonly x509: RotationState<X509Ca>;
-  readonly jwt: RotationState<JwtKey>;
+  readonly jwt: RotationState<TokenKey>;
+  /** Empty when WIT-SVIDs are switched off, whatever the journal holds. */
+  readonly wit: RotationState<TokenKey>;
 }
+
+const NOTHING = { active: undefined, prepared: undefined, old: undefined };
 
 /** Goes on with what the journal holds. An authority whose key is gone counts as old: it signs no more, and can be tainted. */
 export async function recover(parts: CaManagerParts, journal: CaJournal): Promise<Recovered> {
@@ -30,12 +34,15 @@ export async function recover(parts: CaManagerParts, journal: CaJournal): Promis
     recoverOne: (record) => recoverX509(parts, record),
     oldOne: (record) => oldX509(record, bundle),
   });
-  const jwt = stateOf(valid(journal.jwt), {
-    recoverOne: (record) => recoverJwt(parts, record),
-    oldOne: (record) => oldJwt(record, bundle),
-  });
-  await republish(parts, x509, jwt);
-  return { x509, jwt };
+  const keysOf = (name: TokenKeyName, known: readonly KeyAuthority[] = []) =>
+    stateOf(valid(journal.keys(name)), {
+      recoverOne: (record) => recoverKey(parts, name, record),
+      oldOne: (record) => oldKey(record, known),
+    });
+  const jwt = keysOf("jwt", bundle?.jwtAuthorities);
+  const wit = parts.witSvids === undefined ? NOTHING : keysOf("wit", bundle?.witAuthorities);
+  await republish(parts, { x509, jwt, wit });
+  return { x509, jwt, wit };
 }
 
 function stateOf<R extends { readonly status: string }, T extends Authority>(
@@ -76,13 +83,17 @@ function recoverX509(parts: CaManagerParts, record: JournalX509Ca): X509Ca | und
   return x509Ca({ slot, key, certificate, chain, issuedAt, upstreamVersion });
 }
 
-function recoverJwt(parts: CaManagerParts, record: JournalJwtKey): JwtKey | undefined {
+function recoverKey(
+  parts: CaManagerParts,
+  name: TokenKeyName,
+  record: JournalKey,
+): TokenKey | undefined {
   const { slot, issuedAt, notAfter, authorityId } = record;
-  const key = parts.keyManager.key(jwtKeyId(slot));
+  const key = parts.keyManager.key(tokenKeyId(name, slot));
   const sameKey =
     key !== undefined && Buffer.from(key.publicKeySpki).toString("base64") === record.publicKey;
   if (key === undefined || !sameKey) {
-    parts.log.warn("JWT key of the last run cannot be used again", { slot });
+    parts.log.warn(`${tokenKeyTitle(name)} key of the last run cannot be used again`, { slot });
     return undefined;
   }
   return { slot, key, authorityId, upstreamAuthorityId: "", issuedAt, notAfter };
@@ -99,12 +110,12 @@ function oldX509(record: JournalX509Ca, bundle: Bundle | undefined): Authority |
   return { slot, issuedAt, notAfter, ...x509AuthorityIds(Certificate.parse(der)) };
 }
 
-function oldJwt(
-  { slot, authorityId, issuedAt, notAfter }: JournalJwtKey,
-  bundle: Bundle | undefined,
+/** Undefined for a key that the bundle holds no more: it was revoked. */
+function oldKey(
+  { slot, authorityId, issuedAt, notAfter }: JournalKey,
+  known: readonly KeyAuthority[],
 ): Authority | undefined {
-  const known = bundle?.jwtAuthorities.some(({ keyId }) => keyId === authorityId);
-  return known === true
+  return known.some(({ keyId }) => keyId === authorityId)
     ? { slot, authorityId, upstreamAuthorityId: "", issuedAt, notAfter }
     : undefined;
 }
@@ -114,21 +125,19 @@ function isRoot({ chain }: JournalX509Ca): boolean {
 }
 
 /** A bundle that was lost or set by hand gets what we sign with back; usually nothing changes. */
-async function republish(
-  parts: CaManagerParts,
-  x509: RotationState<X509Ca>,
-  jwt: RotationState<JwtKey>,
-): Promise<void> {
+async function republish(parts: CaManagerParts, { x509, jwt, wit }: Recovered): Promise<void> {
   const signing = <T extends Authority>({ active, prepared }: RotationState<T>): T[] =>
     [active, prepared].filter((one) => one !== undefined);
   const x509Authorities = signing(x509)
     .filter(({ chain }) => chain.length === 0)
     .map(({ certificate }) => ({ certificate: certificate.der, tainted: false }));
-  const jwtAuthorities = signing(jwt).map(jwtAuthorityOf);
-  if (x509Authorities.length + jwtAuthorities.length === 0) return;
+  const jwtAuthorities = signing(jwt).map(keyAuthorityOf);
+  const witAuthorities = signing(wit).map(keyAuthorityOf);
+  if (x509Authorities.length + jwtAuthorities.length + witAuthorities.length === 0) return;
   await parts.bundles.append({
     ...emptyBundle(parts.trustDomain),
     x509Authorities,
     jwtAuthorities,
+    witAuthorities,
   });
 }

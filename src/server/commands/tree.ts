@@ -22,10 +22,10 @@ import { loggerGet, loggerReset, loggerSet } from "./logger.ts";
 import { run, validate } from "./run.ts";
 import { tokenDelete, tokenGenerate } from "./token.ts";
 import { upstreamAuthorityRevoke, upstreamAuthorityTaint } from "./upstreamauthority.ts";
+import { witMint } from "./wit.ts";
 import { x509Mint } from "./x509.ts";
 
-/** All commands of spire-server. */
-export const serverCommands: Group = defineGroup({
+const COMMANDS = {
   agent: defineGroup({
     ban: agentBan,
     count: agentCount,
@@ -70,4 +70,22 @@ export const serverCommands: Group = defineGroup({
   token: defineGroup({ delete: tokenDelete, generate: tokenGenerate }),
   validate,
   x509: defineGroup({ mint: x509Mint }),
-});
+};
+
+/** Commands of features that are switched on before their time, by the names of their feature flags. */
+const EXPERIMENTAL = {
+  "wit-svid": { wit: defineGroup({ mint: witMint }) },
+};
+
+/**
+ * All commands of spire-server.
+ *
+ * @param featureFlags with spaces between, as in SPIRE_SERVER_FFLAGS: commands do not read the server's configuration
+ */
+export function serverCommands(featureFlags: string = ""): Group {
+  const flags = featureFlags.split(" ");
+  const experimental = Object.entries(EXPERIMENTAL).flatMap(([flag, commands]) =>
+    flags.includes(flag) ? Object.entries(commands) : [],
+  );
+  return defineGroup({ ...COMMANDS, ...Object.fromEntries(experimental) });
+}

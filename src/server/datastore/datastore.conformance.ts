@@ -58,16 +58,25 @@ function bundleTests(store: () => DataStore): void {
         ...emptyBundle(trustDomain),
         x509Authorities: [authority(1), authority(2)],
         jwtAuthorities: [key],
+        witAuthorities: [key],
       }),
     ).toEqual({
       ...bundle,
       x509Authorities: [tainted, authority(2)],
       jwtAuthorities: [key],
+      witAuthorities: [key],
       sequenceNumber: 1,
     });
-    const same = await store().bundles.append({ ...bundle, jwtAuthorities: [key] });
+    const same = await store().bundles.append({
+      ...bundle,
+      jwtAuthorities: [key],
+      witAuthorities: [key],
+    });
     expect(same.sequenceNumber).toBe(1);
-    expect(await store().bundles.find("other.org")).toEqual(same);
+    const more = [{ ...key, keyId: "l" }];
+    const next = await store().bundles.append({ ...bundle, witAuthorities: more });
+    expect(next).toEqual({ ...same, witAuthorities: [key, ...more], sequenceNumber: 2 });
+    expect(await store().bundles.find("other.org")).toEqual(next);
   });
 
   test("concurrent updates are all in the result", async () => {

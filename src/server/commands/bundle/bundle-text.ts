@@ -22,6 +22,7 @@ export function bundleText(bundle: Bundle, format: BundleFormat): string {
       tainted,
     })),
     jwtAuthorities: bundle.jwtAuthorities,
+    witAuthorities: [],
     refreshHint: bundle.refreshHint,
     sequenceNumber: bundle.sequenceNumber,
   });

@@ -1,4 +1,4 @@
-import type { Bundle } from "#spiffe/bundle.ts";
+import type { Bundle, KeyAuthority } from "#spiffe/bundle.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 
 /** A bundle as stored: the name of its trust domain, and the rest as one JSON text, a BundleDocument. */
@@ -10,9 +10,18 @@ export interface BundleRow {
 /** Bytes are base64. */
 export interface BundleDocument {
   x509Authorities: { certificate: string; tainted: boolean }[];
-  jwtAuthorities: { keyId: string; publicKey: string; expiresAt: number; tainted: boolean }[];
+  jwtAuthorities: KeyDocument[];
+  witAuthorities: KeyDocument[];
   refreshHint: number;
   sequenceNumber: number;
+}
+
+/** A key for JWT-SVIDs or WIT-SVIDs. */
+export interface KeyDocument {
+  keyId: string;
+  publicKey: string;
+  expiresAt: number;
+  tainted: boolean;
 }
 
 export function bundleRow(bundle: Bundle): BundleRow {
@@ -21,12 +30,8 @@ export function bundleRow(bundle: Bundle): BundleRow {
       certificate: Buffer.from(certificate).toString("base64"),
       tainted,
     })),
-    jwtAuthorities: bundle.jwtAuthorities.map(({ keyId, publicKey, expiresAt, tainted }) => ({
-      keyId,
-      publicKey: Buffer.from(publicKey).toString("base64"),
-      expiresAt,
-      tainted,
-    })),
+    jwtAuthorities: bundle.jwtAuthorities.map(keyDocument),
+    witAuthorities: bundle.witAuthorities.map(keyDocument),
     refreshHint: bundle.refreshHint,
     sequenceNumber: bundle.sequenceNumber,
   };
@@ -46,15 +51,19 @@ export function bundleFromRow(row: BundleRow): Bundle {
       certificate: bytesOf(certificate),
       tainted,
     })),
-    jwtAuthorities: document.jwtAuthorities.map(({ keyId, publicKey, expiresAt, tainted }) => ({
-      keyId,
-      publicKey: bytesOf(publicKey),
-      expiresAt,
-      tainted,
-    })),
+    jwtAuthorities: document.jwtAuthorities.map(keyFromDocument),
+    witAuthorities: document.witAuthorities.map(keyFromDocument),
     refreshHint: document.refreshHint,
     sequenceNumber: document.sequenceNumber,
   };
+}
+
+function keyDocument({ keyId, publicKey, expiresAt, tainted }: KeyAuthority): KeyDocument {
+  return { keyId, publicKey: Buffer.from(publicKey).toString("base64"), expiresAt, tainted };
+}
+
+function keyFromDocument({ keyId, publicKey, expiresAt, tainted }: KeyDocument): KeyAuthority {
+  return { keyId, publicKey: bytesOf(publicKey), expiresAt, tainted };
 }
 
 function bytesOf(base64: string): Uint8Array {

@@ -1,7 +1,12 @@
 import type { Database } from "bun:sqlite";
 import type { BundleDeleteMode } from "#server/datastore/datastore.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { type BundleDocument, type BundleRow, parseDocument } from "./bundle-row.ts";
+import {
+  type BundleDocument,
+  type BundleRow,
+  type KeyDocument,
+  parseDocument,
+} from "./bundle-row.ts";
 import { type EntryRow, SELECT_ENTRIES } from "./entry-row.ts";
 import { deleteEntries } from "./entry-writes.ts";
 import type { WriteContext, WriteFunctions } from "./write-context.ts";
@@ -88,24 +93,31 @@ export function storeBundle(
 /** Undefined when there is nothing to add. What is there stays as it is: appending never lifts a taint. */
 function merge(bundle: BundleDocument, addition: BundleDocument): BundleDocument | undefined {
   const certificates = new Set(bundle.x509Authorities.map(({ certificate }) => certificate));
-  const keys = new Set(bundle.jwtAuthorities.map(jwtAuthorityKey));
   const x509Authorities = addition.x509Authorities.filter(
     ({ certificate }) => !certificates.has(certificate),
   );
-  const jwtAuthorities = addition.jwtAuthorities.filter(
-    (authority) => !keys.has(jwtAuthorityKey(authority)),
-  );
-  if (x509Authorities.length === 0 && jwtAuthorities.length === 0) return undefined;
+  const jwtAuthorities = missingKeys(bundle.jwtAuthorities, addition.jwtAuthorities);
+  const witAuthorities = missingKeys(bundle.witAuthorities, addition.witAuthorities);
+  if (x509Authorities.length + jwtAuthorities.length + witAuthorities.length === 0) {
+    return undefined;
+  }
   return {
     ...bundle,
     x509Authorities: [...bundle.x509Authorities, ...x509Authorities],
     jwtAuthorities: [...bundle.jwtAuthorities, ...jwtAuthorities],
+    witAuthorities: [...bundle.witAuthorities, ...witAuthorities],
     sequenceNumber: bundle.sequenceNumber + 1,
   };
 }
 
-function jwtAuthorityKey({ keyId, publicKey }: BundleDocument["jwtAuthorities"][number]): string {
-  return JSON.stringify([keyId, publicKey]);
+/** The keys of an addition that are not there under the same key ID. */
+function missingKeys(
+  present: readonly KeyDocument[],
+  addition: readonly KeyDocument[],
+): KeyDocument[] {
+  const name = ({ keyId, publicKey }: KeyDocument): string => JSON.stringify([keyId, publicKey]);
+  const known = new Set(present.map(name));
+  return addition.filter((key) => !known.has(name(key)));
 }
 
 /** Frees a bundle from the entries that federate with it, in the way the caller asked for. */

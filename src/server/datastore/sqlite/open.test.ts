@@ -18,6 +18,8 @@ import { createLog } from "#log/log.ts";
 import { describeDataStore } from "#server/datastore/datastore.conformance.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import { makeEntry, makeNode, rejection } from "#server/datastore/records.conformance.ts";
+import { emptyBundle } from "#spiffe/bundle.ts";
+import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { prepareFile } from "./file.ts";
 import { openSqliteDataStore } from "./open.ts";
 import { migrate } from "./schema.ts";
@@ -73,6 +75,32 @@ describe("opening a SQLite datastore", () => {
     const store = await open();
     const claim = { token: "secret", publicKeySha256: new Uint8Array(32), now: 100, usedSince: 40 };
     expect(await store.joinTokens.join(makeNode("n"), claim)).toBe("taken");
+    await store.close();
+  });
+
+  test("bundles of a datastore from before WIT-SVIDs have no keys for them", async () => {
+    mkdirSync(join(directory, "data"));
+    const db = new Database(path, { create: true });
+    migrate(db, 4);
+    const authority = { keyId: "k", publicKey: "CQ==", expiresAt: 5, tainted: false };
+    const document = {
+      x509Authorities: [],
+      jwtAuthorities: [authority],
+      refreshHint: 1,
+      sequenceNumber: 2,
+    };
+    db.query("INSERT INTO bundles (trust_domain, document) VALUES ('a.org', ?)").run(
+      JSON.stringify(document),
+    );
+    db.close();
+    const store = await open();
+    const bundle = await store.bundles.find("a.org");
+    expect(bundle).toMatchObject({ witAuthorities: [], refreshHint: 1, sequenceNumber: 2 });
+    const key = { ...authority, publicKey: Uint8Array.of(9) };
+    expect(bundle?.jwtAuthorities).toEqual([key]);
+    const trustDomain = TrustDomain.parse("a.org");
+    const appended = { ...emptyBundle(trustDomain), witAuthorities: [key] };
+    expect((await store.bundles.append(appended)).witAuthorities).toEqual([key]);
     await store.close();
   });
 

@@ -113,6 +113,11 @@ const MIGRATIONS: readonly string[] = [
   ALTER TABLE join_tokens ADD COLUMN rejoins TEXT;
   CREATE INDEX join_tokens_rejoins ON join_tokens (rejoins) WHERE rejoins IS NOT NULL;
   `,
+
+  // Keys for WIT-SVIDs. A program that does not know them would drop them with its next change of a bundle.
+  `
+  UPDATE bundles SET document = json_set(document, '$.witAuthorities', json('[]'));
+  `,
 ];
 
 export const SCHEMA_VERSION: number = MIGRATIONS.length;
