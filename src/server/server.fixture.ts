@@ -278,7 +278,10 @@ export interface JoinedAgent {
 }
 
 /** Has a new agent join by token; with an alias, it takes that ID for its children as well. */
-export async function joinAgent(test: TestServer, aliasPath?: string): Promise<JoinedAgent> {
+export async function joinAgent(
+  test: Pick<TestServer, "local" | "remote">,
+  aliasPath?: string,
+): Promise<JoinedAgent> {
   const agentId =
     aliasPath === undefined ? undefined : { trustDomain: "example.org", path: aliasPath };
   const { value } = await unary<JoinToken>((done) =>

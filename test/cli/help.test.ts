@@ -12,6 +12,9 @@ const EXPLAINED = join(import.meta.dir, "../../docs/DIFFERENCES.md");
 
 type Program = "spire-server" | "spire-agent";
 
+/** Commands of the server that are there only when this is in their environment. */
+const FEATURE_FLAGS = { SPIRE_SERVER_FFLAGS: "wit-svid" };
+
 /** A command's flags: `-name type (default …)` by name; a group has none. */
 type Commands = ReadonlyMap<string, ReadonlyMap<string, string>>;
 
@@ -26,6 +29,17 @@ test.each(["spire-server", "spire-agent"] as const)(
     expect(differences(program, theirs, ours)).toEqual(explained(program));
   },
   120_000,
+);
+
+test.each(["reference", "ours"] as const)(
+  "%s server: commands of experiments are not there without their feature flag",
+  async (implementation) => {
+    const server = executable(implementation, "spire-server");
+    expect(subcommands(await output([server, "-h"]))).toContain("wit");
+    const unknown = await run([server, "wit", "mint"], { env: { SPIRE_SERVER_FFLAGS: "wit" } });
+    expect(unknown.code).toBe(127);
+    expect(subcommands(unknown.stdout + unknown.stderr)).not.toContain("wit");
+  },
 );
 
 /** All commands of a program, found as a user finds them: by asking each word for help and reading the lists. */
@@ -43,7 +57,7 @@ async function commandsOf(implementation: Implementation, program: Program): Pro
 }
 
 async function output(command: readonly string[]): Promise<string> {
-  const { stdout, stderr } = await run(command, { timeoutMs: 10_000 });
+  const { stdout, stderr } = await run(command, { env: FEATURE_FLAGS, timeoutMs: 10_000 });
   return stdout + stderr;
 }
 

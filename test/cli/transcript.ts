@@ -31,7 +31,7 @@ export interface Step {
 
 export interface Transcript {
   readonly lines: readonly string[];
-  /** The file `server-plugins.conf`, if there is one, is added to the plugins of the server's configuration. */
+  /** The files `server-settings.conf` and `server-plugins.conf`, if they are there, are added to the server's configuration. */
   readonly files: ReadonlyMap<string, string>;
   /** Commands to run before the server starts. */
   readonly preparations: readonly (readonly string[])[];
@@ -140,7 +140,7 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
     "<base64>",
   ],
   [/(?<="(?:x509_svid|root_cas)":\[)"[^\]]+"/g, "<base64 list>"],
-  [/(?<="(?:x|y|x5c|n|kid|key_id)": ?"?)[\w-]{20,}/g, "<key>"],
+  [/(?<="(?:x|y|x5c|n|d|p|q|dp|dq|qi|kid|key_id)\\?": ?\\?"?)[\w-]{20,}/g, "<key>"],
   [/(?<="x5c": \[\n\s+")[\w+/=]+/g, "<base64>"],
   [/(?<="(?:\w+_at|last_sync_success|sequence_number|exp|iat)":"?)\d+/g, "<number>"],
   [/(?<="spiffe_sequence": )\d+/g, "<number>"],

@@ -71,12 +71,12 @@ class Player {
       const { code, stderr } = await run(words, { cwd: directory });
       if (code !== 0) throw new Error(`${words.join(" ")}: ${stderr}`);
     }
-    const plugins = transcript.files.get("server-plugins.conf")?.replaceAll("$DIR", directory);
-    const server = await TestServer.start(
-      stage,
-      implementation,
-      plugins === undefined ? {} : { plugins },
-    );
+    const added = (name: string): string =>
+      (transcript.files.get(name) ?? "").replaceAll("$DIR", directory);
+    const server = await TestServer.start(stage, implementation, {
+      settings: added("server-settings.conf"),
+      plugins: added("server-plugins.conf"),
+    });
     const environment: Record<string, string> = {
       TZ: "UTC",
       SPIRE_SERVER_PRIVATE_SOCKET: server.socket,
