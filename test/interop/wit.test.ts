@@ -4,8 +4,9 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
-import type { ServiceError } from "@grpc/grpc-js";
+import { credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { compactVerify, decodeProtectedHeader } from "jose";
+import { SpiffeWorkloadAPIClient } from "#grpc/gen/spiffe/workload/workload.ts";
 import type { BatchCreateEntryResponse } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
 import type {
   BatchNewWITSVIDResponse,
@@ -270,5 +271,19 @@ describe.each(both)("an agent of the other kind below the %s server", (implement
     });
     const trustDomain = "example.org";
     expect(bundles).toEqual({ trustDomain, x509Authorities: 1, jwtAuthorities: 1 });
+    const notServed = { code: 12, details: "fetching WIT-SVIDs is not implemented" };
+    expect(await witRefusal(agent)).toMatchObject(notServed);
   }, 60_000);
 });
+
+/** How the Workload API of an agent answers who wants a WIT-SVID. */
+async function witRefusal(agent: TestAgent): Promise<ServiceError> {
+  const client = new SpiffeWorkloadAPIClient(`unix:${agent.socket}`, credentials.createInsecure());
+  const metadata = new Metadata();
+  metadata.set("workload.spiffe.io", "true");
+  const { promise, resolve, reject } = Promise.withResolvers<ServiceError>();
+  const stream = client.fetchWitsvid({ spiffeId: "" }, metadata);
+  stream.on("error", resolve);
+  stream.on("data", () => reject(new Error("it was served")));
+  return await promise.finally(() => client.close());
+}

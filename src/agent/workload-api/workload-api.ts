@@ -50,9 +50,16 @@ export function createWorkloadApi(parts: WorkloadApiParts): BoundService {
         await callerIdentities(parts, context, false);
         return validateJwtSvid(parts, request);
       },
+      fetchWitsvid: () => notServed("fetching WIT-SVIDs is not implemented"),
+      fetchWitBundles: () => notServed("fetching WIT bundles is not implemented"),
     },
     { guard: requireHeader, log: parts.log },
   );
+}
+
+/** As the reference's agent, in its words: WIT-SVIDs are the server's alone so far. */
+async function notServed(message: string): Promise<never> {
+  throw new StatusError(StatusCode.UNIMPLEMENTED, message);
 }
 
 /** SPIFFE Workload Endpoint §6.1: keeps a browser or a proxy from being talked into calling for somebody else. */
