@@ -36,7 +36,9 @@ const clients: Client[] = [];
 
 beforeAll(async () => {
   server = await TestServer.start(stage, "ours", {
-    settings: "ratelimit { attestation = false signing = false }\n audit_log_enabled = true",
+    settings: `ratelimit { attestation = false signing = false }
+  audit_log_enabled = true
+  experimental { feature_flags = ["wit-svid"] }`,
   });
   adminSocket = join(stage.room("admin"), "admin.sock");
   agent = await TestAgent.start(stage, "ours", server, {

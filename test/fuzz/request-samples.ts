@@ -27,6 +27,7 @@ import { TrustDomainService } from "#grpc/gen/spire/api/server/trustdomain/v1/tr
 import { ChangesService } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
 import * as tokens from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
 import { JoinTokenService } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
+import { parseCsr } from "#x509/csr.ts";
 
 export interface Method {
   readonly path: string;
@@ -115,6 +116,7 @@ export function encodedSamples(material: Material): ReadonlyMap<string, Uint8Arr
 }
 
 function samples({ csr, certificate, jwt, entryId }: Material): Readonly<Record<string, object>> {
+  const publicKey = parseCsr(csr).publicKeySpki;
   const entry = {
     id: entryId,
     spiffeId: ID,
@@ -204,7 +206,9 @@ function samples({ csr, certificate, jwt, entryId }: Material): Readonly<Record<
     ActivateJWTAuthority: { authorityId: "aa" },
     MintX509SVID: { csr, ttl: 60 },
     MintJWTSVID: { id: ID, audience: ["b"], ttl: 60 },
+    MintWITSVID: { id: ID, publicKey, signingAlgorithm: "ES256", ttl: 60 },
     BatchNewX509SVID: { params: [{ entryId, csr }] },
+    BatchNewWITSVID: { params: [{ entryId, publicKey, signingAlgorithm: "ES256" }] },
     NewJWTSVID: { entryId, audience: ["b"] },
     NewDownstreamX509CA: { csr, preferredTtl: 60 },
     BatchCreateFederationRelationship: { federationRelationships: [relationship] },

@@ -53,8 +53,12 @@ class Peer {
     this.#opened = opened;
   }
 
-  static async start(stage: Stage, implementation: Implementation): Promise<Peer> {
-    const server = await TestServer.start(stage, implementation, { settings: SETTINGS });
+  static async start(
+    stage: Stage,
+    implementation: Implementation,
+    settings: string = SETTINGS,
+  ): Promise<Peer> {
+    const server = await TestServer.start(stage, implementation, { settings });
     const local = localClients(server.socket);
     const opened = [local];
     const remote = (identity?: ClientIdentity): Clients => {
@@ -224,6 +228,26 @@ test("both answer a batch alike", async () => {
   });
   expect(answers.ours).toEqual(answers.theirs);
   expect(answers.ours.life).toBe(120);
+}, 30_000);
+
+test("without the feature flag neither signs; ours refuses a batch as a whole", async () => {
+  const [our, their] = await Promise.all([
+    Peer.start(stage, "ours", ""),
+    Peer.start(stage, "reference", ""),
+  ]);
+  const disabled = { code: 12, details: "WIT functionality is disabled" };
+  for (const peer of [our, their]) {
+    expect(await refused(peer.mint())).toMatchObject(disabled);
+    expect(await peer.bundle()).toMatchObject({ witAuthorities: [] });
+  }
+  const params = { entryId: "unknown", publicKey: spki(P256), signingAlgorithm: "ES256" };
+  expect(await refused(our.batch(params))).toMatchObject(disabled);
+  const { results } = await their.batch(params);
+  expect(results).toMatchObject([{ status: { code: 5 } }]);
+  for (const peer of [our, their]) {
+    peer.close();
+    await peer.server.daemon.stop();
+  }
 }, 30_000);
 
 test.each([

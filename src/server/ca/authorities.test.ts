@@ -158,11 +158,15 @@ test("WIT-SVIDs that are switched off leave no key; switched on again, the one f
   const [, , [key] = []] = idsOf(on);
   const { witAuthorities } = await stage.bundle();
   expect(witAuthorities.map(({ keyId }) => keyId)).toEqual([String(key)]);
+  const { bundles } = await stage.store();
+  await bundles.update("example.org", (bundle) => ({ ...bundle, witAuthorities: [] }));
   const off = await stage.open();
+  expect((await stage.bundle()).witAuthorities).toEqual([]);
   expect(off.authorities.wit).toBeUndefined();
   const refusal = await issueWit(off).catch(({ message }: Error) => message);
   expect(refusal).toBe("WIT key is not available for signing");
   expect(idsOf(await open())).toEqual(idsOf(on));
+  expect((await stage.bundle()).witAuthorities).toEqual(witAuthorities);
   const never = new CaStage();
   await never.open();
   expect((await never.bundle()).witAuthorities).toEqual([]);
