@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { CallContext } from "#grpc/bind.ts";
 import type { Status } from "#grpc/gen/spire/api/types/status.ts";
 import type { Log, LogFields } from "#log/log.ts";
@@ -76,6 +77,26 @@ export async function attempt<T>(
   } catch (error) {
     throw failure(code ?? codeOf(error), message, error);
   }
+}
+
+/** Reading a key on a curve of 521 bits takes a tenth of a millisecond. */
+const ITEMS_AT_ONCE = 64;
+
+/**
+ * Works on the items of a batch side by side, and lets other calls run while it starts that work: callers choose how many there are.
+ *
+ * @param work never rejects
+ */
+export async function eachItem<Item, Result>(
+  items: readonly Item[],
+  work: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const started: Promise<Result>[] = [];
+  for (const item of items) {
+    if (started.length % ITEMS_AT_ONCE === ITEMS_AT_ONCE - 1) await setImmediate();
+    started.push(work(item));
+  }
+  return await Promise.all(started);
 }
 
 /**

@@ -17,7 +17,7 @@ import type { CaManager } from "#server/ca/ca-manager.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
-import { apiCall, attempt, batchItem, callerId, waitForTurn } from "./api-call.ts";
+import { apiCall, attempt, batchItem, callerId, eachItem, waitForTurn } from "./api-call.ts";
 import { workloadIdFrom } from "./convert-id.ts";
 import { witSvidMessage } from "./convert-svid.ts";
 import type { AuthorizedEntriesSource } from "./entry-sync.ts";
@@ -62,7 +62,7 @@ export async function batchNewWitSvid(
   const refusal = "rejecting request due to certificate signing rate limiting";
   await waitForTurn(parts.limits.witSigning, context, params.length, refusal);
   const agentId = callerId(call).toString();
-  const results = params.map((param) =>
+  const results = await eachItem(params, (param) =>
     batchItem<BatchNewWITSVIDResponse_Result>(
       call,
       async () => ({ status: okStatus(), svid: await newWitSvid(parts, param, agentId) }),
@@ -74,7 +74,7 @@ export async function batchNewWitSvid(
       }),
     ),
   );
-  return { results: await Promise.all(results) };
+  return { results };
 }
 
 async function newWitSvid(

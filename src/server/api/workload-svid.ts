@@ -13,7 +13,7 @@ import type { CaManager, X509Svid } from "#server/ca/ca-manager.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
-import { apiCall, attempt, batchItem, callerId, waitForTurn } from "./api-call.ts";
+import { apiCall, attempt, batchItem, callerId, eachItem, waitForTurn } from "./api-call.ts";
 import { checkWorkloadId } from "./convert-id.ts";
 import { jwtSvidMessage, x509SvidMessage } from "./convert-svid.ts";
 import { checkedCsr } from "./csr.ts";
@@ -41,7 +41,7 @@ export async function batchNewX509Svid(
   await waitForTurn(parts.limits.x509Signing, context, params.length, refusal);
   const agentId = callerId(call).toString();
   // Signing leaves the event loop, so a batch keeps every core busy.
-  const results = params.map((param) =>
+  const results = await eachItem(params, (param) =>
     batchItem<BatchNewX509SVIDResponse_Result>(
       call,
       async () => ({
@@ -57,7 +57,7 @@ export async function batchNewX509Svid(
       }),
     ),
   );
-  return { results: await Promise.all(results) };
+  return { results };
 }
 
 async function newX509Svid(
