@@ -299,7 +299,10 @@ export async function joinAgent(
 }
 
 /** Clients with an SVID that the operator minted for the path. */
-export async function asWorkload(test: TestServer, path: string): Promise<Clients> {
+export async function asWorkload(
+  test: Pick<TestServer, "local" | "remote">,
+  path: string,
+): Promise<Clients> {
   const key = await newKey(`spiffe://example.org${path}`);
   const { svid } = await unary<MintX509SVIDResponse>((done) =>
     test.local.svid.mintX509Svid({ csr: key.csr, ttl: 0 }, done),

@@ -16,6 +16,7 @@ import type {
 import { Bundle, BundleMask } from "#grpc/gen/spire/api/types/bundle.ts";
 import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
 import {
+  asWorkload,
   type ClientIdentity,
   type Clients,
   closeClients,
@@ -44,11 +45,20 @@ class Peer {
   readonly server: TestServer;
   readonly local: Clients;
   readonly agent: JoinedAgent;
+  readonly remote: (identity?: ClientIdentity) => Clients;
+  /** All that `remote` gave. */
   readonly #opened: readonly Clients[];
 
-  private constructor(server: TestServer, local: Clients, agent: JoinedAgent, opened: Clients[]) {
+  private constructor(
+    server: TestServer,
+    local: Clients,
+    remote: Peer["remote"],
+    agent: JoinedAgent,
+    opened: readonly Clients[],
+  ) {
     this.server = server;
     this.local = local;
+    this.remote = remote;
     this.agent = agent;
     this.#opened = opened;
   }
@@ -59,18 +69,18 @@ class Peer {
     settings: string = SETTINGS,
   ): Promise<Peer> {
     const server = await TestServer.start(stage, implementation, { settings });
+    const opened: Clients[] = [];
     const local = localClients(server.socket);
-    const opened = [local];
     const remote = (identity?: ClientIdentity): Clients => {
       const clients = remoteClients(`127.0.0.1:${server.port}`, identity);
       opened.push(clients);
       return clients;
     };
-    return new Peer(server, local, await joinAgent({ local, remote }), opened);
+    return new Peer(server, local, remote, await joinAgent({ local, remote }), opened);
   }
 
   close(): void {
-    for (const clients of this.#opened) closeClients(clients);
+    for (const clients of [this.local, ...this.#opened]) closeClients(clients);
   }
 
   mint(asked: Asked = {}): Promise<MintWITSVIDResponse> {
@@ -250,6 +260,31 @@ test("without the feature flag neither signs; ours refuses a batch as a whole", 
   }
 }, 30_000);
 
+test("neither has RPCs for keys for WIT-SVIDs, by hand or from a server below", async () => {
+  const answers = await compared(async (peer) => {
+    const { localAuthority } = peer.local;
+    const named = { authorityId: (await peer.bundle()).witAuthorities[0]?.keyId ?? "" };
+    const byHand = [
+      unary((done) => localAuthority.getWitAuthorityState({}, done)),
+      unary((done) => localAuthority.prepareWitAuthority({}, done)),
+      unary((done) => localAuthority.activateWitAuthority(named, done)),
+      unary((done) => localAuthority.taintWitAuthority(named, done)),
+      unary((done) => localAuthority.revokeWitAuthority(named, done)),
+    ].map(refused);
+    const spiffeId = { trustDomain: "example.org", path: "/below" };
+    await peer.entry({ spiffeId, downstream: true });
+    const { bundle } = await asWorkload(peer, "/below");
+    const witAuthority = { publicKey: spki(P256), keyId: "k", expiresAt: 0, tainted: false };
+    const published = unary((done) => bundle.publishWitAuthority({ witAuthority }, done));
+    const refusals = await Promise.all([...byHand, refused(published)]);
+    return (refusals as ServiceError[]).map(({ code, details }) => [code, details]);
+  });
+  expect(answers.ours).toEqual(answers.theirs);
+  expect(answers.ours).toEqual(
+    Array(6).fill([12, "WIT-SVID functionality is not yet implemented"]),
+  );
+}, 30_000);
+
 test.each([
   ["everything", {}],
   ["keys for WIT-SVIDs", { witAuthorities: true }],
@@ -299,6 +334,25 @@ describe.each(both)("an agent of the other kind below the %s server", (implement
     expect(await witRefusal(agent)).toMatchObject(notServed);
   }, 60_000);
 });
+
+test("both go on with the same key after a restart", async () => {
+  const signers = await compared(async ({ server }) => {
+    const signer = async (): Promise<unknown> => {
+      const words = ["wit", "mint", "-spiffeID", "spiffe://example.org/x"];
+      const env = { SPIRE_SERVER_FFLAGS: "wit-svid" };
+      const { stdout } = await server.cliOf(server.implementation, words, { env });
+      return decodeProtectedHeader(stdout.split("\n")[0] ?? "").kid;
+    };
+    const before = await signer();
+    await server.daemon.stop();
+    await server.start();
+    return [before, await signer()];
+  });
+  for (const [before, after] of [signers.ours, signers.theirs]) {
+    expect(before).toMatch(/^\w{32}$/);
+    expect(after).toBe(before);
+  }
+}, 60_000);
 
 /** How the Workload API of an agent answers who wants a WIT-SVID. */
 async function witRefusal(agent: TestAgent): Promise<ServiceError> {
