@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { decodeProtectedHeader, jwtVerify } from "jose";
 import { verifyJwtSvid } from "#jwt/verify.ts";
 import type { Bundle, KeyAuthority } from "#spiffe/bundle.ts";
+import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { verifyChain } from "#x509/chain.ts";
 import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
@@ -171,6 +172,14 @@ test("WIT-SVIDs that are switched off leave no key; switched on again, the one f
   await never.open();
   expect((await never.bundle()).witAuthorities).toEqual([]);
   await never.close();
+});
+
+test("no WIT-SVID is for another trust domain, whoever asks", async () => {
+  const manager = await open();
+  const { publicKey } = signerFromPrivateKey(await generatePrivateKey("ec-p256"));
+  const id = SpiffeId.parse("spiffe://other.org/workload");
+  const svid = manager.witSvid({ id, publicKey, algorithm: "ES256" });
+  expect(await svid.catch(({ message }: Error) => message)).toStartWith("invalid WIT-SVID ID: ");
 });
 
 test.each([
