@@ -8,10 +8,12 @@ import { type Joined, joinServer } from "#agent/attestation/join.ts";
 import { AgentRefusedError } from "#agent/attestation/own-svid.ts";
 import type { StoredState } from "#agent/attestation/stored-state.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import { rotationRule } from "#agent/sync/rotation.ts";
 import type { ServerClients } from "#agent/sync/server-connection.ts";
-import { Synchronizer } from "#agent/sync/synchronizer.ts";
+import type { Outlook } from "#agent/sync/svid-issuer.ts";
+import { Synchronizer, type SyncStatus } from "#agent/sync/synchronizer.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { Reconfigurer } from "#config/reconfigurer.ts";
@@ -69,6 +71,16 @@ export class Membership {
   /** @throws StatusError UNAVAILABLE while the agent waits to be let in again */
   get identity(): Synchronizer["identity"] {
     return this.#joined.identity;
+  }
+
+  /** Undefined while the agent waits to be let in again. */
+  get status(): SyncStatus | undefined {
+    return this.#synchronizer?.status;
+  }
+
+  /** How the X509-SVID for an entry comes along; nothing is to be said while the agent waits to be let in again. */
+  outlook(entry: WorkloadEntry): Outlook {
+    return this.#synchronizer?.outlook(entry) ?? { isUnderWay: false };
   }
 
   /** Unix seconds of the last time that everything was fetched; 0 for never. */

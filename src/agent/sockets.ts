@@ -3,6 +3,8 @@ import type { AgentFacts } from "#agent/admin-api/debug.ts";
 import { listenAdmin } from "#agent/admin-api/listen.ts";
 import { CallLimits } from "#agent/attestation/call-rates.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import { createExplainService } from "#agent/explain/explain.ts";
+import type { Knowledge } from "#agent/explain/explanation.ts";
 import { createSecretDiscoveryService } from "#agent/sds/sds.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import type { ServerClients } from "#agent/sync/server-connection.ts";
@@ -29,7 +31,7 @@ export interface SocketParts {
   readonly cache: WorkloadCache;
   readonly jwtSvids: JwtSvids;
   readonly attestors: readonly WorkloadAttestor[];
-  readonly server: {
+  readonly server: Knowledge["server"] & {
     /** The present connection; it changes when the agent's SVID does. */
     readonly clients: ServerClients;
     readonly identity: Pick<AgentFacts, "chain" | "roots">;
@@ -53,7 +55,8 @@ export async function servePublic(parts: SocketParts): Promise<GrpcListener | un
   const shared = sharedParts(parts);
   const { log } = shared;
   const hasBundle = async (): Promise<boolean> => cache.ownBundle !== undefined;
-  const workloadApi = config.disableWorkloadApi ? [] : [createWorkloadApi(shared)];
+  const explain = createExplainService({ ...shared, server: parts.server }, "workload");
+  const workloadApi = config.disableWorkloadApi ? [] : [createWorkloadApi(shared), explain];
   const sds = config.disableSdsApi
     ? []
     : [createSecretDiscoveryService({ ...shared, random, sds: config.sds })];
@@ -88,6 +91,7 @@ export async function serveAdmin(parts: SocketParts): Promise<GrpcListener | und
   if (config.adminSocketPath === undefined) return undefined;
   return listenAdmin({
     ...sharedParts(parts),
+    server,
     path: config.adminSocketPath,
     observer: apiObserver(parts.metrics),
     authorizedDelegates: config.authorizedDelegates,

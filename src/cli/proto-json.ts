@@ -5,12 +5,16 @@
 
 /** The fields of 64 bits that commands print. The JSON mapping writes those as strings, as JavaScript would round them. */
 const INT64_FIELDS: ReadonlySet<string> = new Set([
+  "begins_at",
   "created_at",
   "current_bundle_serial",
   "expires_at",
+  "failed_at",
   "issued_at",
   "last_sync_success",
   "refresh_hint",
+  "renew_at",
+  "retry_at",
   "revision_number",
   "sequence_number",
   "x509svid_expires_at",

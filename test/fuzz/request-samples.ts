@@ -25,6 +25,7 @@ import { SVIDService } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import * as trustDomains from "#grpc/gen/spire/api/server/trustdomain/v1/trustdomain.ts";
 import { TrustDomainService } from "#grpc/gen/spire/api/server/trustdomain/v1/trustdomain.ts";
 import { ChangesService } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
+import * as explain from "#grpc/gen/spire_edge/explain/v1/explain.ts";
 import * as tokens from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
 import { JoinTokenService } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
 import { parseCsr } from "#x509/csr.ts";
@@ -54,6 +55,7 @@ export const SERVER_METHODS: readonly Method[] = methodsOf(
 );
 /** On the public socket of the agent. */
 export const WORKLOAD_METHODS: readonly Method[] = methodsOf(
+  explain.ExplainService,
   HealthService,
   SecretDiscoveryServiceService,
   reflection.ServerReflectionService,
@@ -64,6 +66,7 @@ export const AGENT_ADMIN_METHODS: readonly Method[] = methodsOf(
   AgentDebugService,
   AgentLoggerService,
   DelegatedIdentityService,
+  explain.ExplainService,
 );
 
 /** What requests are made of. */
@@ -89,6 +92,7 @@ const MESSAGES = {
   ...delegated,
   ...discovery,
   ...entries,
+  ...explain,
   ...reflection,
   ...svids,
   ...tokens,
@@ -220,6 +224,7 @@ function samples({ csr, certificate, jwt, entryId }: Material): Readonly<Record<
     GetFederationRelationship: { trustDomain: "other.example" },
     ListFederationRelationships: page,
     RefreshBundle: { trustDomain: "other.example" },
+    ExplainWorkload: { pid: 1 },
     FetchJWTSVID: { audience: ["b"], spiffeId: "spiffe://example.org/a" },
     ValidateJWTSVID: { audience: "b", svid: jwt },
     SubscribeToX509SVIDs: { selectors: SELECTORS },

@@ -47,13 +47,19 @@ describe("reflection on the public socket", () => {
     return (answer as { readonly declared: Declared }).declared;
   }
 
-  test.each(["v1", "v1alpha"])("%s lists the same services", async (version) => {
-    const request = { host: "any", listServices: "" };
-    const [ours] = await ask(agents.ours, version, request);
-    const service = SERVICES.map((name) => ({ name }));
-    expect(ours).toEqual({ validHost: "any", listServicesResponse: { service } });
-    expect([ours]).toEqual(await ask(agents.reference, version, request));
-  });
+  test.each(["v1", "v1alpha"])(
+    "%s lists the same services, and one of our own",
+    async (version) => {
+      const request = { host: "any", listServices: "" };
+      const listed = (services: readonly string[]): object => {
+        const service = services.map((name) => ({ name }));
+        return { validHost: "any", listServicesResponse: { service } };
+      };
+      expect(await ask(agents.reference, version, request)).toEqual([listed(SERVICES)]);
+      const ours = [...SERVICES, "spire_edge.explain.v1.Explain"];
+      expect(await ask(agents.ours, version, request)).toEqual([listed(ours)]);
+    },
+  );
 
   test.each(SERVICES)("%s has the same methods, on the same messages", async (service) => {
     const ours = await declaredBy(agents.ours, service);

@@ -1,4 +1,6 @@
 /** The agent's admin socket: for the operator of the node and for processes that are trusted to act for workloads. */
+import { createExplainService } from "#agent/explain/explain.ts";
+import type { Knowledge } from "#agent/explain/explanation.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { CallObserver } from "#grpc/bind.ts";
 import type { GrpcListener } from "#grpc/listener.ts";
@@ -12,6 +14,7 @@ export interface AdminApiParts extends DelegatedIdentityParts {
   /** Of the socket. */
   readonly path: string;
   readonly facts: () => AgentFacts;
+  readonly server: Knowledge["server"];
   readonly observer: CallObserver;
   readonly clock: Clock;
 }
@@ -29,6 +32,7 @@ export function listenAdmin({ path, observer, ...parts }: AdminApiParts): Promis
     services: [
       createDelegatedIdentityApi({ ...parts, log: serviceLog("delegated_identity_api") }),
       createDebugService(parts, { log: serviceLog("debug_api") }),
+      createExplainService({ ...parts, log: serviceLog("explain_api") }, "operator"),
       createLoggerService({ log: serviceLog("logger_api") }),
     ],
     observer,

@@ -4,6 +4,7 @@
  */
 
 import type { Signatory } from "#agent/cache/x509-svids.ts";
+import { type Failure, failureOf } from "#agent/sync/failure.ts";
 import { type RotationRule, rotateAt } from "#agent/sync/rotation.ts";
 import type { Connection, ServerLink } from "#agent/sync/server-link.ts";
 import { signatoryOf, TAINTED_LIFE_SECONDS, type TaintedAuthorities } from "#agent/sync/taint.ts";
@@ -87,6 +88,7 @@ export class OwnSvid {
   #underWay: Promise<void> | undefined;
   /** No SVID has come for it yet. */
   #nextKey: ManagedKey | undefined;
+  #failure: Failure | undefined;
   #lastAttestedMs = Number.NEGATIVE_INFINITY;
 
   constructor(parts: OwnSvidParts) {
@@ -94,6 +96,16 @@ export class OwnSvid {
     this.#wakeup = new Wakeup(parts.clock);
     this.#backoff = new Backoff(parts.firstPauseMs, parts.maxPauseMs, parts.rotation.random);
     this.#rotateAt = this.#dueAt(parts.link.svid);
+  }
+
+  /** Unix seconds: when it is to be replaced. */
+  get dueAt(): number {
+    return this.#rotateAt;
+  }
+
+  /** Of the last try to replace it. */
+  get failure(): Failure | undefined {
+    return this.#failure;
   }
 
   get isExpired(): boolean {
@@ -147,6 +159,7 @@ export class OwnSvid {
     try {
       await this.#oneAtATime(() => this.#replace());
       this.#backoff.reset();
+      this.#failure = undefined;
       return 0;
     } catch (error) {
       if (stopping.aborted) return 0;
@@ -154,7 +167,9 @@ export class OwnSvid {
       this.#parts.log.error(this.isExpired ? EXPIRED : "Could not rotate agent SVID", {
         error: errorText(error),
       });
-      return this.#backoff.nextMs();
+      const pauseMs = this.#backoff.nextMs();
+      this.#failure = failureOf(error, pauseMs, this.#parts.clock);
+      return pauseMs;
     }
   }
 

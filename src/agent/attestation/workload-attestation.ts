@@ -34,28 +34,49 @@ async function attest(
   peer: PeerProcess,
   tools: WorkloadAttestationTools,
 ): Promise<ReadonlySet<string>> {
-  const { clock, log } = tools;
-  const answers = await Promise.all(
-    attestors.map(async (attestor): Promise<readonly Selector[] | undefined> => {
-      const work = (): Promise<readonly Selector[]> => withTimeout(clock, attestor.attest(peer));
-      const labels = { attestor: attestor.type };
-      try {
-        return await countedCall(tools, ["workload_api", "workload_attestor"], work, labels);
-      } catch (error) {
-        log.error("Failed to collect all selectors for PID", {
-          attestor: attestor.type,
-          pid: peer.pid,
-          error,
-        });
-        return undefined;
-      }
-    }),
-  );
-  const given = answers.filter((selectors) => selectors !== undefined);
+  const answers = await askAttestors(attestors, peer, tools);
+  const given = answers.filter(({ error }) => error === undefined);
   if (given.length === 0 || !peer.isAlive()) {
     throw new StatusError(StatusCode.UNAVAILABLE, "workload attestation failed");
   }
-  return new Set(given.flat().map(selectorKey));
+  return new Set(given.flatMap(({ selectors }) => selectors));
+}
+
+/** What one attestor says of a process. */
+export interface AttestorAnswer {
+  /** Of the attestor: `unix`. */
+  readonly name: string;
+  /** `type:value` */
+  readonly selectors: readonly string[];
+  /** Why it says nothing. */
+  readonly error?: unknown;
+}
+
+/** Asks every attestor; never rejects. Whether the process still lives is to be looked at afterwards. */
+export function askAttestors(
+  attestors: readonly WorkloadAttestor[],
+  peer: PeerProcess,
+  tools: WorkloadAttestationTools,
+): Promise<readonly AttestorAnswer[]> {
+  const { clock, log } = tools;
+  return Promise.all(
+    attestors.map(async (attestor): Promise<AttestorAnswer> => {
+      const { type: name } = attestor;
+      const work = (): Promise<readonly Selector[]> => withTimeout(clock, attestor.attest(peer));
+      const labels = { attestor: name };
+      try {
+        const found = await countedCall(tools, ["workload_api", "workload_attestor"], work, labels);
+        return { name, selectors: found.map(selectorKey) };
+      } catch (error) {
+        log.error("Failed to collect all selectors for PID", {
+          attestor: name,
+          pid: peer.pid,
+          error,
+        });
+        return { name, selectors: [], error };
+      }
+    }),
+  );
 }
 
 /** The timer ends with the work: thousands of callers a second must not leave thousands of timers behind. */

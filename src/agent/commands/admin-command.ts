@@ -10,10 +10,12 @@ import { failureText } from "#cli/rpc-error.ts";
 import type { DebugClient } from "#grpc/gen/spire/api/agent/debug/v1/debug.ts";
 import type { LoggerClient } from "#grpc/gen/spire/api/agent/logger/v1/logger.ts";
 
+export const DEFAULT_ADMIN_SOCKET = "/tmp/spire-agent/private/admin.sock";
+
 const SOCKET_FLAG: { readonly socketPath: Flag<string> } = {
   socketPath: stringFlag(
     "The agent's admin socket, as its configuration's admin_socket_path",
-    "/tmp/spire-agent/private/admin.sock",
+    DEFAULT_ADMIN_SOCKET,
   ),
 };
 

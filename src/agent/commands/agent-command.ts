@@ -4,10 +4,18 @@
  */
 import { resolve } from "node:path";
 import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
-import { durationFlag, type Flag, type FlagSpecs, stringFlag } from "#cli/flags.ts";
+import {
+  durationFlag,
+  type Flag,
+  type FlagSpecs,
+  type FlagValues,
+  type ParsedFlags,
+  stringFlag,
+} from "#cli/flags.ts";
 import type { Io } from "#cli/io.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import { type SocketRules, socketPath } from "#cli/socket-path.ts";
+import { DEFAULT_ADMIN_SOCKET } from "./admin-command.ts";
 import type { AgentConnection } from "./connection.ts";
 
 const SOCKET: SocketRules = {
@@ -43,6 +51,14 @@ export function agentSocket(
   return resolve(socketPath(SOCKET, flags, io.env));
 }
 
+/** @throws Error when -instance is given, which knows public sockets only */
+function adminSocket({ read, given }: ParsedFlags): string {
+  const { socketPath, instance } = read(SOCKET_FLAGS);
+  if (instance !== "")
+    throw new Error("-instance names a public socket; give the admin socket with -socketPath");
+  return resolve(given.has("socketPath") ? socketPath : DEFAULT_ADMIN_SOCKET);
+}
+
 export interface AgentInvocation<S extends FlagSpecs> extends Invocation<S> {
   /** The connection to the agent, opened at the first call. */
   agent(): Promise<AgentConnection>;
@@ -51,6 +67,8 @@ export interface AgentInvocation<S extends FlagSpecs> extends Invocation<S> {
 export function agentCommand<S extends FlagSpecs>(spec: {
   readonly synopsis: string;
   readonly flags: S;
+  /** Whether the command, with those flags, is for the admin socket. */
+  readonly usesAdminSocket?: (flags: FlagValues<S>) => boolean;
   /** Does the work; what it throws is printed as it is and ends the command with 1. */
   run(invocation: AgentInvocation<S>): Promise<void>;
 }): Command {
@@ -62,7 +80,10 @@ export function agentCommand<S extends FlagSpecs>(spec: {
       const { timeout } = invocation.read(TIMEOUT_FLAG);
       let connection: AgentConnection | undefined;
       try {
-        const path = agentSocket(invocation.read(SOCKET_FLAGS), io);
+        const isAdmin = spec.usesAdminSocket?.(invocation.read(spec.flags)) ?? false;
+        const path = isAdmin
+          ? adminSocket(invocation)
+          : agentSocket(invocation.read(SOCKET_FLAGS), io);
         const timeoutMs = timeout > 0 ? timeout * 1000 : undefined;
         const agent = async (): Promise<AgentConnection> => {
           const { connectAgent } = await import("./connection.ts");

@@ -3,8 +3,10 @@ import { Metadata } from "@grpc/grpc-js";
 import { openServices, type Service, type StreamService } from "#cli/api-service.ts";
 import { HealthClient } from "#grpc/gen/grpc/health/v1/health.ts";
 import { SpiffeWorkloadAPIClient } from "#grpc/gen/spiffe/workload/workload.ts";
+import { ExplainClient } from "#grpc/gen/spire_edge/explain/v1/explain.ts";
 
 export interface AgentConnection {
+  readonly explain: Service<ExplainClient>;
   readonly health: Service<HealthClient>;
   readonly workload: {
     readonly call: Service<SpiffeWorkloadAPIClient>;
@@ -29,6 +31,7 @@ export function connectAgent(path: string, timeoutMs: number | undefined): Agent
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });
   return {
+    explain: services.of(ExplainClient).call,
     health: services.of(HealthClient).call,
     workload: services.of(SpiffeWorkloadAPIClient),
     close: () => services.close(),

@@ -1,5 +1,6 @@
 import { defineGroup, type Group } from "#cli/command.ts";
 import { debugGetInfo } from "./debug.ts";
+import { explain } from "./explain.ts";
 import { fetchJwt } from "./fetch-jwt.ts";
 import { fetchX509 } from "./fetch-x509.ts";
 import { healthcheck } from "./healthcheck.ts";
@@ -11,6 +12,7 @@ import { watch } from "./watch.ts";
 /** All commands of spire-agent. */
 export const agentCommands: Group = defineGroup({
   api: defineGroup({
+    explain,
     fetch: defineGroup({ jwt: fetchJwt, x509: fetchX509 }, fetchX509),
     validate: defineGroup({ jwt: validateJwt }),
     watch,

@@ -19,6 +19,11 @@ export class ComingSvids {
     return this.#svids.get(id)?.svidKey === svidKey;
   }
 
+  /** Unix seconds: when the one for the entry with that ID begins, if there is one. */
+  beginsAt(entryId: string): number | undefined {
+    return this.#svids.get(entryId)?.notBefore;
+  }
+
   add(entryId: string, svid: IssuedSvid): void {
     this.#svids.set(entryId, svid);
   }

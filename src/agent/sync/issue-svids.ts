@@ -31,8 +31,8 @@ export interface IssuedSvid extends WorkloadX509Svid {
 /** What a call brought, by entry ID. */
 export interface Issued {
   readonly svids: ReadonlyMap<string, IssuedSvid>;
-  /** Entries that the server gave none for; the reason is in the log. */
-  readonly refused: readonly WorkloadEntry[];
+  /** Entries that the server gave none for, and why. */
+  readonly refused: readonly { readonly entry: WorkloadEntry; readonly error: unknown }[];
 }
 
 interface Pending {
@@ -56,14 +56,14 @@ export async function issueSvids(
     { timeoutMs: TIMEOUT_MS },
   );
   const svids = new Map<string, IssuedSvid>();
-  const refused: WorkloadEntry[] = [];
+  const refused: Issued["refused"][number][] = [];
   for (const [index, one] of pending.entries()) {
     const result = results[index];
     try {
       if (result?.svid === undefined) throw new Error(result?.status?.message ?? "no answer");
       svids.set(one.entry.id, received(tools, one, result.svid.certChain));
     } catch (error) {
-      refused.push(one.entry);
+      refused.push({ entry: one.entry, error });
       tools.log.error("Could not get an X509-SVID", {
         entry_id: one.entry.id,
         spiffe_id: one.entry.spiffeId.toString(),

@@ -17,6 +17,13 @@ export interface JwtSvid {
   readonly expiresAt: number;
 }
 
+/** A JWT-SVID in the cache, for whoever asks what there is. */
+export interface KeptJwtSvid {
+  readonly audience: readonly string[];
+  /** Unix seconds. */
+  readonly expiresAt: number;
+}
+
 export class JwtSvids {
   readonly #clock: Clock;
   readonly #maxSize: number;
@@ -42,6 +49,14 @@ export class JwtSvids {
   /** How many are kept. */
   get size(): number {
     return this.#cache.size;
+  }
+
+  /** What is kept for the entry, without the tokens. */
+  of({ id, svidKey }: WorkloadEntry): readonly KeptJwtSvid[] {
+    return [...this.#cache].flatMap(([key, { expiresAt }]) => {
+      const [entryId, ofKey, audience] = JSON.parse(key) as [string, string, string[]];
+      return entryId === id && ofKey === svidKey ? [{ audience, expiresAt }] : [];
+    });
   }
 
   /**

@@ -11,6 +11,7 @@ import { Wakeup } from "#clock/wakeup.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
 import { ComingSvids } from "./coming-svids.ts";
+import { type Failure, failureOf } from "./failure.ts";
 import { type IssuedSvid, type IssueTools, issueSvids } from "./issue-svids.ts";
 import type { Connection } from "./server-link.ts";
 
@@ -36,6 +37,17 @@ interface Refusal {
   readonly backoff: Backoff;
   /** Milliseconds of the clock that never jumps. */
   readonly retryAtMs: number;
+  readonly failure: Failure;
+}
+
+/** How an X509-SVID that is not there yet, or the next one, comes along. */
+export interface Outlook {
+  /** Whether the server has been asked for it. */
+  readonly isUnderWay: boolean;
+  /** Unix seconds: it is there, and served from then on; the server's clock is ahead. */
+  readonly beginsAt?: number;
+  /** Why it could not be had so far. */
+  readonly failure?: Failure;
 }
 
 export class SvidIssuer {
@@ -55,10 +67,23 @@ export class SvidIssuer {
     });
   }
 
+  outlook(entry: WorkloadEntry): Outlook {
+    const beginsAt = this.#coming.beginsAt(entry.id);
+    const refusal = this.#refusals.get(entry.id);
+    const isRefused = refusal !== undefined && isSameRevision(refusal.entry, entry);
+    const failures = this.#lanes.flatMap(({ failure }) => failure ?? []);
+    const failure = isRefused ? refusal.failure : newest(failures);
+    return {
+      isUnderWay: this.#underWay.has(entry.id),
+      ...(beginsAt === undefined ? {} : { beginsAt }),
+      ...(failure === undefined ? {} : { failure }),
+    };
+  }
+
   #lane(pick: Lane["pick"]): Lane {
     const { clock, random } = this.#parts;
     const backoff = new Backoff(FIRST_PAUSE_MS, MAX_PAUSE_MS, random);
-    return { pick, backoff, wakeup: new Wakeup(clock), retryAtMs: 0 };
+    return { pick, backoff, wakeup: new Wakeup(clock), retryAtMs: 0, failure: undefined };
   }
 
   /** Goes on until stopped. @throws whatever `onFailure` throws */
@@ -71,6 +96,7 @@ export class SvidIssuer {
     for (const lane of this.#lanes) {
       lane.backoff.reset();
       lane.retryAtMs = 0;
+      lane.failure = undefined;
       lane.wakeup.wake();
     }
   }
@@ -121,13 +147,16 @@ export class SvidIssuer {
       const { svids, refused } = await countedCall(this.#parts, FETCH_SVIDS, issue);
       this.#take(svids);
       for (const id of svids.keys()) this.#refusals.delete(id);
-      for (const entry of refused) this.#refused(entry);
+      for (const { entry, error } of refused) this.#refused(entry, error);
       lane.backoff.reset();
+      lane.failure = undefined;
       this.#batchSize = Math.min(MAX_BATCH_SIZE, this.#batchSize * 2);
     } catch (error) {
       if (stopping.aborted || (await this.#parts.onFailure(error, connection))) return;
       if (isTooMuch(error)) this.#batchSize = Math.max(1, Math.floor(this.#batchSize / 2));
-      lane.retryAtMs = this.#parts.clock.monotonicMs() + lane.backoff.nextMs();
+      const pauseMs = lane.backoff.nextMs();
+      lane.retryAtMs = this.#parts.clock.monotonicMs() + pauseMs;
+      lane.failure = failureOf(error, pauseMs, this.#parts.clock);
       log.error("Could not get X509-SVIDs", { count: batch.length, error: errorText(error) });
     } finally {
       for (const { id } of batch) this.#underWay.delete(id);
@@ -153,13 +182,15 @@ export class SvidIssuer {
     if (svids.size > 0) this.#parts.cache.setSvids(svids);
   }
 
-  #refused(entry: WorkloadEntry): void {
+  #refused(entry: WorkloadEntry, error: unknown): void {
     const { cache, clock, random } = this.#parts;
     for (const id of this.#refusals.keys()) if (!cache.entries.has(id)) this.#refusals.delete(id);
     const backoff =
       this.#refusals.get(entry.id)?.backoff ?? new Backoff(FIRST_PAUSE_MS, MAX_PAUSE_MS, random);
-    const retryAtMs = clock.monotonicMs() + backoff.nextMs();
-    this.#refusals.set(entry.id, { entry, backoff, retryAtMs });
+    const pauseMs = backoff.nextMs();
+    const retryAtMs = clock.monotonicMs() + pauseMs;
+    const failure = failureOf(error, pauseMs, clock);
+    this.#refusals.set(entry.id, { entry, backoff, retryAtMs, failure });
   }
 }
 
@@ -170,6 +201,12 @@ interface Lane {
   readonly wakeup: Wakeup;
   /** Milliseconds of the clock that never jumps. */
   retryAtMs: number;
+  /** Of the last call, if it failed. */
+  failure: Failure | undefined;
+}
+
+function newest(failures: readonly Failure[]): Failure | undefined {
+  return failures.toSorted((a, b) => b.failedAt - a.failedAt)[0];
 }
 
 /** Whether fewer at a time may be what the server can do. */

@@ -7,6 +7,7 @@ import type { AgentSvid } from "#agent/attestation/agent-svid.ts";
 import type { Bootstrap } from "#agent/attestation/bootstrap.ts";
 import { AgentRefusedError, OwnSvid } from "#agent/attestation/own-svid.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import type { NodeAttestorAgent } from "#attestors/attestor.ts";
 import { Backoff } from "#clock/backoff.ts";
 import type { Clock } from "#clock/clock.ts";
@@ -23,12 +24,13 @@ import { errorText } from "#spiffe/status-error.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { CacheUpdates } from "./cache-updates.ts";
+import { type Failure, failureOf } from "./failure.ts";
 import type { JwtSvids } from "./jwt-svids.ts";
 import { pauseMs, pausesAfterFailures } from "./pace.ts";
 import type { RotationRule } from "./rotation.ts";
 import type { ServerClients } from "./server-connection.ts";
 import { ServerLink, type ServerLinkParts } from "./server-link.ts";
-import { SvidIssuer } from "./svid-issuer.ts";
+import { type Outlook, SvidIssuer } from "./svid-issuer.ts";
 import { TaintedAuthorities } from "./taint.ts";
 import { ChangeWatch } from "./watch-changes.ts";
 
@@ -54,6 +56,24 @@ export interface SynchronizerParts extends Pick<ServerLinkParts, "save"> {
   readonly log: Log;
 }
 
+/** What the agent has to say of its server, and of itself towards it. */
+export interface SyncStatus {
+  /** `host:port` */
+  readonly address: string;
+  /** Unix seconds of the last time that everything was fetched; 0 for never. */
+  readonly lastSyncSuccess: number;
+  /** Whether it tells of changes as they happen. */
+  readonly tellsChanges: boolean;
+  readonly failure: Failure | undefined;
+  /** The agent's own SVID; times in Unix seconds. */
+  readonly own: {
+    readonly id: string;
+    readonly expiresAt: number;
+    readonly renewAt: number;
+    readonly failure: Failure | undefined;
+  };
+}
+
 export class Synchronizer {
   readonly #parts: SynchronizerParts;
   readonly #link: ServerLink;
@@ -67,6 +87,8 @@ export class Synchronizer {
   #isVersionTold = false;
   readonly #stopping: AbortController = new AbortController();
   #lastSyncSuccess = 0;
+  /** Of the last time that everything was asked for. */
+  #failure: Failure | undefined;
 
   /** @param roots the X.509 authorities to verify the server with, DER */
   constructor(parts: SynchronizerParts, svid: AgentSvid, roots: readonly Uint8Array[]) {
@@ -122,6 +144,24 @@ export class Synchronizer {
     return this.#link.clients;
   }
 
+  get status(): SyncStatus {
+    const { serverAddress, serverPort } = this.#parts.address;
+    const { svid } = this.#link;
+    const { dueAt: renewAt, failure } = this.#own;
+    return {
+      address: `${serverAddress}:${serverPort}`,
+      lastSyncSuccess: this.#lastSyncSuccess,
+      tellsChanges: this.#watch.isLive,
+      failure: this.#failure,
+      own: { id: svid.id.toString(), expiresAt: svid.leaf.notAfter, renewAt, failure },
+    };
+  }
+
+  /** How the X509-SVID for an entry comes along. */
+  outlook(entry: WorkloadEntry): Outlook {
+    return this.#issuer.outlook(entry);
+  }
+
   /** Synchronises as soon as possible, whatever the interval. */
   wake(): void {
     this.#wakeup.wake();
@@ -162,6 +202,7 @@ export class Synchronizer {
       }
       if (await this.#own.settle(error, connection)) return this.synchronize();
       this.#parts.cache.isServerAway = true;
+      this.#failure = failureOf(error, 0, this.#parts.clock);
       throw error;
     }
   }
@@ -201,7 +242,9 @@ export class Synchronizer {
       if (stopping.aborted) return 0;
       if (error instanceof AgentRefusedError) throw error;
       this.#parts.log.error("Failed to sync with SPIRE Server", { error: errorText(error) });
-      return this.#backoff.nextMs();
+      const pauseMs = this.#backoff.nextMs();
+      this.#failure = failureOf(error, pauseMs, this.#parts.clock);
+      return pauseMs;
     }
   }
 
@@ -236,6 +279,7 @@ export class Synchronizer {
     if (!this.#isVersionTold) void this.#tellVersion();
     const { cache, clock, bootstrap } = this.#parts;
     this.#lastSyncSuccess = clock.nowSeconds();
+    this.#failure = undefined;
     await bootstrap.agreed();
     this.#watch.reopen();
     if (!cache.isServerAway) return;

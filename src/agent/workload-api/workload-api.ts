@@ -21,6 +21,7 @@ import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { withoutRepeatedHints } from "./hints.ts";
 import type { RefusalLog } from "./refusal-log.ts";
 import { createResponses } from "./responses.ts";
+import { requireSecurityHeader } from "./security-header.ts";
 import { validateJwtSvid } from "./validate-jwt.ts";
 
 export interface WorkloadApiParts extends CallerTools {
@@ -53,21 +54,13 @@ export function createWorkloadApi(parts: WorkloadApiParts): BoundService {
       fetchWitsvid: () => notServed("fetching WIT-SVIDs is not implemented"),
       fetchWitBundles: () => notServed("fetching WIT bundles is not implemented"),
     },
-    { guard: requireHeader, log: parts.log },
+    { guard: requireSecurityHeader, log: parts.log },
   );
 }
 
 /** As the reference's agent, in its words: WIT-SVIDs are the server's alone so far. */
 async function notServed(message: string): Promise<never> {
   throw new StatusError(StatusCode.UNIMPLEMENTED, message);
-}
-
-/** SPIFFE Workload Endpoint §6.1: keeps a browser or a proxy from being talked into calling for somebody else. */
-async function requireHeader({ metadata }: CallContext): Promise<void> {
-  const values = metadata.get("workload.spiffe.io");
-  if (values.length !== 1 || values[0] !== "true") {
-    throw new StatusError(StatusCode.INVALID_ARGUMENT, "security header missing from request");
-  }
 }
 
 async function callerIdentities(

@@ -1,0 +1,153 @@
+/** An explanation for people: what was found, what it leads to, and what stands in the way. */
+import { utcTime } from "#cli/go-time.ts";
+import {
+  type AttestorAnswer,
+  type Explanation,
+  type Failure,
+  type Identity,
+  type NearEntry,
+  X509Svid_State as State,
+  x509Svid_StateToJSON as stateName,
+  type X509Svid,
+} from "#grpc/gen/spire_edge/explain/v1/explain.ts";
+
+const NO_SELECTORS = "No attestor could say anything of the process, so no entry can match it.";
+const ASK_OPERATOR =
+  "Why other entries do not match is for the operator to see: spire-agent api explain -pid PID, on the admin socket.";
+
+/** The explanation with states by their names, as JSON is to have them. */
+export function withStateNames(explanation: Explanation): object {
+  const identities = explanation.identities.map(({ x509Svid: svid, ...identity }) => ({
+    ...identity,
+    x509Svid: svid && { ...svid, state: stateName(svid.state) },
+  }));
+  return { ...explanation, identities };
+}
+
+export function explanationText(explanation: Explanation): string {
+  const { pid, attestors, agent } = explanation;
+  const found = new Set(attestors.flatMap(({ selectors }) => selectors));
+  const parts = [
+    [`Process ${pid}`],
+    ...attestors.map(attestorLines),
+    ...identityParts(explanation, found),
+    serverLines(explanation),
+    ...(agent === undefined ? [] : [agentLines(agent)]),
+  ];
+  return `${parts.map((lines) => lines.map(printable).join("\n")).join("\n\n")}\n`;
+}
+
+/** A process can have a path that would speak to the terminal. */
+function printable(line: string): string {
+  return line.replace(/\p{Cc}/gu, (character) => JSON.stringify(character).slice(1, -1));
+}
+
+function attestorLines({ name, selectors, error }: AttestorAnswer): string[] {
+  if (error !== "") return [`WorkloadAttestor ${name} found nothing:`, `    ${error}`];
+  return [`WorkloadAttestor ${name} found:`, ...selectors.map((one) => `    ${one}`)];
+}
+
+function identityParts(explanation: Explanation, found: ReadonlySet<string>): string[][] {
+  const { identities, nearEntries, entriesCount, agent } = explanation;
+  if (found.size === 0) return [[NO_SELECTORS]];
+  const matching = identities.map(identityLines);
+  if (agent === undefined) {
+    const none = [["No entry matches: the process has no identity.", ASK_OPERATOR]];
+    return matching.length === 0 ? none : [["Entries that match:"], ...matching];
+  }
+  return [
+    [`Entries that match: ${identities.length} of the ${entriesCount} that the agent has`],
+    ...matching,
+    ...(nearEntries.length === 0 ? [] : [["Entries that do not match, the nearest first:"]]),
+    ...nearEntries.map((near) => nearLines(near, found)),
+    ...(identities.length === 0 ? [absentLines(agent.spiffeId)] : []),
+  ];
+}
+
+function absentLines(agentId: string): string[] {
+  return [
+    "An entry that is not among these has another parent than this agent. The agent gets entries whose parent is",
+    `    ${agentId}`,
+    "or an alias or a workload of it: spire-server entry show -spiffeID ID prints what an entry's parent is.",
+  ];
+}
+
+function identityLines({ spiffeId, entryId, hint, selectors, x509Svid, jwtSvids }: Identity) {
+  return [
+    `  ${spiffeId}`,
+    `    Entry ID   : ${entryId}`,
+    ...(hint === "" ? [] : [`    Hint       : ${hint}`]),
+    ...selectors.map((one) => `    Selector   : ${one}`),
+    ...(x509Svid === undefined ? [] : svidLines(x509Svid)),
+    ...jwtSvids.map(({ audience, expiresAt }) => {
+      const whom = audience.length === 0 ? "" : ` for ${audience.join(", ")}`;
+      return `    JWT-SVID   : cached${whom}, expires ${utcTime(expiresAt)}`;
+    }),
+  ];
+}
+
+const STATES: Readonly<Record<State, string>> = {
+  [State.UNSPECIFIED]: "unknown",
+  [State.CACHED]: "cached",
+  [State.BEING_ISSUED]: "being issued",
+  [State.AWAITED]: "to be issued",
+  [State.ON_DEMAND]: "issued when the workload asks for it",
+  [State.UNRECOGNIZED]: "unknown",
+};
+
+function svidLines({ state, expiresAt, renewAt, beginsAt, failure }: X509Svid): string[] {
+  const isCached = state === State.CACHED;
+  const until = isCached ? `, expires ${utcTime(expiresAt)}, replaced ${utcTime(renewAt)}` : "";
+  return [
+    `    X509-SVID  : ${STATES[state]}${until}`,
+    ...(beginsAt === 0 ? [] : [`    Next one   : begins ${utcTime(beginsAt)}`]),
+    ...failureLines("    Last try  ", failure),
+  ];
+}
+
+function failureLines(label: string, failure: Failure | undefined): string[] {
+  if (failure === undefined) return [];
+  const again = failure.retryAt === 0 ? "" : `; again ${utcTime(failure.retryAt)}`;
+  return [`${label} : failed ${utcTime(failure.failedAt)}${again}: ${failure.error}`];
+}
+
+function nearLines({ spiffeId, entryId, has, lacks }: NearEntry, found: ReadonlySet<string>) {
+  return [
+    `  ${spiffeId}`,
+    `    Entry ID   : ${entryId}`,
+    ...has.map((one) => `    Has        : ${one}`),
+    ...lacks.map((one) => `    Lacks      : ${one}${instead(one, found)}`),
+  ];
+}
+
+/** What the process has of the same kind, if anything. */
+function instead(lacking: string, found: ReadonlySet<string>): string {
+  const kind = lacking.replace(/^([^:]*:[^:]*:).*$/s, "$1");
+  const others = [...found].filter((one) => one.startsWith(kind));
+  return others.length === 0 || kind === lacking ? "" : ` (it has ${others.join(", ")})`;
+}
+
+function serverLines({ server, agent }: Explanation): string[] {
+  if (server === undefined) return [];
+  const reachable = server.reachable ? "reachable" : "cannot be reached";
+  if (agent === undefined) return [`Server: ${reachable}`];
+  const synced = server.lastSyncSuccess === 0 ? "never" : utcTime(server.lastSyncSuccess);
+  const how = server.tellsChanges
+    ? "told by the server as they happen"
+    : "asked for again and again";
+  return [
+    `Server ${server.address}`,
+    `    Reachable  : ${server.reachable ? "yes" : "no"}`,
+    `    Last sync  : ${synced}`,
+    `    Changes    : ${how}`,
+    ...failureLines("    Last try  ", server.failure),
+  ];
+}
+
+function agentLines({ spiffeId, expiresAt, renewAt, failure }: NonNullable<Explanation["agent"]>) {
+  return [
+    `Agent ${spiffeId}`,
+    `    X509-SVID  : expires ${utcTime(expiresAt)}, replaced ${utcTime(renewAt)}`,
+    ...failureLines("    Last try  ", failure),
+  ];
+}
