@@ -6,6 +6,13 @@ import { type CommandDef, defineCommand } from "citty";
 import { type FlagSpecs, type FlagValues, type ParsedFlags, parseFlags } from "./flags.ts";
 import type { Io } from "./io.ts";
 
+/** What citty hands on to a command. It reads no flags itself: it would take `-to=a_b` for a bunch of switches, and stumble. */
+export interface CommandLine {
+  /** The words behind the command. */
+  readonly words: readonly string[];
+  readonly io: Io;
+}
+
 /** One run of a command. */
 export interface Invocation<S extends FlagSpecs> extends ParsedFlags {
   readonly flags: FlagValues<S>;
@@ -35,9 +42,10 @@ export function defineLeaf<S extends FlagSpecs>(spec: CommandSpec<S>): Command {
   const { synopsis, flags } = spec;
   const definition = defineCommand({
     meta: { description: synopsis },
-    run: ({ rawArgs, data }) => {
-      const parsed = parseFlags(flags, rawArgs);
-      return spec.run({ ...parsed, flags: parsed.read(flags), io: data });
+    run: ({ data }) => {
+      const { words, io }: CommandLine = data;
+      const parsed = parseFlags(flags, words);
+      return spec.run({ ...parsed, flags: parsed.read(flags), io });
     },
   });
   return { ...definition, synopsis, flags };

@@ -44,6 +44,7 @@ describe("which command runs", () => {
   test.each([
     [["run"], ["run to="], 0],
     [["run", "-to", "a"], ["run to=a"], 0],
+    [["run", "-to=a_b"], ["run to=a_b"], 0],
     [["run", "-to=fail"], ["run to=fail"], 1],
     [["api", "fetch", "jwt", "-to=a"], ["jwt to=a"], 0],
     [["api", "fetch", "-to=a"], ["fetch to=a"], 0],

@@ -3,7 +3,7 @@
  * unknown command, 1 for wrong flags and for a word that only groups subcommands, help and version on standard error with 0.
  */
 import { runCommand } from "citty";
-import { type Command, commandsOf, type Group, isGroup } from "./command.ts";
+import { type Command, type CommandLine, commandsOf, type Group, isGroup } from "./command.ts";
 import { FlagError, usageText } from "./flags.ts";
 import { type Io, processIo } from "./io.ts";
 import { VERSION } from "./version.ts";
@@ -61,7 +61,8 @@ async function runLeaf(
   io: Io,
 ): Promise<number> {
   try {
-    const { result } = await runCommand(command, { rawArgs: [...rest], data: io });
+    const data: CommandLine = { words: rest, io };
+    const { result } = await runCommand(command, { rawArgs: [], data });
     return typeof result === "number" ? result : 0;
   } catch (error) {
     if (!(error instanceof FlagError)) throw error;
