@@ -3,10 +3,14 @@ import type { Block, Problems } from "#config/block.ts";
 import { parseDuration } from "#config/duration.ts";
 import { flagOrKey } from "#config/settings.ts";
 import { parseEndpointSocket } from "#spiffe/endpoint-socket.ts";
+import type { JoinWord } from "#spiffe/join-word.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { AgentRunFlags } from "./config.ts";
+import { refuseBesideJoinWord } from "./config-join.ts";
 
 export interface BootstrapConfig {
+  /** SHA-256 of the certificates that may be authorities, from a join word; the server is asked for the certificates. */
+  readonly authorityFingerprints?: readonly string[];
   readonly trustBundlePath?: string;
   readonly trustBundleUrl?: string;
   /** A local service that answers for that URL, over plain HTTP. */
@@ -23,10 +27,11 @@ export interface BootstrapConfig {
 
 const DEFAULT_DELAY_SECONDS = 600;
 
-/** @param zero whether there is no file, so that nothing need be said */
+/** @param word how the server is known, if there is one @param zero whether there is no file, so that nothing need be said */
 export function readBootstrap(
   agent: Block,
   flags: AgentRunFlags,
+  word: JoinWord | undefined,
   problems: Problems,
   zero: boolean,
 ): BootstrapConfig {
@@ -51,9 +56,10 @@ export function readBootstrap(
     trust_bundle_spiffe_workload_api: endpoint !== "",
   };
   const given = Object.entries(chosen).flatMap(([name, set]) => (set ? [name] : []));
-  checkSources(given, zero, problems);
+  checkSources(agent, given, word !== undefined, zero, problems);
   checkUrl(agent, url, socket, problems);
   const endpointSocket = readEndpoint(agent, endpoint, problems);
+  const isFirstBelieved = given.length === 0 && word === undefined;
   return {
     ...(path === "" ? {} : { trustBundlePath: path }),
     ...(url === "" ? {} : { trustBundleUrl: url }),
@@ -61,14 +67,23 @@ export function readBootstrap(
     ...(endpointSocket === "" ? {} : { trustBundleSpiffeSocket: endpointSocket }),
     trustBundleFormat: format === "spiffe" ? "spiffe" : "pem",
     insecureBootstrap: insecure,
-    trustOnFirstUse: zero && given.length === 0,
+    ...(word === undefined ? {} : { authorityFingerprints: word.fingerprints }),
+    trustOnFirstUse: zero && isFirstBelieved,
     // Whoever can break the connection could otherwise take the server's place.
-    ...readRebootstrap(agent, flags, insecure || given.length === 0, problems),
+    ...readRebootstrap(agent, flags, insecure || isFirstBelieved, problems),
   };
 }
 
-function checkSources(given: readonly string[], zero: boolean, problems: Problems): void {
-  if (given.length === 2) {
+function checkSources(
+  agent: Block,
+  given: readonly string[],
+  hasWord: boolean,
+  zero: boolean,
+  problems: Problems,
+): void {
+  if (hasWord) {
+    refuseBesideJoinWord(agent, given, problems);
+  } else if (given.length === 2) {
     problems.add(`only one of ${given[0]} or ${given[1]} can be specified, not both`);
   } else if (given.length > 2) {
     const [last] = given.slice(-1);
@@ -77,7 +92,7 @@ function checkSources(given: readonly string[], zero: boolean, problems: Problem
       `only one of ${given.slice(0, -1).join(", ")}, or ${last} can be specified, not the ${number} options`,
     );
   }
-  if (given.length === 0 && !zero) {
+  if (given.length === 0 && !zero && !hasWord) {
     problems.add(
       "trust_bundle_path, trust_bundle_url, or trust_bundle_spiffe_workload_api must be configured unless insecure_bootstrap is set",
     );

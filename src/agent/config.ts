@@ -5,16 +5,11 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { OfflineConfig } from "#agent/offline/open-keeper.ts";
 import { Block, Problems } from "#config/block.ts";
-import {
-  flagOrKey,
-  type LogConfig,
-  readConfigFile,
-  readLogConfig,
-  readTrustDomain,
-} from "#config/settings.ts";
+import { flagOrKey, type LogConfig, readConfigFile, readLogConfig } from "#config/settings.ts";
 import { type HealthChecksConfig, readHealthChecks } from "#health/health-checks.ts";
+import { parseHostPort } from "#spiffe/host-port.ts";
+import type { JoinWord } from "#spiffe/join-word.ts";
 import { errorText } from "#spiffe/status-error.ts";
-import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { readTelemetry, type TelemetryConfig } from "#telemetry/config.ts";
 import { parseKeyType } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
@@ -25,12 +20,23 @@ import {
   readExperimental,
   readOtherAgentKeys,
 } from "./config-experimental.ts";
+import {
+  hasJoinWord,
+  type JoinWordConfig,
+  readJoinWord,
+  readServer,
+  refuseBesideJoinWord,
+  refuseJoinWordAsToken,
+  type WhichServer,
+} from "./config-join.ts";
 import { type AgentPlugins, readAgentPlugins, zeroAgentPlugins } from "./config-plugins.ts";
 
 /** The flags of `spire-agent run`; absent ones leave the file's value. */
 export interface AgentRunFlags {
   readonly config?: string;
   readonly dataDir?: string;
+  readonly join?: string;
+  readonly joinFile?: string;
   readonly joinToken?: string;
   readonly joinTokenFile?: string;
   readonly logFile?: string;
@@ -53,10 +59,12 @@ export interface AgentRunFlags {
   readonly expandEnv?: boolean;
 }
 
-export interface AgentConfig extends ApisConfig, BootstrapConfig, ExperimentalConfig {
-  readonly trustDomain: TrustDomain;
-  readonly serverAddress: string;
-  readonly serverPort: number;
+export interface AgentConfig
+  extends ApisConfig,
+    BootstrapConfig,
+    ExperimentalConfig,
+    JoinWordConfig,
+    WhichServer {
   readonly dataDir: string;
   readonly socketPath: string;
   readonly joinToken?: string;
@@ -89,20 +97,19 @@ const DEFAULT_SERVER_PORT = 8081;
 const MIN_AVAILABILITY_TARGET_SECONDS = 24 * 3600;
 
 /**
- * Reads the configuration. Without a file, a server address on the command line is enough to run on disk keys and a join token.
+ * Reads the configuration. Without a file, a join word or a server address on the command line is enough to run on disk keys and a join
+ * token.
  *
  * @throws ConfigError with every problem found, a line each
  */
 export async function loadAgentConfig(flags: AgentRunFlags): Promise<AgentConfig> {
   const path = flags.config ?? DEFAULT_FILE;
-  if (flags.config === undefined && !existsSync(path) && flags.serverAddress !== undefined) {
+  const isServerGiven = flags.serverAddress !== undefined || hasJoinWord(flags);
+  if (flags.config === undefined && !existsSync(path) && isServerGiven) {
     const dataDir = flags.dataDir ?? process.env["STATE_DIRECTORY"] ?? DEFAULT_DATA_DIR;
     const problems = new Problems("command line");
-    const [, host = flags.serverAddress, port] = /^(.*):(\d+)$/.exec(flags.serverAddress) ?? [];
-    const serverPort =
-      flags.serverPort ?? (port === undefined ? DEFAULT_SERVER_PORT : Number(port));
     const empty = new Block([], "the agent block", problems);
-    const whole = { ...flags, dataDir, serverAddress: host, serverPort };
+    const whole = { ...flags, dataDir, ...splitAddress(flags, problems) };
     return finish(empty, whole, problems, undefined, () => zeroAgentPlugins(dataDir));
   }
   const problems = new Problems(path);
@@ -117,6 +124,21 @@ export async function loadAgentConfig(flags: AgentRunFlags): Promise<AgentConfig
   return finish(agent ?? none, flags, problems, observed, (dataDir) =>
     readAgentPlugins(plugins ?? none, dataDir, problems),
   );
+}
+
+/** On the command line the address may carry the port. */
+function splitAddress(flags: AgentRunFlags, problems: Problems): Partial<AgentRunFlags> {
+  if (flags.serverAddress === undefined) return {};
+  try {
+    const { host, port } = parseHostPort(flags.serverAddress);
+    return {
+      serverAddress: host,
+      ...(port === undefined || flags.serverPort !== undefined ? {} : { serverPort: port }),
+    };
+  } catch (error) {
+    problems.add(errorText(error));
+    return {};
+  }
 }
 
 type Observed = Pick<AgentConfig, "telemetry" | "healthChecks">;
@@ -137,24 +159,22 @@ function finish(
 ): AgentConfig {
   const text = (flag: string | undefined, key: string): string => flagOrKey(agent, flag, key);
   const dataDir = text(flags.dataDir, "data_dir") || ".";
-  const serverAddress = text(flags.serverAddress, "server_address");
-  const serverPort = flags.serverPort ?? agent.number("server_port");
-  agent.has("server_port");
-  if (serverAddress === "") problems.add("server_address must be configured");
-  if (serverPort === undefined) problems.add("server_port must be configured");
+  const isZero = observed === undefined;
+  const joining = readJoinWord(agent, flags, problems);
+  const { joinWord } = joining;
+  const port = isZero ? DEFAULT_SERVER_PORT : undefined;
+  const server = readServer(agent, flags, joinWord, port, problems);
   const experimental = agent.block("experimental") ?? agent.none();
-  const trustDomain = readTrustDomain(agent, flags.trustDomain, problems);
   const socketPath = text(flags.socketPath, "socket_path") || DEFAULT_SOCKET;
   const config = {
     ...(observed ?? readObserved(agent.none(), problems)),
-    trustDomain,
-    serverAddress,
-    serverPort: serverPort ?? 0,
+    ...joining,
+    ...server,
     dataDir,
     socketPath,
-    ...readApis(agent, flags, socketPath, trustDomain, problems),
-    ...readBootstrap(agent, flags, problems, observed === undefined),
-    ...readJoinToken(agent, flags, problems),
+    ...readApis(agent, flags, socketPath, server.trustDomain, problems),
+    ...readBootstrap(agent, flags, joinWord, problems, isZero),
+    ...readJoinToken(agent, flags, joinWord, problems),
     ...readAvailabilityTarget(agent, problems),
     workloadX509SvidKeyType: readWorkloadKeyType(agent),
     x509SvidCacheMaxSize: readCacheSize(agent, "x509_svid_cache_max_size", problems),
@@ -182,6 +202,7 @@ function finish(
 function readJoinToken(
   agent: Block,
   flags: AgentRunFlags,
+  word: JoinWord | undefined,
   problems: Problems,
 ): Pick<AgentConfig, "joinToken" | "joinTokenFile"> {
   for (const key of ["join_token", "join_token_file"]) agent.has(key);
@@ -190,9 +211,13 @@ function readJoinToken(
   if (token !== "" && file !== "") {
     problems.add("only one of join_token or join_token_file can be specified, not both");
   }
-  if (file === "") return token === "" ? {} : { joinToken: token };
+  const given = { join_token: token !== "", join_token_file: file !== "" };
+  const keys = Object.entries(given).flatMap(([key, isGiven]) => (isGiven ? [key] : []));
+  if (word !== undefined) refuseBesideJoinWord(agent, keys, problems);
   try {
-    readTokenFile(file);
+    refuseJoinWordAsToken(token);
+    if (file === "") return token === "" ? {} : { joinToken: token };
+    refuseJoinWordAsToken(readTokenFile(file));
   } catch (error) {
     problems.add(errorText(error));
   }

@@ -1,6 +1,8 @@
 /** What is built into the agent: kind → configuration name → constructor. */
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { AgentConfig } from "#agent/config.ts";
+import { readJoinFile } from "#agent/config-join.ts";
 import {
   CannotAttestError,
   type NodeAttestorAgent,
@@ -22,6 +24,7 @@ import { DiskKeyManager } from "#keymanager/disk.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import { MemoryKeyManager } from "#keymanager/memory.ts";
 import type { Log } from "#log/log.ts";
+import type { JoinWord } from "#spiffe/join-word.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { readKeyManagerDiskConfig, readUnixConfig } from "./config-plugins.ts";
 
@@ -49,16 +52,15 @@ export async function openKeyManager(
 export type OpenNodeAttestor = () => Promise<NodeAttestorAgent>;
 
 export function nodeAttestorOpener(config: AgentConfig, parts: PluginParts): OpenNodeAttestor {
-  const { joinToken: token, joinTokenFile, plugins } = config;
+  const { joinToken: token, joinTokenFile, joinWord, plugins } = config;
   const { nodeAttestor } = plugins;
+  const isTokenGiven = [token, joinTokenFile, joinWord].some((given) => given !== undefined);
   const open =
     nodeAttestor.name === "x509pop"
       ? x509popOpener(nodeAttestor, parts)
       : joinTokenOpener(config, parts);
   // A token that is given is used whatever the file says, as in the reference.
-  return token === undefined && joinTokenFile === undefined
-    ? open
-    : async () => createJoinTokenAgent(await joinToken(config));
+  return isTokenGiven ? async () => createJoinTokenAgent(await joinToken(config)) : open;
 }
 
 function joinTokenOpener(config: AgentConfig, { reconfigurer }: PluginParts): OpenNodeAttestor {
@@ -109,11 +111,29 @@ function x509popByFiles(files: IdentityFiles, random: Random): OpenNodeAttestor 
 }
 
 /** From a file it is read anew each time: an operator may have put another one there. @throws CannotAttestError */
-async function joinToken({ joinToken: given, joinTokenFile }: AgentConfig): Promise<string> {
+async function joinToken(config: AgentConfig): Promise<string> {
+  const { joinToken: given, joinTokenFile, joinWord } = config;
+  if (joinWord !== undefined) return presentWord(config, joinWord).token;
   const token = joinTokenFile === undefined ? given : await readToken(joinTokenFile);
   if (token !== undefined && token !== "") return token;
   throw new CannotAttestError(
     `the agent has no SVID that is good and no join token: give ${joinTokenFile ?? "-joinToken"} a new one (spire-server token generate prints one)`,
+  );
+}
+
+/**
+ * The word that is in its file now; one that was taken away since the start is still good. @throws CannotAttestError
+ */
+function presentWord({ joinFile, trustDomain }: AgentConfig, atStart: JoinWord): JoinWord {
+  if (joinFile === undefined || !existsSync(joinFile)) return atStart;
+  try {
+    const word = readJoinFile(joinFile);
+    if (word.trustDomain.equals(trustDomain)) return word;
+  } catch (error) {
+    throw new CannotAttestError(errorText(error));
+  }
+  throw new CannotAttestError(
+    `the join word in ${joinFile} is for another trust domain than this agent was started in; start the agent again`,
   );
 }
 

@@ -1,4 +1,5 @@
 import { isFinal } from "#agent/attestation/own-svid.ts";
+import { StrangeServerError } from "#agent/attestation/server-bundle.ts";
 import { Backoff } from "#clock/backoff.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
@@ -16,13 +17,18 @@ export interface Patience {
 }
 
 /** A node that never joined: after a minute the supervisor starts it again; a loop in here would hide from it that nothing works. */
-export const FIRST_ATTESTATION: Patience = { totalMs: 60_000, isFinal };
+export const FIRST_ATTESTATION: Patience = { totalMs: 60_000, isFinal: isFinalAtFirst };
 
 /** As the first, where the agent may ask for a new trust bundle again and again until one suits the server. */
 export const FIRST_ATTESTATION_REBOOTSTRAPPING: Patience = {
   totalMs: 24 * 3600 * 1000,
-  isFinal,
+  isFinal: isFinalAtFirst,
 };
+
+/** A node that never joined learns at once that its join word is for another server; nothing depends on it yet. */
+function isFinalAtFirst(error: unknown): boolean {
+  return error instanceof StrangeServerError || isFinal(error);
+}
 
 /** A node that workloads depend on: it waits for its server, or for its operator, and ends only when it is banned. */
 export const REATTESTATION: Patience = {

@@ -4,6 +4,7 @@
  */
 
 import { formatDuration, parseDuration } from "#config/duration.ts";
+import { withoutJoinWords } from "#spiffe/secret-text.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { goQuote, parseGoBool, parseGoInt } from "./go-text.ts";
 
@@ -117,9 +118,13 @@ export function eitherFlag(help: string): Flag<boolean | undefined> {
   };
 }
 
-/** What is wrong with the flags; the usage follows it on standard error. */
+/** What is wrong with the flags; the usage follows it on standard error. Words are quoted in it, but for those that are secret. */
 export class FlagError extends Error {
   override readonly name: string = "FlagError";
+
+  constructor(message: string) {
+    super(withoutJoinWords(message));
+  }
 }
 
 /** @throws FlagError in the words of Go's flag package */

@@ -13,6 +13,7 @@ import {
 } from "#config/settings.ts";
 import type { TrustedProxies } from "#grpc/proxied-connections.ts";
 import { type HealthChecksConfig, readHealthChecks } from "#health/health-checks.ts";
+import type { HostPort } from "#spiffe/host-port.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
@@ -27,6 +28,7 @@ import {
   readTrustedProxies,
 } from "./config-experimental.ts";
 import { type FederationConfig, readFederation } from "./config-federation.ts";
+import { readJoinAddress } from "./config-join-address.ts";
 import { readServerPlugins, type ServerPlugins, zeroServerPlugins } from "./config-plugins.ts";
 import { type NodePruning, readNodePruning } from "./config-pruning.ts";
 import { ttlWarnings } from "./ttl-warnings.ts";
@@ -51,6 +53,8 @@ export interface ServerConfig {
   readonly dataDir: string;
   readonly bindAddress: string;
   readonly bindPort: number;
+  /** Where agents reach the server, if the operator says so. */
+  readonly joinAddress?: HostPort;
   readonly trustedProxies?: TrustedProxies;
   readonly socketPath: string;
   readonly adminIds: readonly SpiffeId[];
@@ -155,12 +159,14 @@ function finishServer(
   const nodePruning = readNodePruning(server, problems);
   const trustedProxies = readTrustedProxies(server, problems);
   const experimental = readExperimental(server.block("experimental"), problems);
+  const bindPort = readPort(server, flags.serverPort, problems);
   const config: Omit<ServerConfig, "plugins" | "notes"> = {
     ...observed,
     trustDomain,
     dataDir,
     bindAddress: readBindAddress(flagOrKey(server, flags.bindAddress, "bind_address")),
-    bindPort: readPort(server, flags.serverPort, problems),
+    bindPort,
+    ...readJoinAddress(server, bindPort, problems),
     socketPath: flags.socketPath ?? server.string("socket_path") ?? DEFAULT_SOCKET,
     adminIds: readAdminIds(server, problems),
     agentTtlSeconds: agentTtl,

@@ -2,6 +2,7 @@
  * The server: all its parts, made and started in order, in one sitting. Called by `spire-server run`; it never reads a
  * configuration file and never ends the process.
  */
+import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
@@ -21,6 +22,7 @@ import { Watchers } from "./api/changes-watchers.ts";
 import { CaManager } from "./ca/ca-manager.ts";
 import type { WitSvidProfile } from "./ca/profile.ts";
 import type { ServerConfig } from "./config.ts";
+import { joinAddress } from "./config-join-address.ts";
 import { prepareDataDirectory } from "./data-directory.ts";
 import type { DataStore } from "./datastore/datastore.ts";
 import { EntryRegistry } from "./entries/registry.ts";
@@ -199,6 +201,7 @@ async function createServices(
     hasUpstreamAuthority: plugins.upstreamAuthority !== undefined,
     agentIdAsSelector: config.experimental.agentSpiffeIdAsSelector,
     attestors,
+    joinAddress: joinAddress(config, hostname()),
     clock: tools.clock,
     random: tools.random,
     log: subsystem(tools, "api"),

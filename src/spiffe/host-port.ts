@@ -1,4 +1,4 @@
-import { withoutJoinWords } from "./secret-text.ts";
+import { looksLikeJoinWord, withoutJoinWords } from "./secret-text.ts";
 
 /** Where a server is reached. */
 export interface HostPort {
@@ -23,7 +23,7 @@ export function parseHostPort(
     /^(?:\[([^\]]*)\]|([^:]*))(?::(\d{1,5}))?$/.exec(text) ?? ([] as (string | undefined)[]);
   const host = bracketed ?? plain ?? text;
   const isAddress = plain === undefined ? isIpv6(host) : DNS_NAME.test(host);
-  if (isAddress && (port === undefined || isPort(Number(port)))) {
+  if (isAddress && !looksLikeJoinWord(host) && (port === undefined || isPort(Number(port)))) {
     return port === undefined ? { host } : { host, port: Number(port) };
   }
   const shown = withoutJoinWords(JSON.stringify(text));

@@ -152,6 +152,7 @@ describe("an address", () => {
   ])("is not %p", (text) => expect(() => parseHostPort(text)).toThrow("is no address of a server"));
 
   test("that is a join word by mistake is not quoted", () => {
+    expect(() => parseHostPort(WORD)).toThrow('"spirejoin…" is no address');
     expect(() => parseHostPort(`${WORD}:x`)).toThrow('"spirejoin…:x" is no address');
   });
 });

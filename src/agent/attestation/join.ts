@@ -9,6 +9,7 @@ import type { Log } from "#log/log.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
 import { type AgentSvid, attestNode } from "./agent-svid.ts";
 import type { Bootstrap } from "./bootstrap.ts";
+import { unvouchedServer } from "./server-bundle.ts";
 import type { StoredState } from "./stored-state.ts";
 
 const NEW_SVID = ["node", "attestor", "new_svid"];
@@ -48,8 +49,9 @@ export async function joinServer(parts: JoinParts, key: ManagedKey): Promise<Joi
     });
     return { svid, roots };
   } catch (error) {
-    if (isUnknownAuthority(error)) await bootstrap.disagreed();
-    throw error;
+    if (!isUnknownAuthority(error)) throw error;
+    await bootstrap.disagreed();
+    throw config.authorityFingerprints === undefined ? error : unvouchedServer(config, error);
   } finally {
     clients.close();
   }

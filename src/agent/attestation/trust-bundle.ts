@@ -1,17 +1,17 @@
-/** The trust bundle of the first contact: from a file, a URL, another agent, or, where that is allowed, from the server itself. */
+/**
+ * The trust bundle of the first contact: from a file, a URL, another agent, or from the server itself: what a join word vouches for,
+ * or, where that is allowed, whatever it shows.
+ */
 import { readFile } from "node:fs/promises";
 import type { BootstrapConfig } from "#agent/config-bootstrap.ts";
-import { callUnary, tlsChannel } from "#grpc/client.ts";
-import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import type { ServerAddress } from "#grpc/server-channel.ts";
 import { parseBundleDocument } from "#jwt/bundle-document.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
-import { splitCertificates } from "#x509/der.ts";
-import { sha256Fingerprint } from "#x509/fingerprint.ts";
 import { certificatesFromPem } from "#x509/pem.ts";
 import { fetchBundle } from "./other-agent.ts";
+import { firstServersAuthorities, namedAuthorities } from "./server-bundle.ts";
 import { type BootstrapMode, rfc3339 } from "./stored-state.ts";
 
 const TIMEOUT_MS = 30_000;
@@ -35,12 +35,15 @@ export async function fetchTrustBundle(
   request: BundleRequest,
   log: Log,
 ): Promise<readonly Uint8Array[]> {
+  if (config.authorityFingerprints !== undefined) {
+    return namedAuthorities(config, config.authorityFingerprints, log);
+  }
   if (config.trustBundlePath !== undefined) return fromFile(config, config.trustBundlePath);
   if (config.trustBundleUrl !== undefined) return fromUrl(config, config.trustBundleUrl, request);
   if (config.trustBundleSpiffeSocket !== undefined) {
     return await fetchBundle(config.trustBundleSpiffeSocket, config.trustDomain);
   }
-  return fromServer(config, log);
+  return firstServersAuthorities(config, log);
 }
 
 async function fromFile(config: BundleSource, path: string): Promise<readonly Uint8Array[]> {
@@ -116,34 +119,4 @@ function parse(config: BundleSource, text: string): readonly Uint8Array[] {
   if (found.length === 0) throw new Error("no certificates found");
   for (const der of found) Certificate.parse(der);
   return found;
-}
-
-/**
- * Asks the server for the bundle over a connection that verifies nothing. No secret crosses it: the token goes only over the next
- * connection, which is verified against this bundle, so it reaches whoever answered here and nobody else.
- */
-async function fromServer(config: BundleSource, log: Log): Promise<readonly Uint8Array[]> {
-  const channel = tlsChannel({
-    host: config.serverAddress,
-    port: config.serverPort,
-    policy: config.tlsPolicy,
-    verifyServer: () => {},
-  });
-  const client = new BundleClient(channel.address, channel.credentials, channel.options);
-  try {
-    const bundle = await callUnary(
-      client,
-      "getBundle",
-      { outputMask: undefined },
-      { timeoutMs: TIMEOUT_MS },
-    );
-    const found = bundle.x509Authorities.flatMap(({ asn1 }) => splitCertificates(asn1));
-    if (found.length === 0) throw new Error("the server sent an empty trust bundle");
-    log.warn("Trust bundle taken from the first server that answered", {
-      fingerprints: found.map(sha256Fingerprint),
-    });
-    return found;
-  } finally {
-    client.close();
-  }
 }

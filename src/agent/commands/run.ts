@@ -9,6 +9,8 @@ import { errorText } from "#spiffe/status-error.ts";
 export interface RunFlags extends Record<string, Flag<unknown>> {
   readonly config: Flag<string>;
   readonly dataDir: Flag<string>;
+  readonly join: Flag<string>;
+  readonly joinFile: Flag<string>;
   readonly joinToken: Flag<string>;
   readonly joinTokenFile: Flag<string>;
   readonly logFile: Flag<string>;
@@ -35,6 +37,10 @@ export interface RunFlags extends Record<string, Flag<unknown>> {
 const RUN_FLAGS: RunFlags = {
   config: stringFlag("The configuration file", "conf/agent/agent.conf"),
   dataDir: stringFlag("The directory for all that the agent keeps"),
+  join: stringFlag(
+    "The word that the server's `token generate -join` printed; every user of this machine can see it here, so rather give -joinFile",
+  ),
+  joinFile: stringFlag("A file that holds that word, and nothing else is needed to join"),
   joinToken: stringFlag("The join token that the server's `token generate` printed"),
   joinTokenFile: stringFlag("A file that holds the join token"),
   logFile: stringFlag("A file to append the log to, instead of standard output"),

@@ -6,6 +6,7 @@ import type { NodeAttestorServer } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { BoundService } from "#grpc/bind.ts";
+import type { JoinAddress } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
 import { createHealthService } from "#grpc/health.ts";
 import { LevelSwitch } from "#grpc/log-level.ts";
 import type { Log } from "#log/log.ts";
@@ -46,6 +47,8 @@ export interface ApiParts {
   readonly authorized: AuthorizedEntriesSource;
   readonly watchers: Watchers;
   readonly attestors: ReadonlyMap<string, NodeAttestorServer>;
+  /** Where agents reach the server, for join words. */
+  readonly joinAddress: JoinAddress;
   readonly ca: CaManager;
   /** The chain the server shows to agents, DER, leaf first. */
   readonly serverChain: () => readonly Uint8Array[];

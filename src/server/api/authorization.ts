@@ -92,6 +92,7 @@ const RULES: Readonly<Record<string, Readonly<Record<string, readonly CallerRole
   "spire_edge.jointoken.v1.JoinToken": {
     CreateRejoinToken: OPERATOR,
     DeleteJoinToken: OPERATOR,
+    GetJoinAddress: OPERATOR,
   },
   "spire.api.server.debug.v1.Debug": { GetInfo: LOCAL },
   "spire_edge.changes.v1.Changes": { WatchChanges: AGENT },

@@ -1,6 +1,7 @@
 /**
  * The JoinToken service: an operator lets a node that lost its disk, or was away for too long, in again under the agent ID it
- * had, and takes back tokens that nobody is to use. It lets nobody in itself; that is AttestAgent's business.
+ * had, takes back tokens that nobody is to use, and learns where agents find the server. It lets nobody in itself; that is AttestAgent's
+ * business.
  */
 import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
 import type { Empty } from "#grpc/gen/google/protobuf/empty.ts";
@@ -9,6 +10,7 @@ import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
 import {
   type CreateRejoinTokenRequest,
   type DeleteJoinTokenRequest,
+  type JoinAddress,
   JoinTokenService,
 } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
 import type { AttestedNode, Nodes } from "#server/datastore/datastore.ts";
@@ -21,7 +23,10 @@ import { invalidArgument } from "./failure.ts";
 import type { ServiceOptions } from "./guard.ts";
 import { expiryOf, type JoinTokenParts, readJoinerId } from "./join-token.ts";
 
-type RejoinParts = Omit<JoinTokenParts, "entries"> & { readonly nodes: Pick<Nodes, "find"> };
+type RejoinParts = Omit<JoinTokenParts, "entries"> & {
+  readonly nodes: Pick<Nodes, "find">;
+  readonly joinAddress: JoinAddress;
+};
 
 export function createJoinTokenService(parts: RejoinParts, options: ServiceOptions): BoundService {
   return bindService(
@@ -31,6 +36,7 @@ export function createJoinTokenService(parts: RejoinParts, options: ServiceOptio
         createRejoinToken(parts, request, apiCall(context)),
       deleteJoinToken: (request: DeleteJoinTokenRequest, context: CallContext) =>
         deleteJoinToken(parts, request, apiCall(context)),
+      getJoinAddress: async (_request: Empty) => parts.joinAddress,
     }),
     options,
   );

@@ -21,6 +21,7 @@ import { localAuthorityJwt, localAuthorityX509 } from "./localauthority.ts";
 import { loggerGet, loggerReset, loggerSet } from "./logger.ts";
 import { run, validate } from "./run.ts";
 import { tokenDelete, tokenGenerate } from "./token.ts";
+import { tokenWord } from "./token-word.ts";
 import { upstreamAuthorityRevoke, upstreamAuthorityTaint } from "./upstreamauthority.ts";
 import { witMint } from "./wit.ts";
 import { x509Mint } from "./x509.ts";
@@ -67,7 +68,7 @@ const COMMANDS = {
     revoke: upstreamAuthorityRevoke,
     taint: upstreamAuthorityTaint,
   }),
-  token: defineGroup({ delete: tokenDelete, generate: tokenGenerate }),
+  token: defineGroup({ delete: tokenDelete, generate: tokenGenerate, word: tokenWord }),
   validate,
   x509: defineGroup({ mint: x509Mint }),
 };

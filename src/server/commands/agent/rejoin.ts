@@ -3,6 +3,7 @@ import { intFlag, stringFlag } from "#cli/flags.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
 import { idMessage } from "#server/commands/id-message.ts";
 import { int32 } from "#server/commands/int32.ts";
+import { JOIN_WORD_FLAGS, openJoinWordMaker, printJoinWord } from "#server/commands/join-word.ts";
 import { serverCommand } from "#server/commands/server-command.ts";
 
 /** Not in the reference: there, a node that joined by token and lost its SVID needs a new agent ID, and new entries. */
@@ -11,14 +12,17 @@ export const agentRejoin: Command = serverCommand({
   flags: {
     spiffeID: stringFlag("The SPIFFE ID of the agent that joins again"),
     ttl: intFlag("How long the token is good for, in seconds", 600),
+    ...JOIN_WORD_FLAGS,
     output: outputFlag(),
   },
   run: async ({ flags, io, server }) => {
     if (flags.spiffeID === "") throw new Error("a SPIFFE ID is required");
     const agentId = idMessage(flags.spiffeID);
     const ttl = int32(flags.ttl, "TTL");
-    const { joinToken } = await server();
-    const token = await joinToken("createRejoinToken", { agentId, ttl });
-    printMessages(io, flags.output, [token], () => io.out(`Token: ${token.value}\n`));
+    const connection = await server();
+    const maker = await openJoinWordMaker(connection, flags);
+    const token = await connection.joinToken("createRejoinToken", { agentId, ttl });
+    if (maker !== undefined) printJoinWord(io, flags.output, token, maker);
+    else printMessages(io, flags.output, [token], () => io.out(`Token: ${token.value}\n`));
   },
 });

@@ -31,6 +31,14 @@ export const protobufFileName = "spire_edge/jointoken/v1/jointoken.proto";
  * socket, or with an admin's SVID.
  */
 
+export interface JoinAddress {
+  /** A DNS name or an IP address. */
+  host: string;
+  port: number;
+  /** Nobody told the server: the host is the name of the machine that it runs on. */
+  isGuess: boolean;
+}
+
 export interface CreateRejoinTokenRequest {
   /** An agent that joined by token and is not banned. */
   agentId:
@@ -50,6 +58,99 @@ export interface DeleteJoinTokenRequest {
     { $case: "agentId"; value: SPIFFEID }
     | undefined;
 }
+
+function createBaseJoinAddress(): JoinAddress {
+  return { host: "", port: 0, isGuess: false };
+}
+
+export const JoinAddress: MessageFns<JoinAddress> = {
+  encode(message: JoinAddress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    if (message.port !== 0) {
+      writer.uint32(16).int32(message.port);
+    }
+    if (message.isGuess !== false) {
+      writer.uint32(24).bool(message.isGuess);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JoinAddress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJoinAddress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.port = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.isGuess = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: JoinAddress): unknown {
+    const obj: any = {};
+    if (message.host !== undefined) {
+      obj.host = message.host;
+    }
+    if (message.port !== undefined) {
+      obj.port = Math.round(message.port);
+    }
+    if (message.isGuess !== undefined) {
+      obj.isGuess = message.isGuess;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<JoinAddress>): JoinAddress {
+    return JoinAddress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<JoinAddress>): JoinAddress {
+    const message = createBaseJoinAddress();
+    message.host = object.host ?? "";
+    message.port = object.port ?? 0;
+    message.isGuess = object.isGuess ?? false;
+    return message;
+  },
+};
 
 function createBaseCreateRejoinTokenRequest(): CreateRejoinTokenRequest {
   return { agentId: undefined, ttl: 0 };
@@ -252,6 +353,16 @@ export const JoinTokenService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  /** Where agents reach this server, as far as it knows: what goes into join words. */
+  getJoinAddress: {
+    path: "/spire_edge.jointoken.v1.JoinToken/GetJoinAddress" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    requestDeserialize: (value: Buffer): Empty => Empty.decode(value),
+    responseSerialize: (value: JoinAddress): Buffer => Buffer.from(JoinAddress.encode(value).finish()),
+    responseDeserialize: (value: Buffer): JoinAddress => JoinAddress.decode(value),
+  },
 } as const;
 
 export interface JoinTokenServer extends UntypedServiceImplementation {
@@ -265,6 +376,8 @@ export interface JoinTokenServer extends UntypedServiceImplementation {
    * is an agent now, to be evicted or banned.
    */
   deleteJoinToken: handleUnaryCall<DeleteJoinTokenRequest, Empty>;
+  /** Where agents reach this server, as far as it knows: what goes into join words. */
+  getJoinAddress: handleUnaryCall<Empty, JoinAddress>;
 }
 
 export interface JoinTokenClient extends Client {
@@ -305,6 +418,22 @@ export interface JoinTokenClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  /** Where agents reach this server, as far as it knows: what goes into join words. */
+  getJoinAddress(
+    request: Empty,
+    callback: (error: ServiceError | null, response: JoinAddress) => void,
+  ): ClientUnaryCall;
+  getJoinAddress(
+    request: Empty,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: JoinAddress) => void,
+  ): ClientUnaryCall;
+  getJoinAddress(
+    request: Empty,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: JoinAddress) => void,
   ): ClientUnaryCall;
 }
 
