@@ -117,8 +117,7 @@ export function readServer(
   if (looksLikeJoinWord(address)) {
     problems.add("server_address is a join word; give it as join", agent.lineOf("server_address"));
   }
-  if (address === "")
-    problems.add("server_address must be configured, or a join word be given by join_file");
+  if (address === "") problems.add("server_address must be configured, or a join word (join_file)");
   if (serverPort === undefined) problems.add("server_port must be configured");
   const trustDomain = readTrustDomain(agent, flags.trustDomain, problems);
   return { trustDomain, serverAddress: address, serverPort: serverPort ?? 0 };

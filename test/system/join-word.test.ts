@@ -127,6 +127,8 @@ describe("a word", () => {
     const word = await wordOf(server);
     await server.entry(`spiffe://${TRUST_DOMAIN}/db`, NODE, [`unix:uid:${process.getuid?.()}`]);
     const { node, daemon } = await joins(["-join", word]);
+    const commandLine = readFileSync(`/proc/${daemon.pid}/cmdline`, "latin1").split("\0");
+    expect(commandLine.slice(1, 4)).toEqual(["run", "-join", "x".repeat(word.length)]);
     await eventually("the workload's identity", async () => {
       const fetch = [AGENT, "api", "fetch", "x509", "-socketPath", node.socket];
       return (await run(fetch)).stdout.includes(`spiffe://${TRUST_DOMAIN}/db`) || undefined;

@@ -104,14 +104,28 @@ test(
 );
 
 test(
-  "the agent joins by a token",
+  "an agent that no server is named for says what it lacks",
   async () => {
-    const token = JSON.parse(
-      await server("token", "generate", "-spiffeID", NODE, "-output", "json"),
+    expect((await machine.run("systemctl", "start", "spire-agent")).code).not.toBe(0);
+    await machine.must("systemctl", "stop", "spire-agent");
+    expect(await machine.journal("spire-agent")).toContain(
+      "server_address must be configured, or a join word (join_file)",
     );
-    await machine.write("/etc/spire/agent/join-token", `${token.value}\n`);
-    await machine.write("/etc/spire/agent/bundle.pem", await server("bundle", "show"));
+  },
+  TIMEOUT_MS,
+);
+
+const wordFor = (...words: string[]): Promise<string> =>
+  server("token", "generate", "-join", "-serverAddress", "localhost", ...words);
+
+test(
+  "the agent joins by one word, in a file that root alone may read",
+  async () => {
+    const word = await wordFor("-spiffeID", NODE);
+    await machine.write("/etc/spire/agent/join", word);
+    await machine.must("chmod", "600", "/etc/spire/agent/join");
     await machine.must("systemctl", "enable", "--now", "spire-agent");
+    expect(await machine.journal("spire-agent")).not.toContain(word.slice(-20));
     await machine.must("systemctl", "unset-environment", "BUN_BE_BUN", "BUN_OPTIONS");
     const { StatusText } = await machine.show("spire-agent");
     expect(StatusText).toBe("Agent of trust domain example.org, server localhost:8081");
@@ -257,14 +271,12 @@ test(
   "a second agent runs beside the first as an instance of the template",
   async () => {
     const conf = await machine.must("cat", "/etc/spire/agent/agent.conf");
-    const token = JSON.parse(await server("token", "generate", "-output", "json"));
-    await machine.write("/etc/spire/agent/second-token", token.value);
+    await machine.write("/etc/spire/agent/second.join", await wordFor());
     await machine.write(
       "/etc/spire/agent/second.conf",
       conf
         .replaceAll("/run/spire/agent/", "/run/spire/agent-second/")
-        .replaceAll("/var/lib/spire/agent", "/var/lib/spire/agent-second")
-        .replace("join-token", "second-token"),
+        .replaceAll("/var/lib/spire/agent", "/var/lib/spire/agent-second"),
     );
     await machine.must("systemctl", "start", "spire-agent@second");
     const socket = "/run/spire/agent-second/public/api.sock";

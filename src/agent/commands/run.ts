@@ -2,6 +2,7 @@ import type { AgentConfig } from "#agent/config.ts";
 import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
 import { type Flag, intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { pickGiven } from "#cli/given.ts";
+import { hideArgument } from "#cli/hide-argument.ts";
 import { openLogFile } from "#cli/log-file.ts";
 import { VERSION } from "#cli/version.ts";
 import { errorText } from "#spiffe/status-error.ts";
@@ -38,7 +39,7 @@ const RUN_FLAGS: RunFlags = {
   config: stringFlag("The configuration file", "conf/agent/agent.conf"),
   dataDir: stringFlag("The directory for all that the agent keeps"),
   join: stringFlag(
-    "The word that the server's `token generate -join` printed; every user of this machine can see it here, so rather give -joinFile",
+    "The word that the server's `token generate -join` printed; other users may see it here, so rather give -joinFile",
   ),
   joinFile: stringFlag("A file that holds that word, and nothing else is needed to join"),
   joinToken: stringFlag("The join token that the server's `token generate` printed"),
@@ -102,6 +103,7 @@ export const validate: Command = defineLeaf({
 });
 
 async function loadConfig({ flags, given }: Invocation<RunFlags>): Promise<AgentConfig> {
+  for (const secret of [flags.join, flags.joinToken]) hideArgument(secret);
   const { loadAgentConfig } = await import("#agent/config.ts");
   return loadAgentConfig(pickGiven(flags, given));
 }
