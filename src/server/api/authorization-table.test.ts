@@ -112,12 +112,15 @@ interface Method {
   readonly responseStream: boolean;
 }
 
+/** What the agent serves, and no server. */
+const AGENTS_OWN = "spire_edge/explain";
+
 /** Every method that the generated code of the server's services has. */
 async function everyMethod(): Promise<Method[]> {
   const generated = resolve(import.meta.dir, "../../grpc/gen");
-  const files = ["spire/api/server", "spire_edge", "grpc/health"].flatMap((folder) =>
-    [...new Bun.Glob(`${folder}/**/*.ts`).scanSync(generated)].sort(),
-  );
+  const files = ["spire/api/server", "spire_edge", "grpc/health"]
+    .flatMap((folder) => [...new Bun.Glob(`${folder}/**/*.ts`).scanSync(generated)].sort())
+    .filter((file) => !file.startsWith(AGENTS_OWN));
   const modules = await Promise.all(files.map((file) => import(join(generated, file))));
   return modules
     .flatMap((module: object) => Object.entries(module))
