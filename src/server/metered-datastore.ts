@@ -16,6 +16,7 @@ const NAMES: {
     | "joinTokens"
     | "nodes"
     | "entries"
+    | "declaredEntries"
     | "bundles"
     | "federationRelationships"
     | "caJournals"]: Names<DataStore[Port]>;
@@ -46,6 +47,10 @@ const NAMES: {
     delete: "registration_entry delete",
     prune: "registration_entry prune",
   },
+  declaredEntries: {
+    sets: "declared_entry list",
+    apply: "declared_entry set",
+  },
   bundles: {
     find: "bundle fetch",
     list: "bundle list",
@@ -71,6 +76,7 @@ export function meteredDataStore(store: DataStore, meter: Meter): DataStore {
     joinTokens: metered(store.joinTokens, NAMES.joinTokens, meter),
     nodes: metered(store.nodes, NAMES.nodes, meter),
     entries: metered(store.entries, NAMES.entries, meter),
+    declaredEntries: metered(store.declaredEntries, NAMES.declaredEntries, meter),
     bundles: metered(store.bundles, NAMES.bundles, meter),
     federationRelationships: metered(
       store.federationRelationships,

@@ -12,6 +12,7 @@ export interface DataStore {
   readonly joinTokens: JoinTokens;
   readonly nodes: Nodes;
   readonly entries: Entries;
+  readonly declaredEntries: DeclaredEntries;
   readonly bundles: Bundles;
   readonly federationRelationships: FederationRelationships;
   readonly caJournals: CaJournals;
@@ -217,6 +218,43 @@ export interface Entries {
   delete(id: string): Promise<RegistrationEntry>;
   /** Removes entries that expired before the moment (Unix seconds); returns them. */
   prune(expiredBefore: number): Promise<readonly RegistrationEntry[]>;
+}
+
+/** One step towards what a set declares. What it says of an entry before must still be so. */
+export type DeclaredStep =
+  | {
+      readonly kind: "create";
+      readonly entry: RegistrationEntry;
+      /** An entry of the set that makes room for it. */
+      readonly replaces?: ExpectedEntry;
+    }
+  | {
+      readonly kind: "update";
+      readonly expected: ExpectedEntry;
+      /** Undefined only makes the entry one of the set. */
+      readonly change: EntryChange | undefined;
+    }
+  | { readonly kind: "remove"; readonly expected: ExpectedEntry };
+
+/** An entry as it was when the step was thought out. */
+export interface ExpectedEntry {
+  readonly id: string;
+  readonly revisionNumber: number;
+  /** The set it is declared in; undefined when it was made by hand. */
+  readonly set: string | undefined;
+}
+
+/** Which entries are declared, each in one set. An entry that is removed, by whomever, is declared no more. */
+export interface DeclaredEntries {
+  /** The set of each declared entry, by the entry's ID. */
+  sets(): Promise<ReadonlyMap<string, string>>;
+  /**
+   * Takes the steps in order, in one transaction: all of them or none. What they leave is declared in the set.
+   *
+   * @throws StatusError ABORTED when an entry is not as it was expected or another one was made in its place, ALREADY_EXISTS for an entry
+   *   ID in use, INTERNAL for an unknown federated bundle
+   */
+  apply(set: string, steps: readonly DeclaredStep[]): Promise<void>;
 }
 
 /** What deleting a federated bundle does to entries that federate with it. */

@@ -5,12 +5,15 @@ import { type Refusal, refusalOf } from "./refusal.ts";
 import { parseTextList } from "./selector-set.ts";
 import type { WriteContext, WriteFunctions } from "./write-context.ts";
 
-type StoredEntry = EntryRow & { seq: number };
+export type StoredEntry = EntryRow & { seq: number };
 
-type CreatedRow = { row: EntryRow; created: boolean } | { refusal: Refusal };
+interface CreatedRow {
+  row: EntryRow;
+  created: boolean;
+}
 
 export interface EntryWriteTypes {
-  "entries.create": { argument: EntryRow[]; result: CreatedRow[] };
+  "entries.create": { argument: EntryRow[]; result: (CreatedRow | { refusal: Refusal })[] };
   "entries.update": { argument: { id: string; change: Partial<EntryRow> }; result: EntryRow };
   "entries.delete": { argument: string; result: EntryRow };
   "entries.prune": { argument: number; result: EntryRow[] };
@@ -28,18 +31,8 @@ export const entryWrites: WriteFunctions<EntryWriteTypes> = {
       }
     }),
 
-  "entries.update": (context, { id, change }) => {
-    const before = storedEntry(context.db, id);
-    if (change.federatesWith !== undefined) checkFederation(context.db, change.federatesWith);
-    const after = { ...before, ...change, revisionNumber: before.revisionNumber + 1 };
-    updateEntry(context.db, after);
-    for (const table of ["entry_selectors", "entry_federation"]) {
-      context.db.query(`DELETE FROM ${table} WHERE owner = ?`).run(before.seq);
-    }
-    insertLists(context.db, after.seq, after);
-    context.changes.storedEntries.push(after);
-    return after;
-  },
+  "entries.update": (context, { id, change }) =>
+    changeEntry(context, storedEntry(context.db, id), change),
 
   "entries.delete": (context, id) => {
     const entry = storedEntry(context.db, id);
@@ -70,7 +63,25 @@ export function deleteEntries(
   }
 }
 
-function createEntry({ db, changes }: WriteContext, row: EntryRow): CreatedRow {
+/** Replaces what the change names, with all that hangs on it. */
+export function changeEntry(
+  { db, changes }: WriteContext,
+  before: StoredEntry,
+  change: Partial<EntryRow>,
+): StoredEntry {
+  if (change.federatesWith !== undefined) checkFederation(db, change.federatesWith);
+  const after = { ...before, ...change, revisionNumber: before.revisionNumber + 1 };
+  updateEntry(db, after);
+  for (const table of ["entry_selectors", "entry_federation"]) {
+    db.query(`DELETE FROM ${table} WHERE owner = ?`).run(before.seq);
+  }
+  insertLists(db, after.seq, after);
+  changes.storedEntries.push(after);
+  return after;
+}
+
+/** Creates an entry, unless a similar one is there. @throws StatusError before anything is written */
+export function createEntry({ db, changes }: WriteContext, row: EntryRow): CreatedRow {
   const similar = db
     .query<EntryRow, [string, string, string]>(
       `${SELECT_ENTRIES} WHERE selector_set = ? AND spiffe_id = ? AND parent_id = ? ORDER BY seq LIMIT 1`,

@@ -20,6 +20,7 @@ import type { DataStore } from "#server/datastore/datastore.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { SqliteBundles } from "./bundles.ts";
 import { SqliteCaJournals } from "./ca-journals.ts";
+import { SqliteDeclaredEntries } from "./declared-entries.ts";
 import { SqliteEntries } from "./entries.ts";
 import { SqliteFederationRelationships } from "./federation-relationships.ts";
 import { openReadable, prepareFile } from "./file.ts";
@@ -65,6 +66,7 @@ function assemble(writer: Writer, reader: Database, lock: FileLock): DataStore {
     joinTokens: new SqliteJoinTokens(reader, writer),
     nodes: new SqliteNodes(reader, writer),
     entries: new SqliteEntries(reader, writer),
+    declaredEntries: new SqliteDeclaredEntries(reader, writer),
     bundles: new SqliteBundles(reader, writer),
     federationRelationships: new SqliteFederationRelationships(reader, writer),
     caJournals: new SqliteCaJournals(reader, writer),

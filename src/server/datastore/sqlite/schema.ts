@@ -118,6 +118,14 @@ const MIGRATIONS: readonly string[] = [
   `
   UPDATE bundles SET document = json_set(document, '$.witAuthorities', json('[]'));
   `,
+
+  // Which entries are declared, and in which set; the others were made by hand.
+  `
+  CREATE TABLE declared_entries (
+    owner INTEGER PRIMARY KEY REFERENCES entries (seq) ON DELETE CASCADE,
+    set_name TEXT NOT NULL
+  ) STRICT;
+  `,
 ];
 
 export const SCHEMA_VERSION: number = MIGRATIONS.length;

@@ -5,6 +5,7 @@
  */
 import { type BundleWriteTypes, bundleWrites } from "./bundle-writes.ts";
 import { type JournalWriteTypes, journalWrites } from "./ca-journals.ts";
+import { type DeclaredEntryWriteTypes, declaredEntryWrites } from "./declared-writes.ts";
 import { type EntryWriteTypes, entryWrites } from "./entry-writes.ts";
 import {
   type FederationRelationshipWriteTypes,
@@ -18,6 +19,7 @@ export interface WriteTypes
   extends JoinTokenWriteTypes,
     NodeWriteTypes,
     EntryWriteTypes,
+    DeclaredEntryWriteTypes,
     BundleWriteTypes,
     FederationRelationshipWriteTypes,
     JournalWriteTypes {}
@@ -28,6 +30,7 @@ export const WRITES: WriteFunctions<WriteTypes> = {
   ...joinTokenWrites,
   ...nodeWrites,
   ...entryWrites,
+  ...declaredEntryWrites,
   ...bundleWrites,
   ...federationRelationshipWrites,
   ...journalWrites,
