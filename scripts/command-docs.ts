@@ -33,6 +33,9 @@ function commandText(program: string, words: string, command: Command): string {
   return [
     `### ${program} ${words}`,
     "",
+    ...(command.operands === undefined
+      ? []
+      : [`\`${program} ${words} [flags] ${command.operands}\``, ""]),
     `${command.synopsis}.`,
     "",
     "| flag | type | default | meaning |",

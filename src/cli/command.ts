@@ -3,7 +3,13 @@
  * group is a word with subcommands. Nothing heavy is loaded to build the tree: what a command needs, it imports when it runs.
  */
 import { type CommandDef, defineCommand } from "citty";
-import { type FlagSpecs, type FlagValues, type ParsedFlags, parseFlags } from "./flags.ts";
+import {
+  type FlagSpecs,
+  type FlagValues,
+  type ParsedFlags,
+  parseFlags,
+  usageText,
+} from "./flags.ts";
 import type { Io } from "./io.ts";
 
 /** What citty hands on to a command. It reads no flags itself: it would take `-to=a_b` for a bunch of switches, and stumble. */
@@ -23,6 +29,8 @@ export interface CommandSpec<S extends FlagSpecs> {
   /** One line, for lists of commands. */
   readonly synopsis: string;
   readonly flags: S;
+  /** The words that go behind the flags, for the help; absent when there are none. */
+  readonly operands?: string;
   /** @returns the exit code */
   run(invocation: Invocation<S>): Promise<number>;
 }
@@ -30,6 +38,7 @@ export interface CommandSpec<S extends FlagSpecs> {
 export interface Command extends CommandDef {
   readonly synopsis: string;
   readonly flags: FlagSpecs;
+  readonly operands: string | undefined;
 }
 
 export interface Group extends CommandDef {
@@ -39,7 +48,7 @@ export interface Group extends CommandDef {
 }
 
 export function defineLeaf<S extends FlagSpecs>(spec: CommandSpec<S>): Command {
-  const { synopsis, flags } = spec;
+  const { synopsis, flags, operands } = spec;
   const definition = defineCommand({
     meta: { description: synopsis },
     run: ({ data }) => {
@@ -48,7 +57,12 @@ export function defineLeaf<S extends FlagSpecs>(spec: CommandSpec<S>): Command {
       return spec.run({ ...parsed, flags: parsed.read(flags), io });
     },
   });
-  return { ...definition, synopsis, flags };
+  return { ...definition, synopsis, flags, operands };
+}
+
+/** How a command is used, by its full words. */
+export function usageOf(words: string, { flags, operands }: Command): string {
+  return usageText(operands === undefined ? words : `${words} [flags] ${operands}`, flags);
 }
 
 export function defineGroup(

@@ -32,6 +32,8 @@ export interface ParsedFlags {
   read<S extends FlagSpecs>(specs: S): FlagValues<S>;
   /** The flags that were on the command line, whatever their value. */
   readonly given: ReadonlySet<string>;
+  /** The words behind the flags. */
+  readonly operands: readonly string[];
 }
 
 export function stringFlag(
@@ -132,7 +134,8 @@ export function parseFlags(specs: FlagSpecs, words: readonly string[]): ParsedFl
   const values: Record<string, unknown> = {};
   for (const [name, flag] of Object.entries(specs)) values[name] = flag.initial;
   const given = new Set<string>();
-  for (let at = 0; at < words.length; at++) {
+  let at = 0;
+  for (; at < words.length; at++) {
     const word = words[at] ?? "";
     if (word.length < 2 || !word.startsWith("-") || word === "--") break;
     const { name, value } = splitFlag(word);
@@ -146,7 +149,8 @@ export function parseFlags(specs: FlagSpecs, words: readonly string[]): ParsedFl
     values[key] = readValue(flag, name, text, given.has(key) ? values[key] : undefined);
     given.add(key);
   }
-  return { read: <S extends FlagSpecs>() => values as FlagValues<S>, given };
+  const operands = words.slice(words[at] === "--" ? at + 1 : at);
+  return { read: <S extends FlagSpecs>() => values as FlagValues<S>, given, operands };
 }
 
 function splitFlag(word: string): { name: string; value: string | undefined } {

@@ -3,8 +3,15 @@
  * unknown command, 1 for wrong flags and for a word that only groups subcommands, help and version on standard error with 0.
  */
 import { runCommand } from "citty";
-import { type Command, type CommandLine, commandsOf, type Group, isGroup } from "./command.ts";
-import { FlagError, usageText } from "./flags.ts";
+import {
+  type Command,
+  type CommandLine,
+  commandsOf,
+  type Group,
+  isGroup,
+  usageOf,
+} from "./command.ts";
+import { FlagError } from "./flags.ts";
 import { type Io, processIo } from "./io.ts";
 import { VERSION } from "./version.ts";
 
@@ -46,9 +53,7 @@ export async function runProgram(
     return wantsHelp ? 0 : 1;
   }
   if (leading.some((word) => word.startsWith("-") && !HELP_FLAGS.includes(word))) {
-    io.err(
-      `Flags go behind the command they belong to.\n\n${usageText(target.name, target.node.flags)}`,
-    );
+    io.err(`Flags go behind the command they belong to.\n\n${usageOf(target.name, target.node)}`);
     return 1;
   }
   return runLeaf(target.node, target.name, target.rest, io);
@@ -66,7 +71,7 @@ async function runLeaf(
     return typeof result === "number" ? result : 0;
   } catch (error) {
     if (!(error instanceof FlagError)) throw error;
-    io.err(`${error.message}\n${usageText(name, command.flags)}`);
+    io.err(`${error.message}\n${usageOf(name, command)}`);
     return 1;
   }
 }
@@ -116,11 +121,11 @@ function programHelp(program: Program): string {
 
 /** How a command is used; for a word that has commands behind it, also how each of those is used, then their list. */
 function helpText({ name, group, node }: Target): string {
-  const own = node === undefined ? "" : usageText(name, node.flags);
+  const own = node === undefined ? "" : usageOf(name, node);
   if (group === undefined) return own;
   const commands = commandsOf(group);
   const width = Math.max(...commands.map(([words]) => words.length));
-  const usages = commands.map(([words, command]) => usageText(`${name} ${words}`, command.flags));
+  const usages = commands.map(([words, command]) => usageOf(`${name} ${words}`, command));
   const list = commands.map(([words, { synopsis }]) => `    ${words.padEnd(width)}    ${synopsis}`);
   const need = node === undefined ? `"${name}" needs one of these behind it.\n` : "";
   return `${own}${usages.join("")}${need}\nSubcommands:\n${list.join("\n")}\n`;

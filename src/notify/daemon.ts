@@ -13,6 +13,8 @@ interface Running {
   readonly stopped: Promise<void>;
   /** Reads anew what may change while it runs (SIGUSR1); never rejects. */
   reconfigure(): Promise<void>;
+  /** Looks at once at what it else looks at now and then (SIGHUP); absent when that is nothing. Never rejects. */
+  reload?(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -77,7 +79,7 @@ async function started(daemon: Daemon): Promise<Running> {
 async function serve(daemon: Daemon, running: Running, stopAsked: Promise<void>): Promise<void> {
   const systemd = serviceManager(process.env, daemon.log);
   const watchdog = systemd.watch(daemon.clock);
-  const hangUp = answerHangUp(daemon, systemd);
+  const hangUp = answerHangUp(daemon, running, systemd);
   const ready = systemd.ready(daemon.statusLine);
   const startedUp = daemon.clock.after(STARTED_UP_MS, releaseStartUpPages);
   const stop = async (): Promise<void> => {
@@ -92,12 +94,14 @@ async function serve(daemon: Daemon, running: Running, stopAsked: Promise<void>)
   await running.stopped.finally(() => watchdog.cancel());
 }
 
-/** A unit of Type=notify-reload hangs up to reload; there is nothing to read anew, so that is done as soon as it is asked for. */
-function answerHangUp(daemon: Daemon, systemd: ServiceManager): () => void {
-  const hangUp = (): void => {
+/** A unit of Type=notify-reload hangs up to reload, and waits to hear that it is ready again. */
+function answerHangUp(daemon: Daemon, running: Running, systemd: ServiceManager): () => void {
+  const reload = async (): Promise<void> => {
     systemd.reloading();
-    void systemd.ready(daemon.statusLine);
+    await running.reload?.();
+    await systemd.ready(daemon.statusLine);
   };
+  const hangUp = (): void => void reload();
   process.on("SIGHUP", hangUp);
   return hangUp;
 }

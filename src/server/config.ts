@@ -45,6 +45,7 @@ export interface ServerRunFlags {
   readonly logSourceLocation?: boolean;
   readonly trustDomain?: string;
   readonly socketPath?: string;
+  readonly entriesDir?: string;
   readonly expandEnv?: boolean;
 }
 
@@ -57,6 +58,8 @@ export interface ServerConfig {
   readonly joinAddress?: HostPort;
   readonly trustedProxies?: TrustedProxies;
   readonly socketPath: string;
+  /** A directory of declared entries that the server keeps to. */
+  readonly entriesDir?: string;
   readonly adminIds: readonly SpiffeId[];
   /** Durations are in seconds. */
   readonly agentTtlSeconds: number;
@@ -160,6 +163,7 @@ function finishServer(
   const trustedProxies = readTrustedProxies(server, problems);
   const experimental = readExperimental(server.block("experimental"), problems);
   const bindPort = readPort(server, flags.serverPort, problems);
+  const entriesDir = flagOrKey(server, flags.entriesDir, "entries_dir");
   const config: Omit<ServerConfig, "plugins" | "notes"> = {
     ...observed,
     trustDomain,
@@ -168,6 +172,7 @@ function finishServer(
     bindPort,
     ...readJoinAddress(server, bindPort, problems),
     socketPath: flags.socketPath ?? server.string("socket_path") ?? DEFAULT_SOCKET,
+    ...(entriesDir === "" ? {} : { entriesDir }),
     adminIds: readAdminIds(server, problems),
     agentTtlSeconds: agentTtl,
     auditLogEnabled: server.boolean("audit_log_enabled") ?? false,

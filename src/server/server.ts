@@ -25,6 +25,8 @@ import type { ServerConfig } from "./config.ts";
 import { joinAddress } from "./config-join-address.ts";
 import { prepareDataDirectory } from "./data-directory.ts";
 import type { DataStore } from "./datastore/datastore.ts";
+import { DirectoryKeeper } from "./declared/keep-directory.ts";
+import { Reconciler } from "./declared/reconcile.ts";
 import { EntryRegistry } from "./entries/registry.ts";
 import { type FederationParts, startBundleEndpoint, startBundleRefresher } from "./federation.ts";
 import { meteredDataStore } from "./metered-datastore.ts";
@@ -55,6 +57,8 @@ export interface RunningServer {
   readonly stopped: Promise<void>;
   /** Reads the files of plugins' data again. */
   reconfigure(): Promise<void>;
+  /** Looks at the declared entries at once. Resolves when that is done, whatever came of it. */
+  reload(): Promise<void>;
   /** Ends streams, waits at most ten seconds for calls under way, and closes the store. */
   stop(): Promise<void>;
 }
@@ -98,14 +102,32 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   const refresher = startBundleRefresher(federation);
   parts.defer(() => refresher.stop());
   const serverChain = (): readonly Uint8Array[] => svid.chain;
-  const made = { metrics, store, ca, authorized, watchers, refresher, serverChain };
+  const reconciler = new Reconciler({ trustDomain: config.trustDomain, store, ...tools });
+  const made = { metrics, store, ca, authorized, watchers, refresher, reconciler, serverChain };
   const services = await createServices(config, pluginTools, made);
+  const keeper = await startKeeper(config, tools, made, parts);
   const address = await startListeners(config, tools, services, svid, federation, parts);
   // Before the listeners: they wait for calls under way, and a watch would be under way for minutes.
   parts.defer(() => watchers.close());
   startPruningTasks(config, tools, store, parts);
   await startHealthChecks(config, tools, store, parts);
-  return running(address, reconfigurer, parts.move(), tools.log);
+  return running(address, { reconfigurer, keeper }, parts.move(), tools.log);
+}
+
+/** Before the listeners: the first agent that asks finds the entries as they are declared. */
+async function startKeeper(
+  { entriesDir, auditLogEnabled }: ServerConfig,
+  tools: ServerTools,
+  made: Pick<ServiceParts, "store" | "reconciler">,
+  parts: AsyncDisposableStack,
+): Promise<DirectoryKeeper | undefined> {
+  if (entriesDir === undefined) return undefined;
+  const log = subsystem(tools, "declared_entries");
+  const { clock } = tools;
+  const keeperParts = { directory: entriesDir, auditLogEnabled, ...made, clock, log };
+  const keeper = await DirectoryKeeper.start(keeperParts);
+  parts.defer(() => keeper.stop());
+  return keeper;
 }
 
 interface PluginTools extends ServerTools {
@@ -175,7 +197,14 @@ function witSvidsOf({ experimental, caKeyType }: ServerConfig): WitSvidProfile |
 
 type ServiceParts = Pick<
   ApiParts,
-  "metrics" | "store" | "ca" | "authorized" | "watchers" | "refresher" | "serverChain"
+  | "metrics"
+  | "store"
+  | "ca"
+  | "authorized"
+  | "watchers"
+  | "refresher"
+  | "reconciler"
+  | "serverChain"
 >;
 
 async function createServices(
@@ -281,9 +310,15 @@ function startPruningTasks(
   for (const task of tasks) parts.defer(() => task.stop());
 }
 
+/** What reads files again while the server runs. */
+interface Rereaders {
+  readonly reconfigurer: Reconfigurer;
+  readonly keeper: DirectoryKeeper | undefined;
+}
+
 function running(
   address: string,
-  reconfigurer: Reconfigurer,
+  { reconfigurer, keeper }: Rereaders,
   parts: AsyncDisposableStack,
   log: Log,
 ): RunningServer {
@@ -297,7 +332,13 @@ function running(
     }
     return stopped;
   };
-  return { address, stopped, reconfigure: () => reconfigurer.reconfigure(), stop };
+  return {
+    address,
+    stopped,
+    reconfigure: () => reconfigurer.reconfigure(),
+    reload: async () => await keeper?.reload(),
+    stop,
+  };
 }
 
 function subsystem({ log }: ServerTools, name: string): Log {

@@ -12,6 +12,7 @@ import { LevelSwitch } from "#grpc/log-level.ts";
 import type { Log } from "#log/log.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
+import type { Reconciler } from "#server/declared/reconcile.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
@@ -22,6 +23,7 @@ import { CallerIdentities } from "./caller-identity.ts";
 import { createChangesService } from "./changes.ts";
 import type { Watchers } from "./changes-watchers.ts";
 import { createDebugService } from "./debug.ts";
+import { createDeclaredEntriesService } from "./declared-entries.ts";
 import { createEntryService } from "./entry.ts";
 import type { AuthorizedEntriesSource } from "./entry-sync.ts";
 import { Exclusive } from "./exclusive.ts";
@@ -46,6 +48,7 @@ export interface ApiParts {
   readonly store: DataStore;
   readonly authorized: AuthorizedEntriesSource;
   readonly watchers: Watchers;
+  readonly reconciler: Reconciler;
   readonly attestors: ReadonlyMap<string, NodeAttestorServer>;
   /** Where agents reach the server, for join words. */
   readonly joinAddress: JoinAddress;
@@ -79,6 +82,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
     createBundleService(shared, options),
     createChangesService(shared, options),
     createEntryService(shared, options),
+    createDeclaredEntriesService(shared, options),
     createLocalAuthorityService(shared, options),
     createJoinTokenService(shared, options),
     createSvidService(shared, options),

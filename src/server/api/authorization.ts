@@ -94,6 +94,7 @@ const RULES: Readonly<Record<string, Readonly<Record<string, readonly CallerRole
     DeleteJoinToken: OPERATOR,
     GetJoinAddress: OPERATOR,
   },
+  "spire_edge.declared.v1.DeclaredEntries": { ReconcileEntries: OPERATOR },
   "spire.api.server.debug.v1.Debug": { GetInfo: LOCAL },
   "spire_edge.changes.v1.Changes": { WatchChanges: AGENT },
   "grpc.health.v1.Health": { Check: LOCAL, List: LOCAL, Watch: LOCAL },

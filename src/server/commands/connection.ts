@@ -1,6 +1,6 @@
 /** The services of a server's administration API, over its socket. Loaded when a command first needs the server. */
 import { isAbsolute } from "node:path";
-import { openServices, type Service } from "#cli/api-service.ts";
+import { openServices, type Service, type StreamService } from "#cli/api-service.ts";
 import { HealthClient } from "#grpc/gen/grpc/health/v1/health.ts";
 import { AgentClient } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
 import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
@@ -10,12 +10,14 @@ import { LocalAuthorityClient } from "#grpc/gen/spire/api/server/localauthority/
 import { LoggerClient } from "#grpc/gen/spire/api/server/logger/v1/logger.ts";
 import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { TrustDomainClient } from "#grpc/gen/spire/api/server/trustdomain/v1/trustdomain.ts";
+import { DeclaredEntriesClient } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
 import { JoinTokenClient } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
 
 export interface ServerConnection {
   readonly agent: Service<AgentClient>;
   readonly bundle: Service<BundleClient>;
   readonly debug: Service<DebugClient>;
+  readonly declaredEntries: StreamService<DeclaredEntriesClient>;
   readonly entry: Service<EntryClient>;
   readonly health: Service<HealthClient>;
   readonly joinToken: Service<JoinTokenClient>;
@@ -34,6 +36,7 @@ export function connectServer(path: string): ServerConnection {
     agent: services.of(AgentClient).call,
     bundle: services.of(BundleClient).call,
     debug: services.of(DebugClient).call,
+    declaredEntries: services.of(DeclaredEntriesClient).stream,
     entry: services.of(EntryClient).call,
     health: services.of(HealthClient).call,
     joinToken: services.of(JoinTokenClient).call,

@@ -18,6 +18,7 @@ export interface RunFlags extends Record<string, Flag<unknown>> {
   readonly trustDomain: Flag<string>;
   readonly expandEnv: Flag<boolean>;
   readonly socketPath: Flag<string>;
+  readonly entriesDir: Flag<string>;
 }
 
 /** The flags of `run` and `validate`; each overrides the same key of the configuration file. */
@@ -35,6 +36,7 @@ const RUN_FLAGS: RunFlags = {
   trustDomain: stringFlag("The trust domain that the server is the authority of"),
   expandEnv: switchFlag("Replace $VARIABLES in the configuration file by the environment's values"),
   socketPath: stringFlag("The socket of the administration API"),
+  entriesDir: stringFlag("A directory of files whose registration entries the server keeps to"),
 };
 
 export const run: Command = defineLeaf({

@@ -29,11 +29,15 @@ const SOCKET_FLAGS: SocketFlags = {
 export interface ServerInvocation<S extends FlagSpecs> extends Invocation<S> {
   /** The connection to the server, opened at the first call. */
   server(): Promise<ServerConnection>;
+  /** Ends the command with another code than 0 when nothing is thrown. */
+  exitWith(code: number): void;
 }
 
 export interface ServerCommandSpec<S extends FlagSpecs> {
   readonly synopsis: string;
   readonly flags: S;
+  /** The words that go behind the flags, for the help. */
+  readonly operands?: string;
   /** Does the work; what it throws is printed behind `Error: ` and ends the command with 1. */
   run(invocation: ServerInvocation<S>): Promise<void>;
 }
@@ -41,10 +45,12 @@ export interface ServerCommandSpec<S extends FlagSpecs> {
 export function serverCommand<S extends FlagSpecs>(spec: ServerCommandSpec<S>): Command {
   return defineLeaf({
     synopsis: spec.synopsis,
+    ...(spec.operands === undefined ? {} : { operands: spec.operands }),
     flags: { ...spec.flags, ...SOCKET_FLAGS },
     run: async (invocation) => {
       const { io } = invocation;
       let connection: ServerConnection | undefined;
+      let exitCode = 0;
       try {
         const path = socketPath(SOCKET, invocation.read(SOCKET_FLAGS), io.env);
         const server = async (): Promise<ServerConnection> => {
@@ -52,8 +58,11 @@ export function serverCommand<S extends FlagSpecs>(spec: ServerCommandSpec<S>): 
           connection ??= connectServer(path);
           return connection;
         };
-        await spec.run({ ...invocation, flags: invocation.read(spec.flags), server });
-        return 0;
+        const exitWith = (code: number): void => {
+          exitCode = code;
+        };
+        await spec.run({ ...invocation, flags: invocation.read(spec.flags), server, exitWith });
+        return exitCode;
       } catch (error) {
         io.err(`Error: ${failureText(error)}\n`);
         return 1;

@@ -9,6 +9,7 @@ import { bundleCount, bundleList, bundleShow } from "./bundle/show.ts";
 import { debugGetInfo } from "./debug.ts";
 import { entryCount } from "./entry/count.ts";
 import { entryCreate } from "./entry/create.ts";
+import { entryApply, entryPlan } from "./entry/declare.ts";
 import { entryDelete } from "./entry/delete.ts";
 import { entryShow } from "./entry/show.ts";
 import { entryUpdate } from "./entry/update.ts";
@@ -45,9 +46,11 @@ const COMMANDS = {
   }),
   debug: defineGroup({ getinfo: debugGetInfo }),
   entry: defineGroup({
+    apply: entryApply,
     count: entryCount,
     create: entryCreate,
     delete: entryDelete,
+    plan: entryPlan,
     show: entryShow,
     update: entryUpdate,
   }),

@@ -1,0 +1,109 @@
+/**
+ * The files of a directory of declared entries: which are read, which are not, and whether they may be trusted. Entries grant identity,
+ * so what everybody may write is refused, and a link must not lead out of the directory.
+ */
+import type { BigIntStats } from "node:fs";
+import { readdir, realpath, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileProblem } from "#cli/input-file.ts";
+import { ConfigError } from "#config/config-error.ts";
+import { isReadable, KNOWN_ENDINGS } from "./read-file.ts";
+
+/** The largest file, in bytes. */
+export const MAX_FILE_BYTES: number = 4 * 1024 * 1024;
+const MAX_FILES = 1000;
+/** Written by everybody. */
+const WORLD_WRITABLE = 0o002n;
+
+export interface ListedFile {
+  /** Its name in the directory, as messages show it. */
+  readonly name: string;
+  /** Without links. */
+  readonly path: string;
+}
+
+export interface FileList {
+  /** By name. */
+  readonly files: readonly ListedFile[];
+  /** Of files that are not read although they may have been meant to be. */
+  readonly warnings: readonly string[];
+  /** Differs whenever a file may have come, gone, changed or been put in another's place. */
+  readonly fingerprint: string;
+}
+
+/**
+ * Looks at a directory. Links are followed, of the directory itself and of files, as long as files stay below the directory: so a whole
+ * set can be swapped by one rename.
+ *
+ * @throws ConfigError with every problem found, a line each
+ */
+export async function listFiles(directory: string): Promise<FileList> {
+  const root = await openRoot(directory);
+  const names = (await readdir(root)).filter((name) => !isHidden(name)).sort();
+  const warnings: string[] = [];
+  const problems: string[] = [];
+  const files: ListedFile[] = [];
+  const marks: string[] = [root];
+  for (const name of names) {
+    if (!isReadable(name)) {
+      warnings.push(`${name}: not read: its name ends in none of ${KNOWN_ENDINGS}`);
+      continue;
+    }
+    try {
+      const { path, facts } = await lookAt(root, name);
+      marks.push(`${name} ${path} ${markOf(facts)}`);
+      files.push({ name, path });
+    } catch (error) {
+      problems.push(`${name}: ${fileProblem(error)}`);
+    }
+  }
+  if (files.length > MAX_FILES) {
+    problems.push(`${directory}: more than ${MAX_FILES} files: put several entries into one`);
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { files, warnings, fingerprint: marks.join("\n") };
+}
+
+async function openRoot(directory: string): Promise<string> {
+  try {
+    const root = await realpath(directory);
+    const facts = await stat(root, { bigint: true });
+    if (!facts.isDirectory()) throw new Error("is not a directory");
+    refuseWorldWritable(facts);
+    return root;
+  } catch (error) {
+    throw new ConfigError([`${directory}: ${fileProblem(error)}`]);
+  }
+}
+
+async function lookAt(
+  root: string,
+  name: string,
+): Promise<{ readonly path: string; readonly facts: BigIntStats }> {
+  const path = await realpath(join(root, name));
+  if (!path.startsWith(root === "/" ? root : `${root}/`)) {
+    throw new Error(`a link that leads out of the directory, to ${path}`);
+  }
+  const facts = await stat(path, { bigint: true });
+  if (!facts.isFile()) throw new Error("is not a regular file");
+  if (facts.size > MAX_FILE_BYTES) throw new Error(`larger than ${MAX_FILE_BYTES} bytes`);
+  refuseWorldWritable(facts);
+  const parent = dirname(path);
+  if (parent !== root) refuseWorldWritable(await stat(parent, { bigint: true }));
+  return { path, facts };
+}
+
+function refuseWorldWritable({ mode }: BigIntStats): void {
+  if ((mode & WORLD_WRITABLE) === 0n) return;
+  const octal = (mode & 0o7777n).toString(8).padStart(4, "0");
+  throw new Error(`everybody may write it (mode ${octal}), and so grant identities: chmod o-w`);
+}
+
+function markOf({ dev, ino, size, mode, mtimeNs, ctimeNs }: BigIntStats): string {
+  return [dev, ino, size, mode, mtimeNs, ctimeNs].join(" ");
+}
+
+/** Hidden files, what `..data` links lead to, and what editors leave beside a file while it is edited. */
+function isHidden(name: string): boolean {
+  return /^[.#]|~$|\.sw[a-z]$|\.tmp$/.test(name);
+}
