@@ -7,6 +7,7 @@ import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { DataStore, DataStoreChange } from "./datastore.ts";
+import { declaredEntryTests } from "./declared-entries.conformance.ts";
 import { entryTests, listingTests } from "./entries.conformance.ts";
 import { federationRelationshipTests } from "./federation-relationships.conformance.ts";
 import { joinTokenTests } from "./join-tokens.conformance.ts";
@@ -28,6 +29,7 @@ export function describeDataStore(name: string, open: () => Promise<DataStore>):
     describe("nodes", () => nodeTests(current));
     describe("entries", () => entryTests(current));
     describe("listing entries", () => listingTests(current));
+    describe("declared entries", () => declaredEntryTests(current));
     describe("bundles", () => bundleTests(current));
     describe("federation relationships", () => federationRelationshipTests(current));
     describe("changes", () => changeTests(current));
