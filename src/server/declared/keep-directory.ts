@@ -19,6 +19,9 @@ import { DirectoryWatch } from "./watch-directory.ts";
 /** The set that the directory's entries are in. */
 export const DIRECTORY_SET = "entries_dir";
 
+/** So long at most the start of the server waits for the entries, and its end for a reading under way. */
+const FIRST_LOOK_MS = 30_000;
+const STOP_GRACE_MS = 5000;
 /** How often the files are looked at, where nothing tells that they changed. */
 const LOOK_MS = 10_000;
 /** How often everything is compared, though nothing seems to have changed. */
@@ -64,11 +67,13 @@ export class DirectoryKeeper {
     this.#unsubscribe = parts.store.onChange((change) => this.#notice(change));
   }
 
-  /** Resolves when the directory was looked at for the first time, whatever came of it. */
+  /** Resolves when the directory was looked at for the first time, whatever came of it; one that takes long, or hangs, is not waited for. */
   static async start(parts: DirectoryKeeperParts): Promise<DirectoryKeeper> {
     const keeper = new DirectoryKeeper(parts);
-    await keeper.#look();
-    keeper.#loop = keeper.#run();
+    const looked = new AbortController();
+    const first = keeper.#look().finally(() => looked.abort());
+    keeper.#loop = first.then(() => keeper.#run());
+    await parts.clock.sleep(FIRST_LOOK_MS, looked.signal);
     return keeper;
   }
 
@@ -82,12 +87,14 @@ export class DirectoryKeeper {
     await promise;
   }
 
-  /** Stops between two groups of changes. Resolves when none is under way any more. */
+  /** Stops between two groups of changes. Resolves when none is under way any more; a disk that hangs is not waited for. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#unsubscribe();
     this.#watch.close();
-    await this.#loop;
+    const ended = new AbortController();
+    void this.#loop.finally(() => ended.abort());
+    await this.#parts.clock.sleep(STOP_GRACE_MS, ended.signal);
     for (const done of this.#waiting) done();
   }
 
