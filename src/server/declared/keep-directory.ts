@@ -17,7 +17,7 @@ import type { MadeChange, Plan, Reconciler } from "./reconcile.ts";
 import { DirectoryWatch } from "./watch-directory.ts";
 
 /** The set that the directory's entries are in. */
-export const DIRECTORY_SET = "entries_dir";
+const DIRECTORY_SET = "entries_dir";
 
 /** So long at most the start of the server waits for the entries, and its end for a reading under way. */
 const FIRST_LOOK_MS = 30_000;
