@@ -79,7 +79,9 @@ test("what the files declare is there from the start, and follows them; what was
   rmSync(join(directory, "more.hcl"));
   await eventuallyPaths(["/typed", "/web"]);
   const line = server.daemon.lines.find((one) => one.includes("Declared entry changed"));
-  expect(line).toMatch(/change=create .* declared_at="web.yaml:2:3" .* status=success .*type=audit/);
+  expect(line).toMatch(
+    /change=create .* declared_at="web.yaml:2:3" .* status=success .*type=audit/,
+  );
 }, 60_000);
 
 test("a broken file changes nothing at all, and the log says where it is broken", async () => {
