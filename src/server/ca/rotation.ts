@@ -125,16 +125,18 @@ function stillValid<T extends Authority>(authority: T | undefined, now: number):
   return authority !== undefined && authority.notAfter > now ? authority : undefined;
 }
 
-function lifetime({ issuedAt, notAfter }: Authority): number {
+type Life = Pick<Authority, "issuedAt" | "notAfter">;
+
+function lifetime({ issuedAt, notAfter }: Life): number {
   return notAfter - issuedAt;
 }
 
 /** Unix seconds from which on the next authority is wanted. */
-function prepareAt(authority: Authority): number {
+export function prepareAt(authority: Life): number {
   return authority.notAfter - Math.min(lifetime(authority) / 2, MAX_PREPARE_AHEAD_SECONDS);
 }
 
 /** Unix seconds from which on the next authority signs. */
-function activateAt(authority: Authority): number {
+export function activateAt(authority: Life): number {
   return authority.notAfter - Math.min(lifetime(authority) / 6, MAX_ACTIVATE_AHEAD_SECONDS);
 }

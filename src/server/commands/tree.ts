@@ -7,6 +7,7 @@ import { agentRejoin } from "./agent/rejoin.ts";
 import { bundleDelete, bundleSet } from "./bundle/change.ts";
 import { bundleCount, bundleList, bundleShow } from "./bundle/show.ts";
 import { debugGetInfo } from "./debug.ts";
+import { doctor } from "./doctor.ts";
 import { entryCount } from "./entry/count.ts";
 import { entryCreate } from "./entry/create.ts";
 import { entryApply, entryPlan } from "./entry/declare.ts";
@@ -45,6 +46,7 @@ const COMMANDS = {
     show: bundleShow,
   }),
   debug: defineGroup({ getinfo: debugGetInfo }),
+  doctor,
   entry: defineGroup({
     apply: entryApply,
     count: entryCount,

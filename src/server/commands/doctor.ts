@@ -1,0 +1,30 @@
+import { type Command, defineLeaf } from "#cli/command.ts";
+import { stringFlag, switchFlag } from "#cli/flags.ts";
+import { pickGiven } from "#cli/given.ts";
+import { outputFlag } from "#cli/printer.ts";
+
+const DEFAULT_SOCKET = "/tmp/spire-server/private/api.sock";
+
+const CONFIGURATION_FLAGS = {
+  config: stringFlag("The server's configuration file; conf/server/server.conf when not given"),
+  dataDir: stringFlag("The server's data directory, if it was started with this flag"),
+  expandEnv: switchFlag("Replace $VARIABLES in the configuration file by the environment's values"),
+  socketPath: stringFlag("The socket of the server's administration API, if not as configured"),
+  trustDomain: stringFlag("The server's trust domain, if it was started with this flag"),
+} as const;
+
+export const doctor: Command = defineLeaf({
+  synopsis: "Looks for everything that is wrong with a server, and says what to do about it",
+  flags: { ...CONFIGURATION_FLAGS, output: outputFlag() },
+  run: async ({ flags, given, read, io }) => {
+    const [{ examineServer }, { printFindings }, { systemClock }] = await Promise.all([
+      import("#server/doctor/doctor.ts"),
+      import("#cli/doctor/finding.ts"),
+      import("#clock/clock.ts"),
+    ]);
+    const configured = pickGiven(read(CONFIGURATION_FLAGS), given);
+    const socket = configured.socketPath ?? DEFAULT_SOCKET;
+    const findings = await examineServer(configured, socket, systemClock.nowSeconds());
+    return printFindings(io, flags.output, findings);
+  },
+});

@@ -1,0 +1,126 @@
+/**
+ * `spire-server doctor`: everything that can be looked at without changing it, in the order in which a fault leads to the next. Called by the
+ * command; works beside a server that runs, and without one.
+ */
+import { readFileSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
+import {
+  checkDataDirectory,
+  checkDiskSpace,
+  checkPrivateFile,
+  checkSocketFile,
+  ownerOf,
+} from "#cli/doctor/files.ts";
+import { type Finding, fail, ok, tried, warn } from "#cli/doctor/finding.ts";
+import { connectServer } from "#server/commands/connection.ts";
+import { loadServerConfig, type ServerConfig, type ServerRunFlags } from "#server/config.ts";
+import { errorText } from "#spiffe/status-error.ts";
+import { checkDatabase } from "./database.ts";
+import { checkListener } from "./listener.ts";
+import { checkExecutable, checkRunning } from "./running.ts";
+
+const SOCKET_MODE = 0o770;
+const READABLE = "run this command as a user that may read it: that of the server, or root";
+
+/**
+ * @param socketPath used where the configuration cannot be read
+ * @param now Unix seconds
+ */
+export async function examineServer(
+  flags: ServerRunFlags,
+  socketPath: string,
+  now: number,
+): Promise<readonly Finding[]> {
+  const { config, findings } = await configuration(flags);
+  const offline = config === undefined ? [] : await checkOffline(config, now);
+  const path = config?.socketPath ?? socketPath;
+  const socket = await tried("socket", READABLE, () =>
+    checkSocketFile("socket", path, SOCKET_MODE),
+  );
+  const connection = connectServer(path);
+  try {
+    const running = await checkRunning(connection, config, now);
+    const port =
+      config === undefined ? [] : await checkListener(config.bindAddress, config.bindPort, now);
+    return [...findings, ...offline, ...socket, ...running, ...port];
+  } finally {
+    connection.close();
+  }
+}
+
+async function configuration(
+  flags: ServerRunFlags,
+): Promise<{ readonly config?: ServerConfig; readonly findings: readonly Finding[] }> {
+  const check = "configuration";
+  try {
+    const config = await loadServerConfig(flags);
+    const advice = "see docs/CONFIGURATION.md for what the key does";
+    return {
+      config,
+      findings: [
+        ok(check, `valid, for trust domain ${config.trustDomain.name}`),
+        ...config.warnings.map((warning) => warn(check, warning, advice)),
+      ],
+    };
+  } catch (error) {
+    const problems = errorText(error).split("\n");
+    const advice = "correct it; spire-server validate checks it again";
+    return { findings: problems.map((problem) => fail(check, problem, advice)) };
+  }
+}
+
+async function checkOffline(config: ServerConfig, now: number): Promise<readonly Finding[]> {
+  const { dataDir, plugins } = config;
+  const database = databasePath(config);
+  const parts = await Promise.all([
+    tried("data_directory", READABLE, () => checkDataDirectory(dataDir)),
+    tried("private_keys", READABLE, () =>
+      privateFiles(config).flatMap((path) =>
+        checkPrivateFile("private_keys", path, ownerOf(dataDir)),
+      ),
+    ),
+    tried("disk_space", READABLE, () => checkDiskSpace(dataDir)),
+    tried("database", READABLE, () => [
+      ...checkPrivateFile("database", database, ownerOf(dataDir)),
+      ...checkDatabase(database, now),
+    ]),
+    tried("executable", READABLE, () => checkExecutable(runningProgram(dataDir))),
+  ]);
+  const memory =
+    plugins.keyManager.name === "memory"
+      ? [
+          warn(
+            "private_keys",
+            "they are in memory: a restart makes a new CA",
+            'use KeyManager "disk"',
+          ),
+        ]
+      : [];
+  return [...parts.flat(), ...memory];
+}
+
+/** The file that a connection string names. */
+function databasePath({ plugins }: ServerConfig): string {
+  return (plugins.dataStore.connectionString.replace(/^file:/, "").split("?")[0] ?? "").trim();
+}
+
+/** Files with keys and passwords. */
+function privateFiles({ plugins }: ServerConfig): readonly string[] {
+  const { keyManager, upstreamAuthority: upstream } = plugins;
+  const keys = keyManager.name === "disk" ? [keyManager.keysPath] : [];
+  const above =
+    upstream?.name === "disk"
+      ? [upstream.keyFilePath, upstream.pkcs12FilePath, upstream.pkcs12PasswordFile]
+      : [];
+  return [...keys, ...above].filter((path) => path !== undefined);
+}
+
+/** What the server of that data directory runs from; undefined when none runs, or it cannot be seen. */
+function runningProgram(dataDir: string): string | undefined {
+  try {
+    const pid = readFileSync(join(dataDir, "server.lock"), "latin1").trim();
+    return readlinkSync(`/proc/${pid}/exe`);
+  } catch {
+    return undefined;
+  }
+}

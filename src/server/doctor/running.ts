@@ -1,0 +1,144 @@
+/** Checks of a server that runs: over its socket, as an operator's other commands use it, and on the port where agents connect. */
+import { type Finding, fail, ok, tried, warn } from "#cli/doctor/finding.ts";
+import { whenText } from "#cli/doctor/times.ts";
+import { failureText } from "#cli/rpc-error.ts";
+import type { Agent } from "#grpc/gen/spire/api/types/agent.ts";
+import type { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
+import type { ServerConnection } from "#server/commands/connection.ts";
+import type { ServerConfig } from "#server/config.ts";
+import { checkAgents } from "./agents.ts";
+import { checkAuthorities, checkBundle } from "./authorities.ts";
+import { checkForeign, type Foreign } from "./federation.ts";
+
+const SERVING = 1;
+const PAGE_SIZE = 1000;
+const ASK = "look into the server's log";
+/** What a server without a configuration at hand makes authorities for. */
+const DEFAULT_CA_TTL_SECONDS = 24 * 3600;
+
+/** @param config undefined when it cannot be read @param now Unix seconds */
+export async function checkRunning(
+  server: ServerConnection,
+  config: ServerConfig | undefined,
+  now: number,
+): Promise<readonly Finding[]> {
+  const health = await checkHealth(server);
+  if (health.level === "FAIL") return [health];
+  const parts = await Promise.all([
+    tried("server_svid", ASK, () => checkServerSvid(server, now)),
+    tried("x509_authority", ASK, () => authorities(server, config, now)),
+    tried("trust_bundle", ASK, async () =>
+      checkBundle(await server.bundle("getBundle", { outputMask: undefined }), now),
+    ),
+    tried("federation", ASK, () => federation(server, config, now)),
+    tried("agents", ASK, async () => checkAgents(await allAgents(server), now)),
+  ]);
+  return [health, ...parts.flat()];
+}
+
+async function checkHealth({ health }: ServerConnection): Promise<Finding> {
+  const check = "health";
+  try {
+    const { status } = await health("check", { service: "" });
+    if (status === SERVING) return ok(check, "the server answers, and is healthy");
+    return fail(check, "the server answers, and says that it is not healthy", ASK);
+  } catch (error) {
+    const advice = "start the server, or give the path of its socket (-socketPath)";
+    return fail(check, `the server does not answer: ${failureText(error)}`, advice);
+  }
+}
+
+async function checkServerSvid({ debug }: ServerConnection, now: number): Promise<Finding[]> {
+  const check = "server_svid";
+  const { svidChain } = await debug("getInfo", {});
+  const expiresAt = svidChain[0]?.expiresAt ?? 0;
+  if (expiresAt > now) return [ok(check, `good until ${whenText(expiresAt, now)}`)];
+  const message = `the server's own SVID expired ${whenText(expiresAt, now)}: no agent can connect`;
+  return [fail(check, message, "look for errors of svid_rotator in the server's log")];
+}
+
+async function authorities(
+  { localAuthority }: ServerConnection,
+  config: ServerConfig | undefined,
+  now: number,
+): Promise<Finding[]> {
+  const common = { ttlSeconds: config?.caTtlSeconds ?? DEFAULT_CA_TTL_SECONDS, now };
+  const x509 = await localAuthority("getX509AuthorityState", {});
+  const found = checkAuthorities({ kind: "X.509", state: x509, ...common });
+  if (config?.disableJwtSvids) return found;
+  const jwt = await localAuthority("getJwtAuthorityState", {});
+  return [...found, ...checkAuthorities({ kind: "JWT", state: jwt, ...common })];
+}
+
+async function allAgents({ agent }: ServerConnection): Promise<readonly Agent[]> {
+  const agents: Agent[] = [];
+  let pageToken = "";
+  do {
+    const request = { filter: undefined, outputMask: undefined, pageSize: PAGE_SIZE, pageToken };
+    const page = await agent("listAgents", request);
+    agents.push(...page.agents);
+    pageToken = page.nextPageToken;
+  } while (pageToken !== "");
+  return agents;
+}
+
+/** Bundles are fetched now, as the server would do it anyway: only so is known whether their endpoints answer. */
+async function federation(
+  server: ServerConnection,
+  config: ServerConfig | undefined,
+  now: number,
+): Promise<readonly Finding[]> {
+  const list = { outputMask: undefined, pageSize: 0, pageToken: "" };
+  const { federationRelationships } = await server.trustDomain("listFederationRelationships", list);
+  const configured = config?.federation?.federatesWith ?? [];
+  const fetched = new Set([
+    ...federationRelationships.map(({ trustDomain }) => trustDomain),
+    ...configured.map(({ trustDomain }) => trustDomain.name),
+  ]);
+  const problems = new Map(
+    await Promise.all(
+      [...fetched].map(async (name) => [name, await refresh(server, name)] as const),
+    ),
+  );
+  const { bundles } = await server.bundle("listFederatedBundles", list);
+  const known = new Map<string, Bundle>(bundles.map((bundle) => [bundle.trustDomain, bundle]));
+  const foreign = [...new Set([...fetched, ...known.keys()])].sort().map(
+    (name): Foreign => ({
+      name,
+      bundle: known.get(name),
+      isFetched: fetched.has(name),
+      problem: problems.get(name),
+    }),
+  );
+  if (foreign.length === 0) return [ok("federation", "with no other trust domain")];
+  return foreign.map((one) => checkForeign(one, now));
+}
+
+/** @returns why the bundle cannot be fetched */
+async function refresh(
+  { trustDomain }: ServerConnection,
+  name: string,
+): Promise<string | undefined> {
+  try {
+    await trustDomain("refreshBundle", { trustDomain: name });
+    return undefined;
+  } catch (error) {
+    return failureText(error);
+  }
+}
+
+/**
+ * Whether the executable that runs was replaced on disk, as by an upgrade, and not started anew.
+ *
+ * @param link the process's /proc/PID/exe; the pid may be another's by now
+ */
+export function checkExecutable(link: string | undefined): readonly Finding[] {
+  if (link === undefined || !/\/spire-server \(deleted\)$/.test(link)) return [];
+  return [
+    warn(
+      "executable",
+      "the server runs from a file that was replaced since it was started",
+      "restart the server, so that it runs the program that is installed",
+    ),
+  ];
+}
