@@ -49,11 +49,13 @@ export function checkBundle(bundle: Bundle, now: number): Finding[] {
     const { notBefore, notAfter } = Certificate.parse(asn1);
     return { notBefore, notAfter, tainted };
   });
-  const keys = bundle.jwtAuthorities.map(({ expiresAt, tainted }) => ({
-    notBefore: 0,
-    notAfter: expiresAt,
-    tainted,
-  }));
+  const keys = [...bundle.jwtAuthorities, ...bundle.witAuthorities].map(
+    ({ expiresAt, tainted }) => ({
+      notBefore: 0,
+      notAfter: expiresAt,
+      tainted,
+    }),
+  );
   const all = [...authorities, ...keys];
   const good = authorities.filter(({ notAfter }) => notAfter > now);
   const check = "trust_bundle";
@@ -62,7 +64,7 @@ export function checkBundle(bundle: Bundle, now: number): Finding[] {
       "without one no X509-SVID can be verified: look for errors of ca_manager in the server's log";
     return [fail(check, "it has no X.509 authority that is good", advice)];
   }
-  const shown = `${good.length} X.509 authorities and ${keys.length} JWT keys, sequence number ${bundle.sequenceNumber}`;
+  const shown = `${good.length} X.509 authorities and ${keys.length} keys for tokens, sequence number ${bundle.sequenceNumber}`;
   const problems = [...expiredOnes(all, now), ...taintedOnes(all), ...aheadOnes(authorities, now)];
   return problems.length === 0 ? [ok(check, shown)] : problems;
 }

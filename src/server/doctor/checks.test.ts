@@ -66,7 +66,7 @@ describe("a trust bundle", async () => {
   });
 
   test("that is good, with one that is long expired, with one of the future", () => {
-    expect(found(good)[0]).toStartWith("OK 1 X.509 authorities and 0 JWT keys");
+    expect(found(good)[0]).toStartWith("OK 1 X.509 authorities and 0 keys for tokens");
     expect(found(good, expired)).toEqual([
       "WARN 1 authorities expired more than two days ago and are still in it",
     ]);
