@@ -11,12 +11,13 @@ let drafts = 0;
  * Replaces a file so that a reader, or the next start after a power cut, finds the old content or the new, never a mixture: written
  * beside it, synced, renamed over it, and the rename synced as well.
  *
+ * @param data pieces are written as they come; if they end in an error, so does the write
  * @param mode permission bits of the new file, for instance 0o600
  * @throws the file system's error, for instance when the disk is full; the old file is then untouched
  */
 export async function writeFileAtomically(
   path: string,
-  data: string | Uint8Array,
+  data: string | Uint8Array | AsyncIterable<Uint8Array>,
   mode: number,
 ): Promise<void> {
   const draft = `${path}.${process.pid}-${drafts++}.new`;
@@ -26,7 +27,7 @@ export async function writeFileAtomically(
     try {
       // The umask may have taken bits away.
       await file.chmod(mode);
-      await file.writeFile(data);
+      for await (const piece of piecesOf(data)) await file.writeFile(piece);
       await file.sync();
     } finally {
       await file.close();
@@ -37,6 +38,12 @@ export async function writeFileAtomically(
     throw error;
   }
   await syncDirectory(dirname(path));
+}
+
+function piecesOf(
+  data: string | Uint8Array | AsyncIterable<Uint8Array>,
+): readonly (string | Uint8Array)[] | AsyncIterable<Uint8Array> {
+  return typeof data === "string" || data instanceof Uint8Array ? [data] : data;
 }
 
 /**
@@ -52,7 +59,8 @@ export async function removeDrafts(path: string): Promise<void> {
   }
 }
 
-async function syncDirectory(path: string): Promise<void> {
+/** Makes sure that the names in a directory are what they are now also after a power cut. */
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, "r");
   try {
     await directory.sync();

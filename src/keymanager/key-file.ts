@@ -8,8 +8,14 @@ import { privateKeyToPkcs8Der } from "#x509/keys.ts";
  * @throws Error saying what is wrong with the file, never what it holds
  */
 export async function readKeyFile(path: string): Promise<Map<string, KeyObject>> {
+  const text = await textOf(path);
+  return text === undefined ? new Map() : parseKeyFile(text);
+}
+
+/** The private keys in the content of a key file, by their IDs. @throws Error as `readKeyFile` */
+export function parseKeyFile(text: string): Map<string, KeyObject> {
   const keys = new Map<string, KeyObject>();
-  for (const [id, encoded] of Object.entries(storedKeys(await textOf(path)))) {
+  for (const [id, encoded] of Object.entries(storedKeys(text))) {
     keys.set(id, decodeKey(id, encoded));
   }
   return keys;
@@ -31,8 +37,7 @@ async function textOf(path: string): Promise<string | undefined> {
   }
 }
 
-function storedKeys(text: string | undefined): Record<string, unknown> {
-  if (text === undefined) return {};
+function storedKeys(text: string): Record<string, unknown> {
   let document: unknown;
   try {
     document = JSON.parse(text);

@@ -102,9 +102,9 @@ const HOUR_SECONDS = 3600;
  * @throws ConfigError with every problem found, a line each
  */
 export async function loadServerConfig(flags: ServerRunFlags): Promise<ServerConfig> {
-  const path = flags.config ?? DEFAULT_FILE;
-  if (flags.config === undefined && !existsSync(path) && flags.trustDomain !== undefined) {
-    const dataDir = flags.dataDir ?? process.env["STATE_DIRECTORY"] ?? DEFAULT_DATA_DIR;
+  const path = configurationPath(flags) ?? (flags.trustDomain === undefined ? DEFAULT_FILE : "");
+  if (path === "") {
+    const dataDir = zeroDataDir(flags);
     const problems = new Problems("command line");
     const empty = new Block([], "the server block", problems);
     const observed = readObserved(empty, problems);
@@ -128,6 +128,16 @@ export async function loadServerConfig(flags: ServerRunFlags): Promise<ServerCon
     (dataDir) =>
       readServerPlugins(plugins ?? new Block([], "the plugins block", problems), dataDir, problems),
   );
+}
+
+/** The configuration file that counts; undefined where there is none. */
+export function configurationPath({ config }: Pick<ServerRunFlags, "config">): string | undefined {
+  return config ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined);
+}
+
+/** The data directory of a server without a configuration file. */
+export function zeroDataDir({ dataDir }: Pick<ServerRunFlags, "dataDir">): string {
+  return dataDir ?? process.env["STATE_DIRECTORY"] ?? DEFAULT_DATA_DIR;
 }
 
 type Observed = Pick<ServerConfig, "telemetry" | "healthChecks">;

@@ -182,7 +182,7 @@ function construct<Config extends { readonly name: string }, Parts, Made>(
 }
 
 /** The file a connection string of the reference names: `PATH`, `file:PATH`, both perhaps with `?options`. */
-function sqlitePath(connectionString: string): string {
+export function sqlitePath(connectionString: string): string {
   const [path = ""] = connectionString.replace(/^file:/, "").split("?");
   return path;
 }

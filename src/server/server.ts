@@ -19,6 +19,7 @@ import { rpcCounter } from "#telemetry/rpc-key.ts";
 import { startTelemetry } from "#telemetry/telemetry.ts";
 import { type ApiParts, createApi } from "./api/api.ts";
 import { Watchers } from "./api/changes-watchers.ts";
+import { refuseUnfinished } from "./backup/unfinished.ts";
 import { CaManager } from "./ca/ca-manager.ts";
 import type { WitSvidProfile } from "./ca/profile.ts";
 import type { ServerConfig } from "./config.ts";
@@ -37,6 +38,7 @@ import {
   openUpstreamAuthority,
 } from "./plugins.ts";
 import { startPruning } from "./pruning.ts";
+import { readLostTime } from "./restored.ts";
 import { ServerSvid } from "./server-svid.ts";
 
 /** How long calls under way may take to end when the server stops. */
@@ -73,6 +75,7 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   prepareDataDirectory(config.dataDir);
   const lock = lockFile(join(config.dataDir, "server.lock"));
   parts.defer(() => lock.release());
+  refuseUnfinished(config.dataDir);
   const metrics = await openTelemetry(config, tools, parts);
   const opened = await openDataStore(config.plugins.dataStore, subsystem(tools, "datastore"));
   parts.defer(() => opened.close());
@@ -231,6 +234,7 @@ async function createServices(
     agentIdAsSelector: config.experimental.agentSpiffeIdAsSelector,
     attestors,
     joinAddress: joinAddress(config, hostname()),
+    lostTime: readLostTime(config.dataDir, tools.log),
     clock: tools.clock,
     random: tools.random,
     log: subsystem(tools, "api"),

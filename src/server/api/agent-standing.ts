@@ -1,4 +1,6 @@
-import type { AttestedNode, Nodes } from "#server/datastore/datastore.ts";
+import { NOT_BEFORE_CUSHION_SECONDS } from "#server/ca/profile.ts";
+import type { AttestedNode, NodeChange, Nodes } from "#server/datastore/datastore.ts";
+import type { LostTime } from "#server/restored.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { type PermissionDeniedReason, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { Certificate } from "#x509/certificate.ts";
@@ -11,13 +13,15 @@ export interface StandingParts {
   readonly nodes: Pick<Nodes, "find" | "update">;
   /** Keyed by agent ID. */
   readonly agentLocks: Exclusive;
+  /** Of a server that came back from a backup: what was issued then is not in the datastore. */
+  readonly lostTime: LostTime | undefined;
 }
 
 /**
  * Whether the caller is an agent in good standing: attested, not banned, and calling with the SVID handed out last.
  *
  * An agent that renewed its SVID keeps the old one until it has called once with the new one; from then on only the new
- * one counts.
+ * one counts. On a server that came back from a backup, so does one that was renewed after the backup was made.
  *
  * @param certificate the verified X509-SVID of the call
  * @throws StatusError PERMISSION_DENIED with the reason the agent acts on
@@ -27,19 +31,42 @@ export async function checkAgentStanding(
   id: SpiffeId,
   certificate: Certificate,
 ): Promise<void> {
-  const serial = certificate.serialNumberDecimal;
-  if (isCurrent(await attestedNode(parts.nodes, id), id, serial)) return;
+  const changeOf = async (): Promise<NodeChange | undefined> =>
+    promotion(await attestedNode(parts.nodes, id), id, certificate, parts.lostTime);
+  if ((await changeOf()) === undefined) return;
   await parts.agentLocks.run(id.toString(), async () => {
     // Read again under the lock: a ban in between must not be undone by writing the new serial number over it.
-    const node = await attestedNode(parts.nodes, id);
-    if (isCurrent(node, id, serial)) return;
-    await parts.nodes.update(node.spiffeId, {
-      serialNumber: node.newSerialNumber,
-      notAfter: node.newNotAfter,
-      newSerialNumber: "",
-      newNotAfter: 0,
-    });
+    const change = await changeOf();
+    if (change !== undefined) await parts.nodes.update(id.toString(), change);
   });
+}
+
+/** What becomes of a node that calls with this SVID: nothing, if it is the current one. @throws StatusError when it is not good */
+function promotion(
+  node: AttestedNode,
+  id: SpiffeId,
+  certificate: Certificate,
+  lostTime: LostTime | undefined,
+): NodeChange | undefined {
+  const serialNumber = certificate.serialNumberDecimal;
+  const { notAfter } = certificate;
+  const none = { newSerialNumber: "", newNotAfter: 0 };
+  if (lostTime !== undefined && wasRenewedIn(lostTime, node, certificate)) {
+    return { serialNumber, notAfter, ...none };
+  }
+  if (isCurrent(node, id, serialNumber)) return undefined;
+  return { serialNumber: node.newSerialNumber, notAfter: node.newNotAfter, ...none };
+}
+
+/** Only the newest is taken: one that was replaced in that time as well ends before the one that replaced it. */
+function wasRenewedIn(lostTime: LostTime, node: AttestedNode, certificate: Certificate): boolean {
+  const issuedAt = certificate.notBefore + NOT_BEFORE_CUSHION_SECONDS;
+  return (
+    !hasGoodSerial(node, certificate.serialNumberDecimal) &&
+    issuedAt >= lostTime.from &&
+    issuedAt <= lostTime.until &&
+    certificate.notAfter > Math.max(node.notAfter, node.newNotAfter)
+  );
 }
 
 /** Whether an SVID with this serial number is the node's current or its new one; a banned node has neither. */

@@ -13,6 +13,7 @@ import type { Log } from "#log/log.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import type { Reconciler } from "#server/declared/reconcile.ts";
+import type { LostTime } from "#server/restored.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
@@ -56,6 +57,7 @@ export interface ApiParts {
   /** The chain the server shows to agents, DER, leaf first. */
   readonly serverChain: () => readonly Uint8Array[];
   readonly refresher: BundleRefresh;
+  readonly lostTime: LostTime | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly metrics: Metrics;
@@ -94,7 +96,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
 }
 
 function guardOf(parts: ApiParts, agentLocks: Exclusive): Guard {
-  const { store, trustDomain, adminIds, clock, random, log, auditLogEnabled } = parts;
+  const { store, trustDomain, adminIds, lostTime, clock, random, log, auditLogEnabled } = parts;
   const trustRoots = new TrustRoots(store);
   return createGuard({
     identities: new CallerIdentities({ trustDomain, adminIds, trustRoots, clock }),
@@ -103,7 +105,7 @@ function guardOf(parts: ApiParts, agentLocks: Exclusive): Guard {
       return (await store.entries.list({ spiffeId: id.toString() }, all)).items;
     },
     checkAgent: (id, certificate) =>
-      checkAgentStanding({ nodes: store.nodes, agentLocks }, id, certificate),
+      checkAgentStanding({ nodes: store.nodes, agentLocks, lostTime }, id, certificate),
     auditLogEnabled,
     random,
     log,

@@ -4,6 +4,9 @@ import { agentList } from "./agent/list.ts";
 import { agentBan, agentEvict, agentShow } from "./agent/one-agent.ts";
 import { agentPurge } from "./agent/purge.ts";
 import { agentRejoin } from "./agent/rejoin.ts";
+import { backupCreate } from "./backup/create.ts";
+import { backupRestore } from "./backup/restore.ts";
+import { backupVerify } from "./backup/verify.ts";
 import { bundleDelete, bundleSet } from "./bundle/change.ts";
 import { bundleCount, bundleList, bundleShow } from "./bundle/show.ts";
 import { debugGetInfo } from "./debug.ts";
@@ -38,6 +41,7 @@ const COMMANDS = {
     rejoin: agentRejoin,
     show: agentShow,
   }),
+  backup: defineGroup({ create: backupCreate, restore: backupRestore, verify: backupVerify }),
   bundle: defineGroup({
     count: bundleCount,
     delete: bundleDelete,

@@ -15,7 +15,7 @@ import { errorText } from "#spiffe/status-error.ts";
 import { APPLICATION_ID, migrate, SCHEMA_VERSION, schemaVersion } from "./schema.ts";
 
 /** What SQLite puts beside a database, by the end of its name. */
-const COMPANIONS: readonly string[] = ["-wal", "-shm", "-journal"];
+export const COMPANIONS: readonly string[] = ["-wal", "-shm", "-journal"];
 const HEADER_BYTES = 100;
 const APPLICATION_ID_OFFSET = 68;
 /** How long a statement waits for the other connection; only a checkpoint ever holds it up. */
@@ -101,7 +101,7 @@ function syncDirectory(directory: string): void {
 }
 
 /** Reads the header by itself: SQLite would already make files beside a database that is not ours. */
-function checkHeader(path: string): void {
+export function checkHeader(path: string): void {
   const header = Buffer.alloc(HEADER_BYTES);
   const descriptor = openSync(path, "r");
   try {

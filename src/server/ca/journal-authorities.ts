@@ -1,0 +1,71 @@
+/** What a stored CA journal says of the authorities that sign or are to sign next. For backups, which hold journals that nobody runs. */
+import { Certificate } from "#x509/certificate.ts";
+import type { Slot } from "./authority.ts";
+import { CaJournal } from "./journal.ts";
+import { x509KeyId } from "./prepare-x509.ts";
+import { tokenKeyId } from "./token-key.ts";
+
+const STATUSES = ["active", "prepared"] as const;
+
+export interface JournalAuthority {
+  readonly kind: "X.509" | "JWT" | "WIT";
+  readonly status: (typeof STATUSES)[number];
+  readonly authorityId: string;
+  /** The name of its key in the KeyManager. */
+  readonly keyId: string;
+  readonly publicKeySpki: Uint8Array;
+  /** Unix seconds. */
+  readonly notAfter: number;
+  /** The trust domains, as SPIFFE IDs, that an X.509 CA is of; empty for a key of tokens. */
+  readonly trustDomainIds: readonly string[];
+}
+
+/**
+ * The active and the prepared authority of each kind, where there are.
+ *
+ * @param record as the datastore holds it
+ * @throws Error when it cannot be read
+ */
+export async function journalAuthorities(record: Uint8Array): Promise<readonly JournalAuthority[]> {
+  const stored = { load: async () => record, save: async () => undefined };
+  const journal = await CaJournal.load(stored);
+  const cas = newest(journal.x509).map((ca): JournalAuthority => {
+    const { publicKeySpki, uriSans } = Certificate.parse(Buffer.from(ca.certificate, "base64"));
+    const keyId = x509KeyId(ca.slot);
+    return { ...named(ca), kind: "X.509", keyId, publicKeySpki, trustDomainIds: uriSans };
+  });
+  const keys = (["jwt", "wit"] as const).flatMap((name) =>
+    newest(journal.keys(name)).map((key): JournalAuthority => {
+      const publicKeySpki = Buffer.from(key.publicKey, "base64");
+      const keyId = tokenKeyId(name, key.slot);
+      const kind = name === "jwt" ? "JWT" : "WIT";
+      return { ...named(key), kind, keyId, publicKeySpki, trustDomainIds: [] };
+    }),
+  );
+  return [...cas, ...keys];
+}
+
+interface JournalRecord {
+  readonly slot: Slot;
+  readonly status: string;
+  readonly authorityId: string;
+  readonly notAfter: number;
+}
+
+type Signing<R> = R & { readonly status: JournalAuthority["status"] };
+
+/** As at a server's start: of several the newest counts. */
+function newest<R extends JournalRecord>(records: readonly R[]): Signing<R>[] {
+  return STATUSES.flatMap((status) => {
+    const record = records.findLast((one) => one.status === status);
+    return record === undefined ? [] : [{ ...record, status }];
+  });
+}
+
+function named({
+  status,
+  authorityId,
+  notAfter,
+}: Signing<JournalRecord>): Pick<JournalAuthority, "status" | "authorityId" | "notAfter"> {
+  return { status, authorityId, notAfter };
+}
