@@ -135,7 +135,7 @@ const STORE_NEEDLESS: NeedlessKeys = {
 const STORE_REFUSED: RefusedKeys = {
   log_sql: "remove the key, and watch calls of the store by telemetry { Prometheus }",
   disable_migration:
-    "a store of an older version is brought up to date at start, in one transaction; remove the key, and copy the file first if you may want to go back",
+    "a store of an older version is brought up to date at start, in one transaction, and a copy of it as it was is kept; remove the key",
 };
 
 /** The reference also takes SQLite's URI form: `file:path?options`. */

@@ -5,7 +5,7 @@
 import { Database, SQLiteError } from "bun:sqlite";
 import { closeSync, openSync } from "node:fs";
 import { errorText } from "#spiffe/status-error.ts";
-import { COMPANIONS, checkHeader, openReadable } from "./file.ts";
+import { COMPANIONS, checkHeader, openReadable } from "./connection.ts";
 import { SCHEMA_VERSION, schemaVersion } from "./schema.ts";
 
 /** How much there is of what. */

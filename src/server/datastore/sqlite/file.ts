@@ -5,21 +5,17 @@ import {
   existsSync,
   fsyncSync,
   openSync,
-  readSync,
+  readdirSync,
   renameSync,
   rmSync,
   statSync,
 } from "node:fs";
-import { dirname } from "node:path";
+import { basename, dirname, join } from "node:path";
+import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
-import { APPLICATION_ID, migrate, SCHEMA_VERSION, schemaVersion } from "./schema.ts";
-
-/** What SQLite puts beside a database, by the end of its name. */
-export const COMPANIONS: readonly string[] = ["-wal", "-shm", "-journal"];
-const HEADER_BYTES = 100;
-const APPLICATION_ID_OFFSET = 68;
-/** How long a statement waits for the other connection; only a checkpoint ever holds it up. */
-const BUSY_TIMEOUT_MS = 10_000;
+import { COMPANIONS, checkHeader, openReadable, openWritable } from "./connection.ts";
+import { copyDatabase } from "./copy.ts";
+import { migrate, SCHEMA_VERSION, schemaVersion } from "./schema.ts";
 
 /**
  * Makes the file at the path a sound database of this program's schema: creates it, or checks and migrates what is there.
@@ -27,38 +23,22 @@ const BUSY_TIMEOUT_MS = 10_000;
  *
  * @throws Error naming the file, which is then as it was before
  */
-export function prepareFile(path: string): void {
+export function prepareFile(path: string, log: Log): void {
   if (!existsSync(path) || statSync(path).size === 0) {
     createFile(path);
     return;
   }
   checkHeader(path);
-  checkContent(path);
+  const version = checkContent(path);
   // The file holds what decides over every identity; a looser mode is an accident of a copy or a restore.
   chmodSync(path, 0o600);
+  if (version < SCHEMA_VERSION) keepCopy(path, version, log);
   const db = openWritable(path);
   try {
     migrate(db);
   } finally {
     db.close();
   }
-}
-
-/** The connection that writes. FULL: a commit returns after the write-ahead log is on the disk. */
-export function openWritable(path: string): Database {
-  const db = new Database(path, { readwrite: true, create: false, strict: true });
-  db.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
-  db.run("PRAGMA journal_mode = WAL");
-  db.run("PRAGMA synchronous = FULL");
-  db.run("PRAGMA foreign_keys = ON");
-  return db;
-}
-
-/** A connection that reads what is committed and cannot write. */
-export function openReadable(path: string): Database {
-  const db = new Database(path, { readonly: true, strict: true });
-  db.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
-  return db;
 }
 
 /**
@@ -81,7 +61,7 @@ function createFile(path: string): void {
   // What lies beside a file that is gone belongs to another history: SQLite would replay it into the new database.
   for (const suffix of COMPANIONS) refuseLeftover(`${path}${suffix}`, path);
   renameSync(draft, path);
-  syncDirectory(dirname(path));
+  sync(dirname(path));
 }
 
 function refuseLeftover(leftover: string, path: string): void {
@@ -91,8 +71,9 @@ function refuseLeftover(leftover: string, path: string): void {
   );
 }
 
-function syncDirectory(directory: string): void {
-  const descriptor = openSync(directory, "r");
+/** A file, or the names in a directory. */
+function sync(path: string): void {
+  const descriptor = openSync(path, "r");
   try {
     fsyncSync(descriptor);
   } finally {
@@ -100,29 +81,12 @@ function syncDirectory(directory: string): void {
   }
 }
 
-/** Reads the header by itself: SQLite would already make files beside a database that is not ours. */
-export function checkHeader(path: string): void {
-  const header = Buffer.alloc(HEADER_BYTES);
-  const descriptor = openSync(path, "r");
-  try {
-    readSync(descriptor, header, 0, HEADER_BYTES, 0);
-  } finally {
-    closeSync(descriptor);
-  }
-  if (header.toString("latin1", 0, 16) !== "SQLite format 3\0") {
-    throw new Error(
-      `datastore ${path} is not a SQLite database, or its first bytes are damaged: restore it from a backup, or name another file; it was not changed`,
-    );
-  }
-  if (header.readUInt32BE(APPLICATION_ID_OFFSET) !== APPLICATION_ID) {
-    throw new Error(
-      `datastore ${path} is a SQLite database of another program: name another file; it was not changed`,
-    );
-  }
-}
-
-/** Checks a database without changing it: a connection that may write would fold the log into a damaged file on closing. */
-function checkContent(path: string): void {
+/**
+ * Checks a database without changing it: a connection that may write would fold the log into a damaged file on closing.
+ *
+ * @returns its schema version
+ */
+function checkContent(path: string): number {
   let problem: string | undefined;
   let version = 0;
   try {
@@ -147,9 +111,57 @@ function checkContent(path: string): void {
   }
   if (version > SCHEMA_VERSION) {
     throw new Error(
-      `datastore ${path} has schema version ${version}, this program knows versions up to ${SCHEMA_VERSION}: run the newer program; the file was not changed`,
+      `datastore ${path} has schema version ${version}, of a newer program; this one knows versions up to ${SCHEMA_VERSION}: run the newer program, or ${wayBack(path)}; the file was not changed`,
     );
   }
+  return version;
+}
+
+function wayBack(path: string): string {
+  const copy = copyBefore(path, SCHEMA_VERSION);
+  return existsSync(copy)
+    ? `go back to ${copy}, the copy made before the upgrade (UPGRADE.md)`
+    : "restore a backup made before the upgrade (UPGRADE.md)";
+}
+
+/**
+ * Keeps the database as it is before a migration, for whoever has to go back to the program of before. The copy of the migration before
+ * is of no more use. A migration is one transaction, so a disk too full for the copy does not keep the server from starting.
+ */
+function keepCopy(path: string, version: number, log: Log): void {
+  const copy = copyBefore(path, version);
+  const draft = `${copy}.new`;
+  const fields = { path, from_version: version, to_version: SCHEMA_VERSION };
+  try {
+    rmSync(draft, { force: true });
+    copyDatabase(path, draft);
+    sync(draft);
+    renameSync(draft, copy);
+    for (const other of copies(path)) if (other !== copy) rmSync(other, { force: true });
+    sync(dirname(path));
+    log.info("Datastore is brought up to date; what it was is kept", { ...fields, copy });
+  } catch (error) {
+    rmSync(draft, { force: true });
+    log.warn("Datastore is brought up to date; what it was cannot be kept", {
+      ...fields,
+      error: errorText(error),
+    });
+  }
+}
+
+function copyBefore(path: string, version: number): string {
+  return `${path}.schema-${version}`;
+}
+
+/** Those that earlier migrations left, and half-made ones. */
+function copies(path: string): readonly string[] {
+  const start = `${basename(path)}.schema-`;
+  const isCopy = (name: string): boolean =>
+    name.startsWith(start) && /^\d+(\.new)?$/.test(name.slice(start.length));
+  const directory = dirname(path);
+  return readdirSync(directory)
+    .filter(isCopy)
+    .map((name) => join(directory, name));
 }
 
 /**

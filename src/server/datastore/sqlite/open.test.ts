@@ -1,6 +1,5 @@
 import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { createHash } from "node:crypto";
 import {
   chmodSync,
   copyFileSync,
@@ -13,16 +12,18 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createLog } from "#log/log.ts";
 import { describeDataStore } from "#server/datastore/datastore.conformance.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import { makeEntry, makeNode, rejection } from "#server/datastore/records.conformance.ts";
 import { emptyBundle } from "#spiffe/bundle.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
+import { inspectDatabase } from "./copy.ts";
 import { prepareFile } from "./file.ts";
+import { writeOlder } from "./older.fixture.ts";
 import { openSqliteDataStore } from "./open.ts";
-import { migrate } from "./schema.ts";
+import { migrate, SCHEMA_VERSION } from "./schema.ts";
 
 const log = createLog({ level: "error", format: "text" }, () => 0, { write: () => undefined });
 
@@ -63,19 +64,6 @@ describe("opening a SQLite datastore", () => {
     const second = await open();
     expect(await second.joinTokens.join(makeNode("n"), { ...claim, now: 130 })).toBe("repeated");
     await second.close();
-  });
-
-  test("a datastore of schema version 1 is brought up to date, and its join tokens stay good", async () => {
-    mkdirSync(join(directory, "data"));
-    const db = new Database(path, { create: true });
-    migrate(db, 1);
-    const digest = createHash("sha256").update("secret").digest();
-    db.query("INSERT INTO join_tokens (token_sha256, expires_at) VALUES (?, 700)").run(digest);
-    db.close();
-    const store = await open();
-    const claim = { token: "secret", publicKeySha256: new Uint8Array(32), now: 100, usedSince: 40 };
-    expect(await store.joinTokens.join(makeNode("n"), claim)).toBe("taken");
-    await store.close();
   });
 
   test("bundles of a datastore from before WIT-SVIDs have no keys for them", async () => {
@@ -162,6 +150,77 @@ describe("opening a SQLite datastore", () => {
   });
 });
 
+describe("a datastore of an older schema", () => {
+  const older = Array.from({ length: SCHEMA_VERSION - 1 }, (_, index) => index + 1);
+
+  /** As a server of that time left it. */
+  async function leave(version: number): Promise<void> {
+    const now = join(directory, "now.sqlite3");
+    const store = await openSqliteDataStore({ path: now, log });
+    await store.joinTokens.create({ token: "secret", expiresAt: 700 });
+    await store.nodes.put(makeNode("old"));
+    await store.bundles.create(emptyBundle(TrustDomain.parse("other.test")));
+    await store.entries.create([makeEntry("a", { federatesWith: ["other.test"] })]);
+    await store.caJournals.save(Buffer.from("journal"));
+    await store.close();
+    mkdirSync(dirname(path), { recursive: true });
+    writeOlder(now, path, version);
+  }
+
+  test.each(older)(
+    "of version %d is brought up to date, and nothing in it is lost",
+    async (version) => {
+      await leave(version);
+      const store = await open();
+      const claim = {
+        token: "secret",
+        publicKeySha256: new Uint8Array(32),
+        now: 100,
+        usedSince: 40,
+      };
+      expect(await store.joinTokens.join(makeNode("n"), claim)).toBe("taken");
+      expect(await store.entries.find("a")).toEqual(
+        makeEntry("a", { federatesWith: ["other.test"] }),
+      );
+      expect(await store.nodes.find(makeNode("old").spiffeId)).toEqual(makeNode("old"));
+      expect(await store.bundles.count()).toBe(1);
+      expect(await store.caJournals.load()).toEqual(new TextEncoder().encode("journal"));
+      await store.close();
+    },
+  );
+
+  test("is kept as it was, beside the new one, until the next migration", async () => {
+    await leave(2);
+    const copies = (): string[] =>
+      readdirSync(dirname(path))
+        .filter((name) => name.includes(".schema-"))
+        .sort();
+    for (const name of ["schema-1", "schema-1.new"]) writeFileSync(`${path}.${name}`, "");
+    writeFileSync(`${path}.schema-mine`, "not ours to remove");
+    await (await open()).close();
+    expect(copies()).toEqual(["datastore.sqlite3.schema-2", "datastore.sqlite3.schema-mine"]);
+    const kept = `${path}.schema-2`;
+    expect(statSync(kept).mode & 0o777).toBe(0o600);
+    const content = inspectDatabase(kept);
+    expect(content).toMatchObject({ schemaVersion: 2, counts: { entries: 1, agents: 1 } });
+    await (await open()).close();
+    expect(copies()).toContain("datastore.sqlite3.schema-2");
+  });
+
+  test("is brought up to date also where no copy can be kept", async () => {
+    await leave(1);
+    mkdirSync(`${path}.schema-1`);
+    const warned: string[] = [];
+    const warnings = createLog({ level: "warning", format: "text" }, () => 0, {
+      write: (line) => void warned.push(line),
+    });
+    const store = await openSqliteDataStore({ path, log: warnings });
+    expect(await store.entries.count({})).toBe(1);
+    await store.close();
+    expect(warned.join("")).toContain("what it was cannot be kept");
+  });
+});
+
 describe("a file that cannot be the datastore is refused by name and not touched", () => {
   /** What opening does to the files, byte by byte. */
   async function refused(message: string | RegExp): Promise<void> {
@@ -195,7 +254,11 @@ describe("a file that cannot be the datastore is refused by name and not touched
     const db = new Database(path);
     db.run("PRAGMA user_version = 999");
     db.close();
-    await refused(/schema version 999.*versions up to \d+/);
+    await refused(
+      /schema version 999.*versions up to \d+: run the newer program, or restore a backup/,
+    );
+    writeFileSync(`${path}.schema-${SCHEMA_VERSION}`, "");
+    await refused(`go back to ${path}.schema-${SCHEMA_VERSION}`);
   });
 
   test("a database with destroyed pages", async () => {
@@ -227,7 +290,7 @@ describe("a file that cannot be the datastore is refused by name and not touched
   });
 
   test("a new database is in WAL mode when it gets its name", () => {
-    prepareFile(path);
+    prepareFile(path, log);
     expect(readFileSync(path).subarray(18, 20)).toEqual(Buffer.from([2, 2]));
     expect(readdirSync(join(directory, "data"))).toEqual(["datastore.sqlite3"]);
   });

@@ -20,10 +20,11 @@ import type { DataStore } from "#server/datastore/datastore.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { SqliteBundles } from "./bundles.ts";
 import { SqliteCaJournals } from "./ca-journals.ts";
+import { openReadable } from "./connection.ts";
 import { SqliteDeclaredEntries } from "./declared-entries.ts";
 import { SqliteEntries } from "./entries.ts";
 import { SqliteFederationRelationships } from "./federation-relationships.ts";
-import { openReadable, prepareFile } from "./file.ts";
+import { prepareFile } from "./file.ts";
 import { SqliteJoinTokens } from "./join-tokens.ts";
 import { SqliteNodes } from "./nodes.ts";
 import { Writer } from "./writer.ts";
@@ -44,7 +45,7 @@ export async function openSqliteDataStore({ path, log }: SqliteSettings): Promis
   const lock = lockFile(`${path}.lock`);
   let writer: Writer | undefined;
   try {
-    prepareFile(path);
+    prepareFile(path, log);
     writer = await Writer.start(path, log);
     return assemble(writer, openReadable(path), lock);
   } catch (error) {

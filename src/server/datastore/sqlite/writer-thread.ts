@@ -6,7 +6,7 @@
 import { statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
-import { openWritable } from "./file.ts";
+import { openWritable } from "./connection.ts";
 import { isDiskFull, refusalOf } from "./refusal.ts";
 import { noChanges, type RowChanges } from "./write-context.ts";
 import type { WriteCall, WriteOutcome, WriterReply, WriterRequest } from "./writer.ts";

@@ -6,8 +6,9 @@ import { join } from "node:path";
 import { createLog } from "#log/log.ts";
 import { makeEntry } from "#server/datastore/records.conformance.ts";
 import { StatusCode } from "#spiffe/status-error.ts";
+import { openReadable } from "./connection.ts";
 import { entryRow } from "./entry-row.ts";
-import { openReadable, prepareFile } from "./file.ts";
+import { prepareFile } from "./file.ts";
 import { Writer } from "./writer.ts";
 
 describe("writes that come together", () => {
@@ -17,8 +18,8 @@ describe("writes that come together", () => {
   beforeEach(async () => {
     directory = mkdtempSync(join(tmpdir(), "spire-writer-"));
     const path = join(directory, "d.sqlite3");
-    prepareFile(path);
     const log = createLog({ level: "error", format: "text" }, () => 0, { write: () => undefined });
+    prepareFile(path, log);
     writer = await Writer.start(path, log);
     reader = openReadable(path);
   });
