@@ -65,7 +65,8 @@ describe("writeFileAtomically", () => {
 test("removeDrafts deletes what a killed writer left, and nothing else", async () => {
   const path = join(directory, "keys.json");
   const kept = ["keys.json", "keys.json.bak", "keys.json.new", "other.json.1-0.new"];
-  for (const name of [...kept, "keys.json.4711-0.new"]) writeFileSync(join(directory, name), "");
+  const drafts = ["keys.json.4711-0.new", "keys.json.4711-db.new", "keys.json.4711-db.new-journal"];
+  for (const name of [...kept, ...drafts]) writeFileSync(join(directory, name), "");
   await removeDrafts(path);
   expect(readdirSync(directory).sort()).toEqual(kept.sort());
 });

@@ -6,6 +6,8 @@ import { open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 let drafts = 0;
+/** How a draft's name goes on after that of its file; a database that is a draft may have its journal beside it. */
+const DRAFT = /^\d+-\w+\.new(-journal)?$/;
 
 /**
  * Replaces a file so that a reader, or the next start after a power cut, finds the old content or the new, never a mixture: written
@@ -54,7 +56,7 @@ export async function removeDrafts(path: string): Promise<void> {
   const directory = dirname(path);
   const prefix = `${basename(path)}.`;
   for (const name of await readdir(directory)) {
-    const isDraft = name.startsWith(prefix) && /^\d+-\d+\.new$/.test(name.slice(prefix.length));
+    const isDraft = name.startsWith(prefix) && DRAFT.test(name.slice(prefix.length));
     if (isDraft) await rm(join(directory, name), { force: true });
   }
 }
