@@ -3,6 +3,7 @@
  * front. The connection and the generated client are loaded only when a command first calls the agent.
  */
 import { resolve } from "node:path";
+import type { AgentConnection } from "#agent/workload-client/connection.ts";
 import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
 import {
   durationFlag,
@@ -16,7 +17,6 @@ import type { Io } from "#cli/io.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import { type SocketRules, socketPath } from "#cli/socket-path.ts";
 import { DEFAULT_ADMIN_SOCKET } from "./admin-command.ts";
-import type { AgentConnection } from "./connection.ts";
 
 const SOCKET: SocketRules = {
   defaultPath: "/tmp/spire-agent/public/api.sock",
@@ -86,7 +86,7 @@ export function agentCommand<S extends FlagSpecs>(spec: {
           : agentSocket(invocation.read(SOCKET_FLAGS), io);
         const timeoutMs = timeout > 0 ? timeout * 1000 : undefined;
         const agent = async (): Promise<AgentConnection> => {
-          const { connectAgent } = await import("./connection.ts");
+          const { connectAgent } = await import("#agent/workload-client/connection.ts");
           connection ??= connectAgent(path, timeoutMs);
           return connection;
         };

@@ -14,7 +14,7 @@ export const fetchJwt: Command = agentCommand({
   run: async ({ flags, io, agent }) => {
     if (flags.audience.length === 0) throw new Error("audience must be specified");
     const { workload } = await agent();
-    const { firstAnswer } = await import("./connection.ts");
+    const { firstAnswer } = await import("#agent/workload-client/connection.ts");
     const bundles = await firstAnswer(
       workload.stream((client, ...rest) => client.fetchJwtBundles({}, ...rest)),
     );

@@ -16,7 +16,7 @@ export const fetchX509: Command = agentCommand({
   run: async ({ flags, io, agent }) => {
     const { workload } = await agent();
     const started = systemClock.monotonicMs();
-    const { firstAnswer } = await import("./connection.ts");
+    const { firstAnswer } = await import("#agent/workload-client/connection.ts");
     const response = await firstAnswer(
       workload.stream((client, ...rest) => client.fetchX509Svid({}, ...rest)),
     );
@@ -25,7 +25,10 @@ export const fetchX509: Command = agentCommand({
       printMessages(io, "json", [response], () => undefined);
       return;
     }
-    const { parseSvids, svidsText } = await import("./x509-svids.ts");
+    const [{ parseSvids }, { svidsText }] = await Promise.all([
+      import("#agent/workload-client/x509-svids.ts"),
+      import("./svids-text.ts"),
+    ]);
     const svids = parseSvids(response, systemClock.nowSeconds());
     if (!flags.silent) io.out(svidsText(svids, seconds, (id) => id));
     if (flags.write !== "") {

@@ -33,7 +33,7 @@ export const healthcheck: Command = defineLeaf({
 });
 
 async function checkHealth(path: string, tell: (problem: string) => void): Promise<number> {
-  const { connectAgent } = await import("./connection.ts");
+  const { connectAgent } = await import("#agent/workload-client/connection.ts");
   const connection = connectAgent(path, undefined);
   try {
     const { status } = await connection.health("check", { service: "" });

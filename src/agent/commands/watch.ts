@@ -1,3 +1,4 @@
+import type { AgentConnection } from "#agent/workload-client/connection.ts";
 import { type Command, defineLeaf } from "#cli/command.ts";
 import type { Io } from "#cli/io.ts";
 import { failureText } from "#cli/rpc-error.ts";
@@ -5,7 +6,6 @@ import { systemClock } from "#clock/clock.ts";
 import type { X509SVIDResponse } from "#grpc/gen/spiffe/workload/workload.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { agentSocket, SOCKET_FLAGS } from "./agent-command.ts";
-import type { AgentConnection } from "./connection.ts";
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
@@ -14,7 +14,7 @@ export const watch: Command = defineLeaf({
   synopsis: "Prints the X509-SVIDs of the calling process whenever they change, until it is ended",
   flags: SOCKET_FLAGS,
   run: async ({ flags, io }) => {
-    const { connectAgent } = await import("./connection.ts");
+    const { connectAgent } = await import("#agent/workload-client/connection.ts");
     try {
       const connection = connectAgent(agentSocket(flags, io), undefined);
       return await Promise.race([watchForEver(connection, io), interrupted()]);
@@ -58,7 +58,10 @@ async function watchForEver({ workload }: AgentConnection, io: Io): Promise<neve
 }
 
 async function print(response: X509SVIDResponse, afterSeconds: number, io: Io): Promise<void> {
-  const { parseSvids, svidsText } = await import("./x509-svids.ts");
+  const [{ parseSvids }, { svidsText }] = await Promise.all([
+    import("#agent/workload-client/x509-svids.ts"),
+    import("./svids-text.ts"),
+  ]);
   const svids = parseSvids(response, systemClock.nowSeconds()).map((svid) => ({
     ...svid,
     hint: "",

@@ -1,10 +1,10 @@
 import { join } from "node:path";
+import type { WorkloadSvid } from "#agent/workload-client/x509-svids.ts";
 import { fileProblem } from "#cli/input-file.ts";
 import type { Io } from "#cli/io.ts";
 import { writeFileAtomically } from "#files/atomic-write.ts";
 import type { Certificate } from "#x509/certificate.ts";
 import { certificatesToPem, encodePem } from "#x509/pem.ts";
-import type { WorkloadSvid } from "./x509-svids.ts";
 
 const PUBLIC_MODE = 0o644;
 const PRIVATE_MODE = 0o600;

@@ -1,9 +1,5 @@
-/**
- * The X.509 answer of the Workload API, parsed and verified, and as the commands print it. Loaded when a command has such an answer.
- */
-import { utcTime } from "#cli/go-time.ts";
+/** The X.509 answer of the Workload API, parsed and verified. */
 import { failureText } from "#cli/rpc-error.ts";
-import { formatDuration } from "#config/duration.ts";
 import type { X509SVID, X509SVIDResponse } from "#grpc/gen/spiffe/workload/workload.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { Certificate } from "#x509/certificate.ts";
@@ -82,41 +78,4 @@ function verify(svid: WorkloadSvid, atSeconds: number): void {
       cause: error,
     });
   }
-}
-
-/**
- * The SVIDs as text: identities and validity, never key material.
- *
- * @param afterSeconds how long the answer took
- * @param label how the SPIFFE ID of a federated trust domain is shown
- */
-export function svidsText(
-  svids: readonly WorkloadSvid[],
-  afterSeconds: number,
-  label: (trustDomainId: string) => string,
-): string {
-  const count = `${svids.length} svid${svids.length === 1 ? "" : "s"}`;
-  const lines = [`Received ${count} after ${formatDuration(afterSeconds)}`];
-  for (const svid of svids) {
-    lines.push("", `SPIFFE ID:\t\t${svid.id}`);
-    if (svid.hint !== "") lines.push(`Hint:\t\t\t${svid.hint}`);
-    const [leaf, ...intermediates] = svid.certificates;
-    if (leaf !== undefined) lines.push(...validity("SVID", leaf));
-    lines.push(...numbered("Intermediate", intermediates), ...numbered("CA", svid.bundle));
-    for (const [id, bundle] of svid.federatedBundles) {
-      lines.push(...numbered(`[${label(id)}] CA`, bundle));
-    }
-  }
-  return `${lines.join("\n")}\n\n`;
-}
-
-function numbered(what: string, certificates: readonly Certificate[]): string[] {
-  return certificates.flatMap((one, index) => validity(`${what} #${index + 1}`, one));
-}
-
-function validity(what: string, { notBefore, notAfter }: Certificate): string[] {
-  return [
-    `${what} Valid After:\t${utcTime(notBefore)}`,
-    `${what} Valid Until:\t${utcTime(notAfter)}`,
-  ];
 }

@@ -1,4 +1,4 @@
-/** The Workload API and the health of an agent, over its socket. Loaded when a command first needs the agent. */
+/** The Workload API and the health of an agent, over its socket. Loaded when a command first needs the agent; the writer of SVID files has it too. */
 import { Metadata } from "@grpc/grpc-js";
 import { openServices, type Service, type StreamService } from "#cli/api-service.ts";
 import { HealthClient } from "#grpc/gen/grpc/health/v1/health.ts";
