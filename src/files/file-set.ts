@@ -1,0 +1,195 @@
+/**
+ * Several files that belong together, replaced all at once. They lie in a directory of their own, to which the link `..data` points; the
+ * names that programs use are links through it. Turning `..data` to a new directory is one rename, so whoever follows it once finds files
+ * of one set, and a power cut leaves the old set or the new one. Callers: the writer of SVID files.
+ */
+import type { Stats } from "node:fs";
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+} from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+
+export interface SetFile {
+  readonly name: string;
+  readonly data: string | Uint8Array;
+  /** Permission bits, for instance 0o600. */
+  readonly mode: number;
+  /** Whether other bytes say the same; where it is missing, only the same bytes do. */
+  isSame?(data: Buffer): boolean;
+}
+
+/** Whose the files are to be; what is absent stays with this process. */
+export interface Owner {
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
+const CURRENT = "..data";
+const DRAFT = "..data.new";
+/** Names of our directories; a part behind it is random. */
+const VERSION = "..set-";
+const GROUP_OR_OTHERS_WRITE = 0o022;
+const STICKY = 0o1000;
+
+export class FileSet {
+  readonly #directory: string;
+  readonly #owner: Owner;
+
+  private constructor(directory: string, owner: Owner) {
+    this.#directory = directory;
+    this.#owner = owner;
+  }
+
+  /**
+   * Makes the directory where it is missing, and removes what a killed process left half done. No other process may write sets there.
+   *
+   * @throws Error when somebody else could put another file in the place of one of ours
+   */
+  static async open(path: string, owner: Owner): Promise<FileSet> {
+    const directory = resolve(path);
+    const first = await mkdir(directory, { recursive: true });
+    // The umask may keep those out who read the files.
+    for (let at = directory; first !== undefined && at.startsWith(first); at = dirname(at)) {
+      await chmod(at, 0o755);
+    }
+    for (let at = directory; ; at = dirname(at)) {
+      checkSafe(at, await stat(at), at === directory);
+      if (at === dirname(at)) break;
+    }
+    const set = new FileSet(directory, owner);
+    await set.#sweep([await set.#current()]);
+    return set;
+  }
+
+  /**
+   * Puts these files in place of those that are there; readers find all of the old ones or all of the new ones.
+   *
+   * @returns whether anything was different
+   * @throws the file system's error; the old files are then untouched
+   */
+  async replace(files: readonly SetFile[]): Promise<boolean> {
+    const before = await this.#current();
+    if (before !== undefined && (await this.#holds(before, files))) {
+      await this.#link(files);
+      return false;
+    }
+    const version = await mkdtemp(join(this.#directory, VERSION));
+    try {
+      for (const file of files) await this.#write(version, file);
+      await syncDirectory(version, 0o755);
+      await rm(join(this.#directory, DRAFT), { force: true });
+      await symlink(version.slice(this.#directory.length + 1), join(this.#directory, DRAFT));
+      await rename(join(this.#directory, DRAFT), join(this.#directory, CURRENT));
+    } catch (error) {
+      await rm(version, { recursive: true, force: true });
+      throw error;
+    }
+    await this.#link(files);
+    await syncDirectory(this.#directory);
+    // Whoever is reading the set before this one may finish.
+    await this.#sweep([await this.#current(), before]);
+    return true;
+  }
+
+  /** The name of the directory in use. */
+  async #current(): Promise<string | undefined> {
+    const name = await readlink(join(this.#directory, CURRENT)).catch(() => undefined);
+    return name !== undefined && isVersion(name) ? name : undefined;
+  }
+
+  async #holds(version: string, files: readonly SetFile[]): Promise<boolean> {
+    const directory = join(this.#directory, version);
+    try {
+      if ((await readdir(directory)).length !== files.length) return false;
+      for (const { name, data, mode, isSame } of files) {
+        const path = join(directory, name);
+        const { uid, gid, mode: found } = await lstat(path);
+        const { uid: wantedUid = uid, gid: wantedGid = gid } = this.#owner;
+        if ((found & 0o777) !== mode || uid !== wantedUid || gid !== wantedGid) return false;
+        const there = await readFile(path);
+        const same = isSame?.(there) ?? there.equals(Buffer.from(data));
+        if (!same) return false;
+      }
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async #write(version: string, { name, data, mode }: SetFile): Promise<void> {
+    const file = await open(join(version, name), "wx", 0o600);
+    try {
+      const { uid, gid } = this.#owner;
+      // Before the mode, so that it opens the file to no group but the one that is meant.
+      if (uid !== undefined || gid !== undefined) await file.chown(uid ?? -1, gid ?? -1);
+      await file.chmod(mode);
+      await file.writeFile(data);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Has each name lead to the current set, and takes away those that lead to no file of it. */
+  async #link(files: readonly SetFile[]): Promise<void> {
+    for (const { name } of files) {
+      const path = join(this.#directory, name);
+      const target = join(CURRENT, name);
+      if ((await readlink(path).catch(() => undefined)) === target) continue;
+      const draft = join(this.#directory, `..${name}.new`);
+      await rm(draft, { force: true });
+      await symlink(target, draft);
+      await rename(draft, path);
+    }
+    const names = new Set(files.map(({ name }) => name));
+    for (const name of await readdir(this.#directory)) {
+      const path = join(this.#directory, name);
+      const target = await readlink(path).catch(() => undefined);
+      if (target === join(CURRENT, name) && !names.has(name)) await rm(path, { force: true });
+    }
+  }
+
+  async #sweep(kept: readonly (string | undefined)[]): Promise<void> {
+    for (const name of await readdir(this.#directory)) {
+      if (!isVersion(name) || kept.includes(name)) continue;
+      await rm(join(this.#directory, name), { recursive: true, force: true });
+    }
+  }
+}
+
+function isVersion(name: string): boolean {
+  return name.startsWith(VERSION) && !name.includes("/");
+}
+
+/** Whoever may rename in a directory could have us write, with our rights, where he may not. */
+function checkSafe(path: string, { uid, mode }: Stats, isOwn: boolean): void {
+  const isOthers = uid !== 0 && uid !== process.geteuid?.();
+  const isOpen = (mode & GROUP_OR_OTHERS_WRITE) !== 0 && (isOwn || (mode & STICKY) === 0);
+  if (isOthers || isOpen) {
+    throw new Error(
+      `directory ${path} can be changed by other users; it must belong to root or to the user that writes the files, and to be writable for nobody else`,
+    );
+  }
+}
+
+/** @param mode permission bits that it gets before */
+async function syncDirectory(path: string, mode?: number): Promise<void> {
+  const directory = await open(path, "r");
+  try {
+    if (mode !== undefined) await directory.chmod(mode);
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
