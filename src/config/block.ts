@@ -161,6 +161,13 @@ export class Block {
       : new Block(objects, `the ${key} block`, this.#problems);
   }
 
+  /** The blocks of a key one by one: `key { … }` several times, or `key = [{ … }, { … }]`. */
+  blocks(key: string): readonly Block[] {
+    return this.#objects(key).map(
+      (object) => new Block([object], `a ${key} block`, this.#problems),
+    );
+  }
+
   /** The blocks `key "label" { … }`, in order. */
   labelled(key: string): readonly { readonly label: string; readonly block: Block }[] {
     return this.#objects(key).flatMap((object) =>

@@ -28,6 +28,10 @@ class Writer {
       case "u":
         this.#uint32(asNumber(value));
         break;
+      case "i":
+        // Two's complement.
+        this.#uint32(asNumber(value) >>> 0);
+        break;
       case "b":
         this.#uint32(value === true ? 1 : 0);
         break;

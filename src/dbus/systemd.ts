@@ -17,7 +17,6 @@ const SYSTEMD = "org.freedesktop.systemd1";
 const MANAGER = "/org/freedesktop/systemd1";
 const BUS = "org.freedesktop.DBus";
 const UNIT = `${SYSTEMD}.Unit`;
-const SERVICE = `${SYSTEMD}.Service`;
 /** What the bus answers for a destination that is gone. */
 const UNDELIVERED: ReadonlySet<string> = new Set([
   `${BUS}.Error.NameHasNoOwner`,
@@ -67,12 +66,9 @@ export class Systemd {
     };
   }
 
-  /** The main process of a service that runs; 0 when it does not. @throws Error, DbusError when there is no such unit */
-  async mainPid(unit: string): Promise<number> {
-    const path = await this.#unitPath("GetUnit", "s", unit);
-    const pid = await this.#property(path, SERVICE, "MainPID");
-    if (typeof pid !== "number") throw new Error("systemd's MainPID is no number");
-    return pid;
+  /** Sends a signal to the main process of a service. @throws Error, DbusError when there is no such service, or it does not run */
+  async signal(unit: string, signal: number): Promise<void> {
+    await this.#manager("KillUnit", "ssi", [unit, "main", signal]);
   }
 
   /** Has a unit that runs read its configuration anew. Resolves once systemd has taken that up. @throws Error, DbusError */

@@ -75,14 +75,15 @@ export class FileSet {
   /**
    * Puts these files in place of those that are there; readers find all of the old ones or all of the new ones.
    *
-   * @returns whether anything was different
+   * @returns the names of the files that are new, different or gone; none when all were there as they are to be
    * @throws the file system's error; the old files are then untouched
    */
-  async replace(files: readonly SetFile[]): Promise<boolean> {
+  async replace(files: readonly SetFile[]): Promise<readonly string[]> {
     const before = await this.#current();
-    if (before !== undefined && (await this.#holds(before, files))) {
+    const different = await this.#differences(before, files);
+    if (different.length === 0) {
       await this.#link(files);
-      return false;
+      return different;
     }
     const version = await mkdtemp(join(this.#directory, VERSION));
     try {
@@ -99,7 +100,7 @@ export class FileSet {
     await syncDirectory(this.#directory);
     // Whoever is reading the set before this one may finish.
     await this.#sweep([await this.#current(), before]);
-    return true;
+    return different;
   }
 
   /** The name of the directory in use. */
@@ -108,20 +109,25 @@ export class FileSet {
     return name !== undefined && isVersion(name) ? name : undefined;
   }
 
-  async #holds(version: string, files: readonly SetFile[]): Promise<boolean> {
+  async #differences(version: string | undefined, files: readonly SetFile[]): Promise<string[]> {
+    if (version === undefined) return files.map(({ name }) => name);
     const directory = join(this.#directory, version);
+    const gone = new Set(await readdir(directory));
+    const different: string[] = [];
+    for (const file of files) {
+      gone.delete(file.name);
+      if (!(await this.#isThere(join(directory, file.name), file))) different.push(file.name);
+    }
+    return [...different, ...gone];
+  }
+
+  async #isThere(path: string, { data, mode, isSame }: SetFile): Promise<boolean> {
     try {
-      if ((await readdir(directory)).length !== files.length) return false;
-      for (const { name, data, mode, isSame } of files) {
-        const path = join(directory, name);
-        const { uid, gid, mode: found } = await lstat(path);
-        const { uid: wantedUid = uid, gid: wantedGid = gid } = this.#owner;
-        if ((found & 0o777) !== mode || uid !== wantedUid || gid !== wantedGid) return false;
-        const there = await readFile(path);
-        const same = isSame?.(there) ?? there.equals(Buffer.from(data));
-        if (!same) return false;
-      }
-      return true;
+      const { uid, gid, mode: found } = await lstat(path);
+      const { uid: wantedUid = uid, gid: wantedGid = gid } = this.#owner;
+      if ((found & 0o777) !== mode || uid !== wantedUid || gid !== wantedGid) return false;
+      const there = await readFile(path);
+      return isSame?.(there) ?? there.equals(Buffer.from(data));
     } catch {
       return false;
     }
@@ -131,9 +137,9 @@ export class FileSet {
     const file = await open(join(version, name), "wx", 0o600);
     try {
       const { uid, gid } = this.#owner;
-      // Before the mode, so that it opens the file to no group but the one that is meant.
-      if (uid !== undefined || gid !== undefined) await file.chown(uid ?? -1, gid ?? -1);
+      // Before it is given away, which takes one capability less; there is nothing in it yet for the wrong group to read.
       await file.chmod(mode);
+      if (uid !== undefined || gid !== undefined) await file.chown(uid ?? -1, gid ?? -1);
       await file.writeFile(data);
       await file.sync();
     } finally {

@@ -16,6 +16,8 @@ interface Running {
   /** Looks at once at what it else looks at now and then (SIGHUP); absent when that is nothing. Never rejects. */
   reload?(): Promise<void>;
   stop(): Promise<void>;
+  /** How it stands, where that changes; otherwise the daemon's own line counts. */
+  status?(): string;
 }
 
 export interface Daemon {
@@ -23,8 +25,11 @@ export interface Daemon {
   readonly name: string;
   readonly log: Log;
   readonly clock: Clock;
-  /** @throws Error with a message for the operator */
-  start(): Promise<Running>;
+  /**
+   * @param tell changes what `systemctl status` shows
+   * @throws Error with a message for the operator
+   */
+  start(tell: (status: string) => void): Promise<Running>;
   /** What `systemctl status` shows while it serves. */
   readonly statusLine: string;
   /** Opens the log file anew (SIGUSR2, for log rotation). */
@@ -48,12 +53,13 @@ export async function runDaemon(daemon: Daemon): Promise<number> {
   const stopAsked = handleSignals(daemon);
   const reconfigureOnSignal = keepReconfigureSignal();
   handleMistakes(daemon.log);
+  const systemd = serviceManager(process.env, daemon.log);
   try {
-    const running = await Promise.race([started(daemon), stopAsked]);
+    const running = await Promise.race([started(daemon, systemd), stopAsked]);
     // Asked to stop before it served: what had been started holds nothing that a crash would lose.
     if (running === undefined) return stoppedGracefully(daemon);
     reconfigureOnSignal(running);
-    await serve(daemon, running, stopAsked);
+    await serve(daemon, running, systemd, stopAsked);
   } catch (error) {
     daemon.log.error(`${daemon.name} crashed`, { error });
     return 1;
@@ -66,9 +72,9 @@ function stoppedGracefully({ log, name }: Daemon): number {
   return 0;
 }
 
-async function started(daemon: Daemon): Promise<Running> {
+async function started(daemon: Daemon, systemd: ServiceManager): Promise<Running> {
   try {
-    return await daemon.start();
+    return await daemon.start((status) => void systemd.status(status));
   } catch (error) {
     daemon.say(`${error instanceof Error ? error.message : String(error)}\n`);
     throw error;
@@ -76,11 +82,16 @@ async function started(daemon: Daemon): Promise<Running> {
 }
 
 /** Until it is asked to stop, or stops or crashes by itself. */
-async function serve(daemon: Daemon, running: Running, stopAsked: Promise<void>): Promise<void> {
-  const systemd = serviceManager(process.env, daemon.log);
+async function serve(
+  daemon: Daemon,
+  running: Running,
+  systemd: ServiceManager,
+  stopAsked: Promise<void>,
+): Promise<void> {
+  const status = (): string => running.status?.() ?? daemon.statusLine;
   const watchdog = systemd.watch(daemon.clock);
-  const hangUp = answerHangUp(daemon, running, systemd);
-  const ready = systemd.ready(daemon.statusLine);
+  const hangUp = answerHangUp(status, running, systemd);
+  const ready = systemd.ready(status());
   const startedUp = daemon.clock.after(STARTED_UP_MS, releaseStartUpPages);
   const stop = async (): Promise<void> => {
     await stopAsked;
@@ -95,11 +106,11 @@ async function serve(daemon: Daemon, running: Running, stopAsked: Promise<void>)
 }
 
 /** A unit of Type=notify-reload hangs up to reload, and waits to hear that it is ready again. */
-function answerHangUp(daemon: Daemon, running: Running, systemd: ServiceManager): () => void {
+function answerHangUp(status: () => string, running: Running, systemd: ServiceManager): () => void {
   const reload = async (): Promise<void> => {
     systemd.reloading();
     await running.reload?.();
-    await systemd.ready(daemon.statusLine);
+    await systemd.ready(status());
   };
   const hangUp = (): void => void reload();
   process.on("SIGHUP", hangUp);

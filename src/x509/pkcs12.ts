@@ -1,6 +1,6 @@
 /**
- * PKCS#12 files (RFC 7292), in which corporate authorities hand out a key, its certificate, and the certificates above. The one
- * door to node-forge, which decrypts them; the key and the certificates it finds go on to node:crypto and #x509 as DER.
+ * PKCS#12 files (RFC 7292), in which corporate authorities hand out a key, its certificate, and the certificates above. The
+ * door to node-forge, with pkcs12-write.ts; it decrypts them, the key and the certificates it finds go on to node:crypto and #x509 as DER.
  */
 import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import forge from "node-forge";

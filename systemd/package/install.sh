@@ -26,7 +26,7 @@ install_part() {
   install -D -m 755 "spire-$part" "/usr/local/bin/.spire-$part.new"
   # Renamed, not written over: the file that runs cannot be written to.
   mv "/usr/local/bin/.spire-$part.new" "/usr/local/bin/spire-$part"
-  for unit in systemd/"spire-$part"*; do
+  for unit in $units; do
     sed "s|/usr/bin/spire-$part|/usr/local/bin/spire-$part|" "$unit" >"/etc/systemd/system/${unit##*/}"
   done
   install -D -m 644 "systemd/sysusers.d/spire-edge-$part.conf" -t /etc/sysusers.d
@@ -36,17 +36,17 @@ install_part() {
   systemd-tmpfiles --create "/etc/tmpfiles.d/spire-edge-$part.conf"
   if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
-    systemctl try-restart "spire-$part.service" "spire-$part@*.service"
+    systemctl try-restart "spire-$part.service" $instances
   fi
   echo "installed. Next: edit /etc/spire/$part/$part.conf, then systemctl enable --now spire-$part"
 }
 
 remove_part() {
   if [ -d /run/systemd/system ]; then
-    systemctl stop "spire-$part.*" "spire-$part@*.service"
+    systemctl stop "spire-$part.*" $instances
   fi
   rm -f "/usr/local/bin/spire-$part" "/etc/sysusers.d/spire-edge-$part.conf" "/etc/tmpfiles.d/spire-edge-$part.conf"
-  for unit in systemd/"spire-$part"*; do
+  for unit in $units; do
     systemctl --no-reload disable "${unit##*/}" 2>/dev/null || true
     rm -f "/etc/systemd/system/${unit##*/}"
   done
@@ -65,6 +65,13 @@ case ${1-} in
   server | agent) part=$1 ;;
   *) usage ;;
 esac
+# Words: no name has a blank, and no file here is like a pattern for systemctl.
+units=$(echo systemd/"spire-$part"*)
+instances="spire-$part@*.service"
+if [ "$part" = agent ]; then
+  units="$units systemd/spire-svid-files@.service"
+  instances="$instances spire-svid-files@*.service"
+fi
 [ "$(id -u)" = 0 ] || fail "needs root"
 command -v systemctl >/dev/null || fail "there is no systemd on this machine"
 $act

@@ -6,6 +6,7 @@ import { fetchX509 } from "./fetch-x509.ts";
 import { healthcheck } from "./healthcheck.ts";
 import { loggerGet, loggerReset, loggerSet } from "./logger.ts";
 import { run, validate } from "./run.ts";
+import { svidFiles } from "./svid-files.ts";
 import { validateJwt } from "./validate-jwt.ts";
 import { watch } from "./watch.ts";
 
@@ -21,5 +22,6 @@ export const agentCommands: Group = defineGroup({
   healthcheck,
   logger: defineGroup({ get: loggerGet, reset: loggerReset, set: loggerSet }),
   run,
+  "svid-files": svidFiles,
   validate,
 });

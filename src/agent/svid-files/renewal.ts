@@ -1,0 +1,70 @@
+/** Tells whoever uses the files that they were replaced. What fails is logged, and the rest is done all the same. */
+import { spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import type { Clock } from "#clock/clock.ts";
+import { DbusError } from "#dbus/connection.ts";
+import type { Systemd } from "#dbus/systemd.ts";
+import type { Log } from "#log/log.ts";
+import { errorText } from "#spiffe/status-error.ts";
+import type { Renewal } from "./config.ts";
+
+const NO_MAIN_PROCESS = "org.freedesktop.systemd1.NoSuchProcess";
+const COMMAND_TIMEOUT_MS = 60_000;
+
+export interface RenewalTools {
+  readonly systemd: Pick<Systemd, "reload" | "signal">;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export async function renew(renewal: Renewal, tools: RenewalTools): Promise<void> {
+  const { reloadUnits, signal, signalUnits, pidFile, command } = renewal;
+  const { systemd } = tools;
+  const tell = async (what: string, work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+      tools.log.info("Told of the new files", { told: what });
+    } catch (error) {
+      if (isAbsent(error)) tools.log.info("Nobody to tell of the new files", { told: what });
+      else
+        tools.log.error("Unable to tell of the new files", { told: what, error: errorText(error) });
+    }
+  };
+  for (const unit of reloadUnits) await tell(unit, () => systemd.reload(unit));
+  if (signal !== undefined) {
+    for (const unit of signalUnits) await tell(unit, () => systemd.signal(unit, signal));
+    if (pidFile !== undefined) await tell(pidFile, () => signalProcess(pidFile, signal));
+  }
+  const [program] = command;
+  if (program !== undefined) await tell(program, () => runCommand(command, tools.clock));
+}
+
+/** A service that does not run will read the new files when it does. */
+function isAbsent(error: unknown): boolean {
+  if (error instanceof DbusError) return error.errorName === NO_MAIN_PROCESS;
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  return code === "ENOENT" || code === "ESRCH";
+}
+
+async function signalProcess(pidFile: string, signal: number): Promise<void> {
+  const text = (await readFile(pidFile, "latin1")).trim();
+  // 0 and what is below would reach whole groups of processes, 1 systemd.
+  if (!/^\d{1,10}$/.test(text) || Number(text) <= 1) throw new Error("it holds no process ID");
+  process.kill(Number(text), signal);
+}
+
+/** No shell takes the words apart; what it prints goes where our log goes. */
+async function runCommand(
+  [program = "", ...words]: readonly string[],
+  clock: Clock,
+): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const child = spawn(program, words, { stdio: ["ignore", "inherit", "inherit"] });
+  const timer = clock.after(COMMAND_TIMEOUT_MS, () => child.kill("SIGKILL"));
+  child.on("error", ({ message }) => reject(new Error(message)));
+  child.on("exit", (code, signal) => {
+    if (code === 0) resolve();
+    else reject(new Error(signal === null ? `it ended with ${code}` : `it was ended by ${signal}`));
+  });
+  await promise.finally(() => timer.cancel());
+}
