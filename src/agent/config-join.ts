@@ -2,7 +2,7 @@
  * The join word in the agent's configuration: where it comes from, and what must not stand beside it because the word says it. The word is
  * a secret; no message here quotes it.
  */
-import { closeSync, existsSync, openSync, readSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Block, Problems } from "#config/block.ts";
 import { flagOrKey, readTrustDomain } from "#config/settings.ts";
@@ -69,12 +69,27 @@ function orProblem<T>(read: () => T, line: number | undefined, problems: Problem
 }
 
 /** @throws Error naming the file */
-export function readJoinFile(path: string): JoinWord {
+function readJoinFile(path: string): JoinWord {
   try {
     return JoinWord.parse(readBeginning(path));
   } catch (error) {
     throw new Error(`unable to read join word from ${path}: ${errorText(error)}`);
   }
+}
+
+/**
+ * The word that is in the file by now.
+ *
+ * @returns undefined where it cannot be read a second time: the file was taken away or emptied, or is a pipe, as a shell makes for `<(…)`
+ * @throws Error naming the file
+ */
+export function rereadJoinFile(path: string): JoinWord | undefined {
+  const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+  return isFile && !isBlank(path) ? readJoinFile(path) : undefined;
+}
+
+function isBlank(path: string): boolean {
+  return readBeginning(path).trim() === "";
 }
 
 /** One character more than a word may have is enough to see that there are too many. */
@@ -98,7 +113,7 @@ function credential(): string | undefined {
   const directory = process.env["CREDENTIALS_DIRECTORY"] ?? "";
   const path = join(directory, CREDENTIAL);
   if (directory === "" || !existsSync(path)) return undefined;
-  return readBeginning(path).trim() === "" ? undefined : path;
+  return isBlank(path) ? undefined : path;
 }
 
 /** Where the server is, and of what trust domain: from the word, or from flags and keys; where both say it, they must say the same. */

@@ -1,8 +1,7 @@
 /** What is built into the agent: kind → configuration name → constructor. */
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { AgentConfig } from "#agent/config.ts";
-import { readJoinFile } from "#agent/config-join.ts";
+import { rereadJoinFile } from "#agent/config-join.ts";
 import {
   CannotAttestError,
   type NodeAttestorAgent,
@@ -121,17 +120,16 @@ async function joinToken(config: AgentConfig): Promise<string> {
   );
 }
 
-/**
- * The word that is in its file now; one that was taken away since the start is still good. @throws CannotAttestError
- */
+/** The word that is in its file now; one that was taken away since the start is still good. @throws CannotAttestError */
 function presentWord({ joinFile, trustDomain }: AgentConfig, atStart: JoinWord): JoinWord {
-  if (joinFile === undefined || !existsSync(joinFile)) return atStart;
+  if (joinFile === undefined) return atStart;
+  let word: JoinWord;
   try {
-    const word = readJoinFile(joinFile);
-    if (word.trustDomain.equals(trustDomain)) return word;
+    word = rereadJoinFile(joinFile) ?? atStart;
   } catch (error) {
     throw new CannotAttestError(errorText(error));
   }
+  if (word.trustDomain.equals(trustDomain)) return word;
   throw new CannotAttestError(
     `the join word in ${joinFile} is for another trust domain than this agent was started in; start the agent again`,
   );

@@ -1,5 +1,6 @@
 /** A node joins by one word: whom it believes, what it sends to whom, and what is said when the word or the server is not right. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { X509Certificate } from "node:crypto";
 import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "#clock/clock.ts";
@@ -161,6 +162,17 @@ describe("a word", () => {
     expect(said).toContain("could not find config file");
   }, 60_000);
 
+  test("may come through a pipe, which is read once", async () => {
+    const node = new Node();
+    const word = await wordOf(server);
+    const own = ["-dataDir", join(node.directory, "data"), "-socketPath", node.socket];
+    const script = 'exec "$0" run -joinFile <(echo "$WORD") "$@"';
+    const command = ["bash", "-c", script, AGENT, ...own];
+    const env = { WORD: word };
+    const daemon = stage.daemon(command, join(node.directory, "agent.log"), { env });
+    await node.healthy(daemon);
+  }, 60_000);
+
   test("stands in a configuration file in place of what it says", async () => {
     const path = join(stage.room("etc"), "join");
     writeFileSync(path, await wordOf(server));
@@ -189,6 +201,25 @@ describe("a word", () => {
     const again = node.start(["-join", given.stdout.trim()]);
     await node.healthy(again);
     expect(again.lines.join("\n")).toContain(id);
+  }, 60_000);
+
+  test("that is laid out anew lets an agent in again that runs, and whose SVID has expired", async () => {
+    const brief = await TestServer.start(stage, "ours", { settings: 'agent_ttl = "3s"' });
+    const node = new Node();
+    const path = node.file("join", await wordOf(brief));
+    const daemon = node.start(["-joinFile", path]);
+    await node.healthy(daemon);
+    await daemon.stop();
+    const { svid } = JSON.parse(readFileSync(join(node.directory, "data/agent-data.json"), "utf8"));
+    const leaf = new X509Certificate(Buffer.from(svid[0], "base64"));
+    await eventually(
+      "the agent's SVID has expired",
+      async () => Date.parse(leaf.validTo) < systemClock.nowMs() || undefined,
+    );
+    const again = node.start(["-joinFile", path]);
+    await again.line((line) => line.includes("a new join word into the join_file"));
+    writeFileSync(path, await wordOf(brief));
+    await again.line((line) => line.includes("Successfully reattested node"));
   }, 60_000);
 
   test("is taken back as its token is", async () => {
@@ -317,6 +348,25 @@ describe("a server with other authorities since", () => {
     expect(revoked.said).toContain("make a new word there");
     await joins(["-join", renewed(early, late)]);
   }, 90_000);
+
+  test("is joined again by a node that was away meanwhile, once that has forgotten them", async () => {
+    const rotated = await TestServer.start(stage, "ours");
+    const first = await order(rotated, "show");
+    const node = new Node();
+    const daemon = node.start(["-join", await wordOf(rotated)]);
+    await node.healthy(daemon);
+    const id = /spiffe:\/\/\S+\/join_token\/[\w-]+/.exec(daemon.lines.join("\n"))?.[0] ?? "";
+    await daemon.stop();
+    await order(rotated, "activate", "-authorityID", await order(rotated, "prepare"));
+    await order(rotated, "taint", "-authorityID", first);
+    await order(rotated, "revoke", "-authorityID", first);
+    const { stdout: again } = await rotated.cli("agent", "rejoin", "-spiffeID", id, "-join");
+    rmSync(join(node.directory, "data", "agent-data.json"));
+    const returned = node.start(["-join", again.trim()]);
+    await node.healthy(returned);
+    const { agents } = await rotated.json("agent", "list");
+    expect(agents).toMatchObject([{ id: { path: new URL(id).pathname } }]);
+  }, 60_000);
 
   /** The token of one word with the authorities of another. */
   function renewed(early: string, late: string): string {
