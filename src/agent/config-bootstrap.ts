@@ -174,6 +174,6 @@ function readDelay(agent: Block, flags: AgentRunFlags, problems: Problems): numb
 export function bootstrapWarnings(config: BootstrapConfig): string[] {
   if (!config.trustOnFirstUse && !config.insecureBootstrap) return [];
   return [
-    "No trust bundle is given: unless one was stored before, the first server that answers is believed. Give -trustBundle FILE (spire-server bundle show prints it) to be sure of the server",
+    "No trust bundle is given: unless one was stored before, the first server that answers is believed. Give a join word (-joinFile FILE; spire-server token generate -join makes one) or -trustBundle FILE (spire-server bundle show prints it) to be sure of the server",
   ];
 }
