@@ -2,9 +2,18 @@
 import { afterAll, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { JoinWord } from "#spiffe/join-word.ts";
+import { sha256Fingerprint } from "#x509/fingerprint.ts";
 import { certificatesFromPem } from "#x509/pem.ts";
 import { eventually, run } from "../support/process.ts";
-import { GO_CLIENT, Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
+import {
+  executable,
+  GO_CLIENT,
+  Stage,
+  TestAgent,
+  TestServer,
+  TRUST_DOMAIN,
+} from "../support/spire.ts";
 
 const stage = new Stage();
 afterAll(() => stage.close(), 60_000);
@@ -118,4 +127,20 @@ test("a banned agent throws its SVID away and ends with 1", async () => {
   expect(await agent.daemon.exited).toBe(1);
   const state = JSON.parse(await Bun.file(join(agent.directory, "data/agent-data.json")).text());
   expect(state.svid).toBeNull();
+}, 60_000);
+
+test("a join word names the root, which the server does not show when it is connected to", async () => {
+  const { plugin, pem } = await root("ec", "pem");
+  const server = await TestServer.start(stage, "ours", { plugins: plugin });
+  const { stdout: word } = await server.cli("token", "generate", "-join");
+  expect(JoinWord.parse(word).fingerprints).toEqual(
+    certificatesFromPem(pem).map(sha256Fingerprint),
+  );
+  const directory = stage.room("node");
+  const path = join(directory, "join");
+  writeFileSync(path, word);
+  const own = ["-dataDir", join(directory, "data"), "-socketPath", join(directory, "api.sock")];
+  const command = [executable("ours", "spire-agent"), "run", "-joinFile", path, ...own];
+  const daemon = stage.daemon(command, join(directory, "agent.log"));
+  await daemon.line((line) => line.includes("Node attestation was successful"));
 }, 60_000);
