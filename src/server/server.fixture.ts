@@ -19,6 +19,7 @@ import { TrustDomainClient } from "#grpc/gen/spire/api/server/trustdomain/v1/tru
 import type { JoinToken } from "#grpc/gen/spire/api/types/jointoken.ts";
 import type { X509SVID } from "#grpc/gen/spire/api/types/x509svid.ts";
 import { ChangesClient } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
+import { DeclaredEntriesClient } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
 import { JoinTokenClient } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
 import { createLog } from "#log/log.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
@@ -32,6 +33,7 @@ export interface Clients {
   readonly agent: AgentClient;
   readonly bundle: BundleClient;
   readonly changes: ChangesClient;
+  readonly declaredEntries: DeclaredEntriesClient;
   readonly entry: EntryClient;
   readonly localAuthority: LocalAuthorityClient;
   readonly joinToken: JoinTokenClient;
@@ -189,6 +191,7 @@ function clientsOf(address: string, credential: ChannelCredentials): Clients {
     agent: new AgentClient(address, credential, options),
     bundle: new BundleClient(address, credential, options),
     changes: new ChangesClient(address, credential, options),
+    declaredEntries: new DeclaredEntriesClient(address, credential, options),
     entry: new EntryClient(address, credential, options),
     localAuthority: new LocalAuthorityClient(address, credential, options),
     joinToken: new JoinTokenClient(address, credential, options),

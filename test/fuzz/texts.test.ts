@@ -7,10 +7,12 @@ import { formatDuration, parseDuration } from "#config/duration.ts";
 import { parseHcl } from "#config/hcl.ts";
 import { Template } from "#config/template/template.ts";
 import { TemplateError } from "#config/template/values.ts";
+import { parseYaml } from "#config/yaml.ts";
 import { formatBundleDocument, readBundleDocument } from "#jwt/bundle-document.ts";
 import { parseJwtSvidUnverified } from "#jwt/claims.ts";
 import { signJwt } from "#jwt/sign.ts";
 import { verifyJwtSvid } from "#jwt/verify.ts";
+import { readDeclaredFile } from "#server/declared/read-file.ts";
 import { emptyBundle } from "#spiffe/bundle.ts";
 import { parseBundleEndpointUrl } from "#spiffe/federation-relationship.ts";
 import { formatHostPort, parseHostPort } from "#spiffe/host-port.ts";
@@ -73,6 +75,75 @@ test(
         expect((error as Error).message).toMatch(/^f:\d+:\d+: ./);
       }
     }),
+  FUZZ_TIMEOUT_MS,
+);
+
+const YAML = [
+  'entries:\n- spiffe_id: spiffe://example.org/a # comment\n  selectors: ["unix:uid:1", {type: a, value: b}]\n  hint: |\n    x\n',
+  "a: [1, 0x1F, 2.5, ~, true]\n? b\n: &x {c: *x}\n--- !!str d\n...\n",
+];
+
+test(
+  "YAML",
+  () => {
+    const words = [
+      "- ",
+      ": ",
+      "? ",
+      "&a ",
+      "*a",
+      "!!",
+      "|\n",
+      ">-\n",
+      "---\n",
+      "<<: ",
+      "%",
+      "\t",
+      "[",
+      "}",
+      '"',
+      "'",
+    ];
+    return fuzz("YAML", damagedText(YAML, words), (text) => {
+      try {
+        parseYaml(text, "f");
+      } catch (error) {
+        expect(error).toBeInstanceOf(ConfigError);
+        expect((error as Error).message).toMatch(/^f:\d+:\d+: ./);
+      }
+    });
+  },
+  FUZZ_TIMEOUT_MS,
+);
+
+test(
+  "declared entries",
+  () => {
+    const keys = [
+      "spiffe_id",
+      "selectors",
+      "admin",
+      "x509_svid_ttl",
+      "additional_attributes",
+      "null",
+      "{}",
+      "[]",
+      "-1",
+      '"x"',
+    ];
+    const sample = `{"entries": [{"spiffe_id": {"trust_domain": "a", "path": "/b"}, "parent_id": "spiffe://a/b", "selectors": ["a:b", {"type": "c", "value": "d"}], "x509_svid_ttl": 5, "expires_at": "7", "admin": true, "dns_names": ["x"], "additional_attributes": {"jwt_svid_include_jti": true}}]}`;
+    return fuzz("declared entries", damagedText([sample], keys), (text) => {
+      try {
+        for (const { entry, where } of readDeclaredFile(text, "f.json")) {
+          expect(where).toMatch(/^f\.json:\d+:\d+$/);
+          expect(entry?.spiffeId?.trustDomain).not.toBeEmpty();
+        }
+      } catch (error) {
+        expect(error).toBeInstanceOf(ConfigError);
+        expect((error as Error).message).toMatch(/^f\.json:\d+:\d+: ./);
+      }
+    });
+  },
   FUZZ_TIMEOUT_MS,
 );
 
@@ -430,6 +501,7 @@ test(
     fuzz("any characters", fc.string({ unit: "binary", maxLength: 60 }), async (text) => {
       const readers = [
         () => parseHcl(text, "f"),
+        () => parseYaml(text, "f"),
         () => SpiffeId.parse(text),
         () => JoinWord.parse(text),
         () => parseHostPort(text),

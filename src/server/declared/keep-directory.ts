@@ -29,6 +29,8 @@ const COMPARE_MS = 5 * 60_000;
 /** For so long nothing may change before what is there is read: who writes a file does not do it at one stroke. */
 const SETTLE_MS = 200;
 const MAX_SETTLES = 50;
+/** Between two looks, where something happens in the directory all the time. */
+const PAUSE_MS = 50;
 /** After a failure that may pass by itself, so many times as long as the attempt took is waited. */
 const REST_FACTOR = 20;
 
@@ -107,6 +109,7 @@ export class DirectoryKeeper {
       this.#waiting = [];
       await this.#look();
       for (const done of waiting) done();
+      await this.#parts.clock.sleep(PAUSE_MS, signal);
     }
   }
 

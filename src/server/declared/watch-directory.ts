@@ -1,6 +1,6 @@
 import { type FSWatcher, watch } from "node:fs";
-import { lstat, realpath } from "node:fs/promises";
-import { dirname, parse, resolve } from "node:path";
+import { lstat, realpath, stat } from "node:fs/promises";
+import { basename, dirname, parse, resolve } from "node:path";
 
 /**
  * Tells when something happens in a directory, or to a link on the way to it. It is a quick hint, no promise: some file systems tell
@@ -20,9 +20,8 @@ export class DirectoryWatch {
 
   /** Watches what is there now; to be called again after each change, as other directories may be meant then. */
   async renew(): Promise<void> {
-    const { places, inode } = await placesOf(this.#directory);
-    // The inode tells a directory from another one that took its name.
-    const wanted = [inode, ...places].join("\n");
+    const places = await placesOf(this.#directory);
+    const wanted = JSON.stringify(places);
     if (wanted === this.#watched || this.#closed) return;
     this.#end();
     this.#watched = wanted;
@@ -39,9 +38,11 @@ export class DirectoryWatch {
     this.#watchers = [];
   }
 
-  #watch(place: string): readonly FSWatcher[] {
+  #watch({ directory, name }: Place): readonly FSWatcher[] {
     try {
-      const watcher = watch(place, { persistent: false }, () => this.#noticed());
+      const watcher = watch(directory, { persistent: false }, (_event, what) => {
+        if (name === undefined || what === null || what === name) this.#noticed();
+      });
       // It is gone: what is there instead is looked for by the next renewal.
       watcher.on("error", () => {
         this.#watched = "";
@@ -54,27 +55,35 @@ export class DirectoryWatch {
   }
 }
 
-interface Places {
-  readonly places: readonly string[];
+interface Place {
+  readonly directory: string;
+  /** What in it is of interest; undefined for all. */
+  readonly name: string | undefined;
+  /** Tells a directory from another one that took its name. */
   readonly inode: number;
 }
 
 /** The directory itself, without links; those that hold a link on the way to it; and the one above it, where it may come and go. */
-async function placesOf(directory: string): Promise<Places> {
-  const places = new Set<string>([dirname(directory)]);
+async function placesOf(directory: string): Promise<readonly Place[]> {
+  const above = [directory];
   const { root } = parse(directory);
-  for (let path = directory; path !== root; path = dirname(path)) {
-    const isLink = await lstat(path).then(
-      (facts) => facts.isSymbolicLink(),
-      () => false,
-    );
-    if (isLink) places.add(dirname(path));
+  for (let path = dirname(directory); path !== root; path = dirname(path)) {
+    if (await isLink(path)) above.push(path);
   }
-  try {
-    const real = await realpath(directory);
-    places.add(real);
-    return { places: [...places], inode: (await lstat(real)).ino };
-  } catch {
-    return { places: [...places], inode: 0 };
-  }
+  const places = above.map((path) => placeOf(dirname(path), basename(path)));
+  const real = realpath(directory).then((path) => placeOf(path, undefined));
+  const settled = await Promise.allSettled([...places, real]);
+  return settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+}
+
+async function placeOf(directory: string, name: string | undefined): Promise<Place> {
+  const { ino: inode } = await stat(directory);
+  return { directory, name, inode };
+}
+
+async function isLink(path: string): Promise<boolean> {
+  return await lstat(path).then(
+    (facts) => facts.isSymbolicLink(),
+    () => false,
+  );
 }
