@@ -14,6 +14,7 @@ const SO_PEERCRED = 17;
 const SO_PEERPIDFD = 77;
 const ENOPROTOOPT = 92;
 const EPERM = 1;
+const EINTR = 4;
 const SYS_PIDFD_SEND_SIGNAL = 424n;
 const SYS_PIDFD_OPEN = 434n;
 const POLLIN = 1;
@@ -54,11 +55,8 @@ export class UnixPeer {
   /** Whether the process that connected still runs under its pid. False once the connection is closed. */
   isAlive(): boolean {
     if (this.#pidfd < 0) return false;
-    const poll = Buffer.alloc(8);
-    poll.writeInt32LE(this.#pidfd, 0);
-    poll.writeInt16LE(POLLIN, 4);
     // A pidfd turns readable when its process ends; the signal 0 finds those already reaped.
-    if (libc().poll(ptr(poll), 1n, 0) !== 0) return false;
+    if (isReadable(this.#pidfd)) return false;
     const sent = libc().syscall(SYS_PIDFD_SEND_SIGNAL, BigInt(this.#pidfd), 0n, 0n, 0n);
     if (sent !== 0n && errno() !== EPERM) return false;
     return this.#startTime === undefined || this.#startTime === startTimeOf(this.pid);
@@ -68,6 +66,18 @@ export class UnixPeer {
   close(): void {
     if (this.#pidfd >= 0) libc().close(this.#pidfd);
     this.#pidfd = -1;
+  }
+}
+
+/** Also when that cannot be found out. */
+function isReadable(fd: number): boolean {
+  const poll = Buffer.alloc(8);
+  poll.writeInt32LE(fd, 0);
+  poll.writeInt16LE(POLLIN, 4);
+  for (;;) {
+    const ready = libc().poll(ptr(poll), 1n, 0);
+    // A signal, of a profiler for instance, ends a call that has nothing to tell, too (poll(2)): that says nothing of the process.
+    if (ready !== -1 || errno() !== EINTR) return ready !== 0;
   }
 }
 
