@@ -27,15 +27,16 @@ export function createUnixWorkloadAttestor(config: UnixWorkloadAttestorConfig): 
   const digests = new ExecutableDigests();
 
   const identitySelectors = async (status: ProcessStatus): Promise<Selector[]> => {
+    const [userNames, groupNames] = await Promise.all([users.current(), groups.current()]);
     const selectors = [selector("uid", status.uid)];
-    const user = await users.nameOf(status.uid);
+    const user = userNames.get(status.uid);
     if (user !== undefined) selectors.push(selector("user", user));
     selectors.push(selector("gid", status.gid));
-    const group = await groups.nameOf(status.gid);
+    const group = groupNames.get(status.gid);
     if (group !== undefined) selectors.push(selector("group", group));
     for (const gid of status.groups) {
       selectors.push(selector("supplementary_gid", gid));
-      const name = await groups.nameOf(gid);
+      const name = groupNames.get(gid);
       if (name !== undefined) selectors.push(selector("supplementary_group", name));
     }
     return selectors;
@@ -78,8 +79,8 @@ interface Look {
 }
 
 async function look(peer: PeerProcess, withPath: boolean): Promise<Look> {
-  const status = await readStatus(peer.pid);
-  const startTime = await readStartTime(peer.pid);
+  const status = readStatus(peer.pid);
+  const startTime = readStartTime(peer.pid);
   const executable = withPath ? await readExecutable(peer.pid) : undefined;
   return { status, executable, key: JSON.stringify([startTime, status, executable]) };
 }
