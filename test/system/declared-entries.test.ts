@@ -280,3 +280,23 @@ test("SIGHUP looks at once, and a server that is killed in the middle goes on wh
   other.daemon.signal("SIGHUP");
   await other.daemon.line((one) => one.includes("unchanged=5000"), 30_000, from);
 }, 120_000);
+
+test("what stands in the way is waited for: a bundle that comes, an entry that goes", async () => {
+  const typed = await server.entry("spiffe://example.org/conflict", NODE, ["unix:uid:0"]);
+  const waits = declaring("web", "conflict", "partner").replace(
+    /(partner.*)}/,
+    "$1, federates_with: [other.org]}",
+  );
+  put("web.yaml", waits);
+  await server.daemon.line((line) =>
+    line.includes('web.yaml:4:3: unable to find federated bundle \\"spiffe://other.org\\"'),
+  );
+  const { stdout: input } = await server.cli("bundle", "show", "-format", "spiffe");
+  const words = ["bundle", "set", "-id", "spiffe://other.org", "-format", "spiffe"];
+  expect((await server.cliOf("ours", words, { input })).code).toBe(0);
+  const told = await server.daemon.line((line) => line.includes("web.yaml:3:3: "));
+  expect(told).toContain("spire-server entry apply -set entries_dir");
+  expect(await paths()).not.toContain("/partner");
+  await server.cli("entry", "delete", "-entryID", typed);
+  await eventuallyPaths(["/conflict", "/partner", "/web"]);
+}, 60_000);

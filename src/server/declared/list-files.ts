@@ -25,6 +25,8 @@ export interface ListedFile {
 export interface FileList {
   /** By name. */
   readonly files: readonly ListedFile[];
+  /** Of all these files together. */
+  readonly bytes: number;
   /** Of files that are not read although they may have been meant to be. */
   readonly warnings: readonly string[];
   /** Differs whenever a file may have come, gone, changed or been put in another's place. */
@@ -44,6 +46,7 @@ export async function listFiles(directory: string): Promise<FileList> {
   const problems: string[] = [];
   const files: ListedFile[] = [];
   const marks: string[] = [root];
+  let bytes = 0;
   for (const name of names) {
     if (!isReadable(name)) {
       warnings.push(`${name}: not read: its name ends in none of ${KNOWN_ENDINGS}`);
@@ -53,6 +56,7 @@ export async function listFiles(directory: string): Promise<FileList> {
       const { path, facts } = await lookAt(root, name);
       marks.push(`${name} ${path} ${markOf(facts)}`);
       files.push({ name, path });
+      bytes += Number(facts.size);
     } catch (error) {
       problems.push(`${name}: ${fileProblem(error)}`);
     }
@@ -61,7 +65,7 @@ export async function listFiles(directory: string): Promise<FileList> {
     problems.push(`${directory}: more than ${MAX_FILES} files: put several entries into one`);
   }
   if (problems.length > 0) throw new ConfigError(problems);
-  return { files, warnings, fingerprint: marks.join("\n") };
+  return { files, bytes, warnings, fingerprint: marks.join("\n") };
 }
 
 async function openRoot(directory: string): Promise<string> {

@@ -2,7 +2,8 @@ import { Worker } from "node:worker_threads";
 import type { Clock } from "#clock/clock.ts";
 import { ConfigError } from "#config/config-error.ts";
 import type { DeclaredEntry } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
-import type { DirectoryContent } from "./read-directory.ts";
+import { listFiles } from "./list-files.ts";
+import { type DirectoryContent, readDirectory } from "./read-directory.ts";
 
 /** From the thread: a piece of the entries; what else there is to know, at the end; or what is wrong. */
 export type ReadReply =
@@ -10,15 +11,22 @@ export type ReadReply =
   | Omit<DirectoryContent, "declared">
   | { readonly problem: string };
 
+/** That much is parsed in a few milliseconds, for which a thread would cost twenty megabytes of memory. */
+const SMALL_BYTES = 16 * 1024;
 /** A disk or a network that hangs must not hang the next reading, too. */
 const PATIENCE_MS = 120_000;
 
 /**
- * Reads a directory of declared entries on a thread of its own.
+ * Reads a directory of declared entries without keeping others waiting.
  *
  * @throws ConfigError as readDirectory does
  */
-export async function readInThread(directory: string, clock: Clock): Promise<DirectoryContent> {
+export async function readAside(directory: string, clock: Clock): Promise<DirectoryContent> {
+  const { bytes } = await listFiles(directory);
+  return await (bytes > SMALL_BYTES ? readInThread(directory, clock) : readDirectory(directory));
+}
+
+async function readInThread(directory: string, clock: Clock): Promise<DirectoryContent> {
   const worker = new Worker(threadLocation(), { workerData: directory });
   const { promise, resolve, reject } = Promise.withResolvers<DirectoryContent>();
   const declared: DeclaredEntry[] = [];
