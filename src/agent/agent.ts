@@ -22,7 +22,7 @@ import { type AgentConfig, storedStatePath } from "./config.ts";
 import { Membership } from "./membership.ts";
 import { measure, openTelemetry, startHealthChecks } from "./observed.ts";
 import { openKeyManager, openWorkloadAttestors } from "./plugins.ts";
-import { serveAdmin, servePublic } from "./sockets.ts";
+import { serveAdmin, servePublic, serveUnits } from "./sockets.ts";
 
 const STOP_GRACE_MS = 5_000;
 /** Services that start after the agent find their SVIDs there if the server is; longer than this they do not wait for a silent one. */
@@ -91,8 +91,17 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   const systemd = new Systemd(tools.clock, process.env);
   parts.defer(() => systemd.close());
   const attestors = openWorkloadAttestors(config, { ...pluginTools, systemd });
-  const serving = { config, cache, jwtSvids, attestors, server: membership, metrics, ...tools };
-  for (const serve of [servePublic, serveAdmin]) {
+  const serving = {
+    config,
+    cache,
+    jwtSvids,
+    attestors,
+    systemd,
+    server: membership,
+    metrics,
+    ...tools,
+  };
+  for (const serve of [servePublic, serveAdmin, serveUnits]) {
     const listener = await serve(serving);
     if (listener === undefined) continue;
     parts.defer(() => {

@@ -1,4 +1,5 @@
 /** The experimental block of agent.conf, and the keys of the agent block that find nothing to do here. */
+import { resolve } from "node:path";
 import type { CallRates } from "#agent/attestation/call-rates.ts";
 import type { Block, Problems } from "#config/block.ts";
 import {
@@ -18,6 +19,8 @@ export interface ExperimentalConfig {
   readonly tlsPolicy: TlsPolicy;
   /** How long the server may take to make a new JWT-SVID while the old one is still good. */
   readonly jwtSvidCacheHitTimeoutSeconds: number;
+  /** Absolute: where systemd gets credentials for units; absent without such a socket. */
+  readonly credentialsSocketPath?: string;
   /** How often one sort of workload may call. */
   readonly callRates: CallRates;
 }
@@ -52,6 +55,7 @@ export function readExperimental(block: Block, problems: Problems): Experimental
       DEFAULT_SYNC_SECONDS,
     tlsPolicy: tlsPolicy(block.boolean("require_pq_kem") ?? false),
     jwtSvidCacheHitTimeoutSeconds: readJwtTimeout(block, problems),
+    ...readCredentialsSocket(block),
     callRates: readCallRates(block.block("ratelimit"), problems),
   };
 }
@@ -82,6 +86,11 @@ function readJwtTimeout(block: Block, problems: Problems): number {
     problems.add(`${key} must be at least ${least}s and less than ${most}s`, block.lineOf(key));
   }
   return seconds;
+}
+
+function readCredentialsSocket(block: Block): Pick<ExperimentalConfig, "credentialsSocketPath"> {
+  const path = block.string("credentials_socket_path") ?? "";
+  return path === "" ? {} : { credentialsSocketPath: resolve(path) };
 }
 
 /** Methods of the Workload API and of SDS, by the key that limits them. */

@@ -1,4 +1,4 @@
-/** The agent's two sockets: the public one for workloads, and the admin socket where the configuration asks for it. */
+/** The agent's sockets: the public one for workloads, and where the configuration asks for them the admin socket and the one for units. */
 import type { AgentFacts } from "#agent/admin-api/debug.ts";
 import { listenAdmin } from "#agent/admin-api/listen.ts";
 import { CallLimits } from "#agent/attestation/call-rates.ts";
@@ -13,6 +13,7 @@ import { createWorkloadApi, type WorkloadApiParts } from "#agent/workload-api/wo
 import type { WorkloadAttestor } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
+import type { Systemd } from "#dbus/systemd.ts";
 import { createHealthService } from "#grpc/health.ts";
 import type { GrpcListener } from "#grpc/listener.ts";
 import { withReflection } from "#grpc/reflection.ts";
@@ -31,6 +32,7 @@ export interface SocketParts {
   readonly cache: WorkloadCache;
   readonly jwtSvids: JwtSvids;
   readonly attestors: readonly WorkloadAttestor[];
+  readonly systemd: Systemd;
   readonly server: Knowledge["server"] & {
     /** The present connection; it changes when the agent's SVID does. */
     readonly clients: ServerClients;
@@ -102,6 +104,19 @@ export async function serveAdmin(parts: SocketParts): Promise<GrpcListener | und
       cachedJwtSvids: jwtSvids.size,
     }),
   });
+}
+
+/**
+ * @returns undefined when the configuration asks for no credentials socket
+ * @throws Error with a message for the operator when the socket cannot be had
+ */
+export async function serveUnits(
+  parts: SocketParts,
+): Promise<Pick<GrpcListener, "close"> | undefined> {
+  const { credentialsSocketPath: path } = parts.config;
+  if (path === undefined) return undefined;
+  const { serveCredentials } = await import("#agent/credentials/credentials-socket.ts");
+  return serveCredentials({ ...sharedParts(parts), systemd: parts.systemd, path });
 }
 
 function sharedParts({ config, server, ...parts }: SocketParts): WorkloadApiParts {

@@ -23,6 +23,9 @@ const UNDELIVERED: ReadonlySet<string> = new Set([
   `${BUS}.Error.ServiceUnknown`,
 ]);
 
+const ARRIVAL_MS = 10_000;
+const ARRIVAL_LOOK_MS = 50;
+
 /** A unit that systemd has loaded. */
 export interface SystemdUnit {
   /** The unit's own name, for instance `nginx.service`, never an alias. */
@@ -108,7 +111,7 @@ export class Systemd {
     try {
       return await this.#callOnce(call);
     } catch (error) {
-      if (!(error instanceof DbusError && UNDELIVERED.has(error.errorName))) throw error;
+      if (!isUndelivered(error)) throw error;
       // Systemd executed itself anew and is on the bus under another number.
       this.close();
       return this.#callOnce(call);
@@ -141,7 +144,7 @@ export class Systemd {
     }
     const connection = await DbusConnection.open(bus, this.#clock);
     try {
-      return { connection, owner: await findSystemd(connection) };
+      return { connection, owner: await findSystemd(connection, this.#clock) };
     } catch (error) {
       connection.close();
       throw error;
@@ -159,8 +162,12 @@ function busPath(address: string | undefined): string {
   return path;
 }
 
+function isUndelivered(error: unknown): boolean {
+  return error instanceof DbusError && UNDELIVERED.has(error.errorName);
+}
+
 /** Introduces us and finds who has systemd's name; that must be a process of root, whatever the rules of the bus allow. */
-async function findSystemd(connection: DbusConnection): Promise<string> {
+async function findSystemd(connection: DbusConnection, clock: Clock): Promise<string> {
   const ask = async (member: string, argument?: string): Promise<DbusValue | undefined> => {
     const [answer] = await connection.call({
       destination: BUS,
@@ -172,7 +179,17 @@ async function findSystemd(connection: DbusConnection): Promise<string> {
     return answer;
   };
   await ask("Hello");
-  const owner = asText(await ask("GetNameOwner", SYSTEMD), "GetNameOwner");
+  const begun = clock.monotonicMs();
+  let owner: string | undefined;
+  while (owner === undefined) {
+    try {
+      owner = asText(await ask("GetNameOwner", SYSTEMD), "GetNameOwner");
+    } catch (error) {
+      // While the machine starts, and after the bus was started anew, systemd takes a moment to come to it.
+      if (!isUndelivered(error) || clock.monotonicMs() - begun > ARRIVAL_MS) throw error;
+      await clock.sleep(ARRIVAL_LOOK_MS);
+    }
+  }
   if ((await ask("GetConnectionUnixUser", owner)) !== 0) {
     throw new Error(`${SYSTEMD} on the bus is not of root`);
   }

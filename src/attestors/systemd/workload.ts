@@ -27,7 +27,7 @@ export function createSystemdWorkloadAttestor(systemd: Pick<Systemd, "unitOf">):
 }
 
 /** The selectors of whoever belongs to the unit. */
-function unitSelectors({ id, fragmentPath }: SystemdUnit): Selector[] {
+export function unitSelectors({ id, fragmentPath }: SystemdUnit): Selector[] {
   return [
     { type: "systemd", value: `id:${id}` },
     { type: "systemd", value: `fragment_path:${fragmentPath}` },
