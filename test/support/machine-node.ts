@@ -122,8 +122,9 @@ export class MachineNode {
     const conf = (part: string): string => readFileSync(join(UNITS, `conf/${part}.conf`), "utf8");
     await this.machine.write("/etc/spire/server/server.conf", conf("server"));
     await this.machine.must("systemctl", "start", "spire-server");
-    await this.machine.write("/etc/spire/agent/join-token", await this.token(NODE));
-    await this.machine.write("/etc/spire/agent/bundle.pem", await this.server("bundle", "show"));
+    const address = ["-serverAddress", "localhost:8081"];
+    const word = await this.server("token", "generate", "-join", "-spiffeID", NODE, ...address);
+    await this.machine.write("/etc/spire/agent/join", word);
     const agent = conf("agent")
       .replace("agent {", `agent {\n${settings}`)
       .replace("plugins {", `plugins {\n${plugins}`);

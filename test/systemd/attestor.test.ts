@@ -26,7 +26,7 @@ async function referenceConfiguration(): Promise<string> {
   trust_domain = "example.org"
   server_address = "localhost"
   server_port = 8081
-  trust_bundle_path = "/etc/spire/agent/bundle.pem"
+  insecure_bootstrap = true
   join_token = "${await node.token(REFERENCE_NODE)}"
   socket_path = "${REFERENCE_SOCKET}"
   data_dir = "/var/lib/reference"
