@@ -49,7 +49,7 @@ export class StoredState {
   /** @throws Error naming the file when it is there and cannot be used; it is then left as it is */
   static async open(path: string): Promise<StoredState> {
     await removeDrafts(path);
-    return new StoredState(path, await load(path));
+    return new StoredState(path, await readStoredState(path));
   }
 
   get current(): AgentState {
@@ -68,7 +68,8 @@ export class StoredState {
   }
 }
 
-async function load(path: string): Promise<AgentState> {
+/** The state as it lies there, touching nothing. @throws Error naming the file when it is there and cannot be used */
+export async function readStoredState(path: string): Promise<AgentState> {
   let text: string;
   try {
     text = await readFile(path, "utf8");

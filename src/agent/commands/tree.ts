@@ -1,5 +1,6 @@
 import { defineGroup, type Group } from "#cli/command.ts";
 import { debugGetInfo } from "./debug.ts";
+import { doctor } from "./doctor.ts";
 import { explain } from "./explain.ts";
 import { fetchJwt } from "./fetch-jwt.ts";
 import { fetchX509 } from "./fetch-x509.ts";
@@ -19,6 +20,7 @@ export const agentCommands: Group = defineGroup({
     watch,
   }),
   debug: defineGroup({ getinfo: debugGetInfo }),
+  doctor,
   healthcheck,
   logger: defineGroup({ get: loggerGet, reset: loggerReset, set: loggerSet }),
   run,

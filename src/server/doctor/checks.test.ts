@@ -6,7 +6,6 @@ import { make, NOW } from "#x509/pki.fixture.ts";
 import { checkAgents } from "./agents.ts";
 import { checkAuthorities, checkBundle } from "./authorities.ts";
 import { checkForeign } from "./federation.ts";
-import { checkExecutable } from "./running.ts";
 
 const HOUR = 3600;
 const shown = (findings: readonly Finding[]): string[] =>
@@ -139,11 +138,4 @@ test("agents that have expired are named, by whether they can join again", () =>
     "WARN 4 have an expired SVID (spiffe://example.org/a, spiffe://example.org/b, spiffe://example.org/c and more), and cannot join again by themselves",
     "WARN 1 have an expired SVID (spiffe://example.org/away); they join again when they run and reach this server",
   ]);
-});
-
-test("an executable that was replaced under its process", () => {
-  const [finding] = checkExecutable("/usr/bin/spire-server (deleted)");
-  expect(finding?.level).toBe("WARN");
-  const others = ["/usr/bin/spire-server", "/usr/bin/other (deleted)", undefined];
-  expect(others.flatMap(checkExecutable)).toEqual([]);
 });

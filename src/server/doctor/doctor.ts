@@ -2,7 +2,6 @@
  * `spire-server doctor`: everything that can be looked at without changing it, in the order in which a fault leads to the next. Called by the
  * command; works beside a server that runs, and without one.
  */
-import { readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import {
   checkDataDirectory,
@@ -12,12 +11,13 @@ import {
   ownerOf,
 } from "#cli/doctor/files.ts";
 import { type Finding, fail, ok, tried, warn } from "#cli/doctor/finding.ts";
+import { checkExecutable, holderOf, programOf } from "#cli/doctor/process.ts";
 import { connectServer } from "#server/commands/connection.ts";
 import { loadServerConfig, type ServerConfig, type ServerRunFlags } from "#server/config.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { checkDatabase } from "./database.ts";
 import { checkListener } from "./listener.ts";
-import { checkExecutable, checkRunning } from "./running.ts";
+import { checkRunning } from "./running.ts";
 
 const SOCKET_MODE = 0o770;
 const READABLE = "run this command as a user that may read it: that of the server, or root";
@@ -84,7 +84,9 @@ async function checkOffline(config: ServerConfig, now: number): Promise<readonly
       ...checkPrivateFile("database", database, ownerOf(dataDir)),
       ...checkDatabase(database, now),
     ]),
-    tried("executable", READABLE, () => checkExecutable(runningProgram(dataDir))),
+    tried("executable", READABLE, () =>
+      checkExecutable("spire-server", programOf(holderOf(join(dataDir, "server.lock")))),
+    ),
   ]);
   const memory =
     plugins.keyManager.name === "memory"
@@ -113,14 +115,4 @@ function privateFiles({ plugins }: ServerConfig): readonly string[] {
       ? [upstream.keyFilePath, upstream.pkcs12FilePath, upstream.pkcs12PasswordFile]
       : [];
   return [...keys, ...above].filter((path) => path !== undefined);
-}
-
-/** What the server of that data directory runs from; undefined when none runs, or it cannot be seen. */
-function runningProgram(dataDir: string): string | undefined {
-  try {
-    const pid = readFileSync(join(dataDir, "server.lock"), "latin1").trim();
-    return readlinkSync(`/proc/${pid}/exe`);
-  } catch {
-    return undefined;
-  }
 }

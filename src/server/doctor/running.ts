@@ -1,5 +1,5 @@
 /** Checks of a server that runs: over its socket, as an operator's other commands use it, and on the port where agents connect. */
-import { type Finding, fail, ok, tried, warn } from "#cli/doctor/finding.ts";
+import { type Finding, fail, ok, tried } from "#cli/doctor/finding.ts";
 import { whenText } from "#cli/doctor/times.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import type { Agent } from "#grpc/gen/spire/api/types/agent.ts";
@@ -125,20 +125,4 @@ async function refresh(
   } catch (error) {
     return failureText(error);
   }
-}
-
-/**
- * Whether the executable that runs was replaced on disk, as by an upgrade, and not started anew.
- *
- * @param link the process's /proc/PID/exe; the pid may be another's by now
- */
-export function checkExecutable(link: string | undefined): readonly Finding[] {
-  if (link === undefined || !/\/spire-server \(deleted\)$/.test(link)) return [];
-  return [
-    warn(
-      "executable",
-      "the server runs from a file that was replaced since it was started",
-      "restart the server, so that it runs the program that is installed",
-    ),
-  ];
 }

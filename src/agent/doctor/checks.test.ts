@@ -1,0 +1,63 @@
+import { describe, expect, test } from "bun:test";
+import { make, NOW } from "#x509/pki.fixture.ts";
+import { checkIdentity } from "./identity.ts";
+import { checkSight } from "./process.ts";
+import { checkSkew } from "./server.ts";
+
+const HOUR = 3600;
+
+describe("the agent's identity", async () => {
+  const uri = "spiffe://example.org/spire/agent/join_token/a";
+  const found = async (
+    notBefore: number,
+    notAfter: number,
+    more: { readonly hasKey?: boolean; readonly hasBundle?: boolean } = {},
+  ): Promise<string> => {
+    const times = { notBefore: NOW + notBefore, notAfter: NOW + notAfter };
+    const { certificate } = await make({ name: "agent", uri, ...times });
+    const state = {
+      svid: [certificate.der],
+      bundle: more.hasBundle === false ? [] : [certificate.der],
+      reattestable: false,
+      bootstrapMode: undefined,
+      bootstrapStart: 0,
+      connectionAttempts: 0,
+    };
+    const keys = more.hasKey === false ? [] : [certificate.publicKeySpki];
+    const { level, message } = checkIdentity(state, keys, NOW);
+    return `${level} ${message}`;
+  };
+
+  test.each([
+    ["young", -60, HOUR, {}, "OK spiffe://example.org/spire/agent/join_token/a, good until"],
+    ["old", -HOUR, 60, {}, "WARN spiffe"],
+    ["expired", -HOUR, -1, {}, "FAIL spiffe"],
+    ["of the future", 60, HOUR, {}, "FAIL spiffe"],
+    ["without its key", -60, HOUR, { hasKey: false }, "FAIL spiffe"],
+    ["without a bundle", -60, HOUR, { hasBundle: false }, "FAIL spiffe"],
+  ])("that is %s", async (_what, notBefore, notAfter, more, beginning) => {
+    expect(await found(notBefore, notAfter, more)).toStartWith(beginning);
+  });
+});
+
+test.each([
+  [undefined, "OK"],
+  [0.9, "OK"],
+  [-1.9, "OK"],
+  [5, "WARN"],
+  [-5, "WARN"],
+  [11, "FAIL"],
+  [-11, "FAIL"],
+] as const)("a server whose clock is %p s ahead: %s", (ahead, level) => {
+  expect(checkSkew(ahead).level).toBe(level);
+});
+
+test.each([
+  ["root", "0", "000001ffffffffff", "OK"],
+  ["a user with the capability", "998", "0000000000080000", "OK"],
+  ["a user without", "998", "0000000000000400", "FAIL"],
+])("programs of others, seen by %s", (_who, uid, capabilities, level) => {
+  const status = `Name:\tspire-agent\nUid:\t${uid}\t${uid}\t${uid}\t${uid}\nCapEff:\t${capabilities}\n`;
+  expect(checkSight(status, true).level).toBe(level as "OK");
+  expect(checkSight(status, false).level).toBe("OK");
+});

@@ -1,0 +1,142 @@
+/** `spire-agent doctor`: what can be looked at on a node without changing it. Works beside an agent that runs, and without one. */
+import { join } from "node:path";
+import { readStoredState } from "#agent/attestation/stored-state.ts";
+import {
+  type AgentConfig,
+  type AgentRunFlags,
+  loadAgentConfig,
+  storedStatePath,
+} from "#agent/config.ts";
+import { connectAgent } from "#agent/workload-client/connection.ts";
+import {
+  checkDataDirectory,
+  checkDiskSpace,
+  checkPrivateFile,
+  checkSocketFile,
+  ownerOf,
+} from "#cli/doctor/files.ts";
+import { type Finding, fail, ok, tried, warn } from "#cli/doctor/finding.ts";
+import { checkExecutable, holderOf, programOf } from "#cli/doctor/process.ts";
+import { failureText } from "#cli/rpc-error.ts";
+import type { Clock } from "#clock/clock.ts";
+import { readKeyFile } from "#keymanager/key-file.ts";
+import { errorText } from "#spiffe/status-error.ts";
+import { signerFromPrivateKey } from "#x509/keys.ts";
+import { checkIdentity } from "./identity.ts";
+import { checkSight, statusOf } from "./process.ts";
+import { checkServer } from "./server.ts";
+
+const PUBLIC_SOCKET_MODE = 0o777;
+const ADMIN_SOCKET_MODE = 0o770;
+const TIMEOUT_MS = 5_000;
+const SERVING = 1;
+const READABLE = "run this command as a user that may read it: that of the agent, or root";
+
+/** @param socketPath used where the configuration cannot be read */
+export async function examineAgent(
+  flags: AgentRunFlags,
+  socketPath: string,
+  clock: Clock,
+): Promise<readonly Finding[]> {
+  const { config, findings } = await configuration(flags);
+  const node = config === undefined ? [] : await checkNode(config, clock);
+  return [...findings, ...node, ...(await checkHealth(config?.socketPath ?? socketPath))];
+}
+
+async function configuration(
+  flags: AgentRunFlags,
+): Promise<{ readonly config?: AgentConfig; readonly findings: readonly Finding[] }> {
+  const check = "configuration";
+  try {
+    const config = await loadAgentConfig(flags);
+    const advice = "see docs/CONFIGURATION.md for what the key does";
+    return {
+      config,
+      findings: [
+        ok(check, `valid, for trust domain ${config.trustDomain.name}`),
+        ...config.warnings.map((warning) => warn(check, warning, advice)),
+      ],
+    };
+  } catch (error) {
+    const problems = errorText(error).split("\n");
+    const advice = "correct it; spire-agent validate checks it again";
+    return { findings: problems.map((problem) => fail(check, problem, advice)) };
+  }
+}
+
+async function checkNode(config: AgentConfig, clock: Clock): Promise<readonly Finding[]> {
+  const { dataDir, socketPath, adminSocketPath, disableWorkloadApi, disableSdsApi } = config;
+  const process = holderOf(join(dataDir, "agent.lock"));
+  const hasSocket = !(disableWorkloadApi && disableSdsApi);
+  const parts = await Promise.all([
+    tried("data_directory", READABLE, () => checkDataDirectory(dataDir)),
+    tried("private_keys", READABLE, () =>
+      privateFiles(config).flatMap((path) =>
+        checkPrivateFile("private_keys", path, ownerOf(dataDir)),
+      ),
+    ),
+    tried("disk_space", READABLE, () => checkDiskSpace(dataDir)),
+    tried("executable", READABLE, () => checkExecutable("spire-agent", programOf(process))),
+    tried("processes", READABLE, () => sight(config, process)),
+    tried("agent_svid", READABLE, () => identityAndServer(config, clock)),
+    tried("socket", READABLE, () => [
+      ...(hasSocket ? checkSocketFile("socket", socketPath, PUBLIC_SOCKET_MODE) : []),
+      ...(adminSocketPath === undefined
+        ? []
+        : checkSocketFile("admin_socket", adminSocketPath, ADMIN_SOCKET_MODE)),
+    ]),
+  ]);
+  return parts.flat();
+}
+
+function sight({ plugins }: AgentConfig, process: number | undefined): readonly Finding[] {
+  const status = statusOf(process);
+  const needsPaths = plugins.workloadAttestors.some(
+    (one) => one.name === "unix" && one.discoverWorkloadPath,
+  );
+  return status === undefined ? [] : [checkSight(status, needsPaths)];
+}
+
+async function identityAndServer(config: AgentConfig, clock: Clock): Promise<readonly Finding[]> {
+  const state = await readStoredState(storedStatePath(config.dataDir));
+  const identity = checkIdentity(state, await publicKeys(config), clock.nowSeconds());
+  return [identity, ...(await checkServer(config, state.bundle, clock))];
+}
+
+async function publicKeys({ plugins }: AgentConfig): Promise<readonly Uint8Array[] | undefined> {
+  if (plugins.keyManager.name === "memory") return undefined;
+  const keys = await readKeyFile(plugins.keyManager.keysPath);
+  return [...keys.values()].map((key) => signerFromPrivateKey(key).publicKeySpki);
+}
+
+/** Files with keys and passwords. */
+function privateFiles({ dataDir, plugins }: AgentConfig): readonly string[] {
+  const { keyManager, nodeAttestor } = plugins;
+  const keys = keyManager.name === "disk" ? [keyManager.keysPath] : [];
+  const node =
+    "files" in nodeAttestor
+      ? [
+          nodeAttestor.files.privateKeyPath,
+          nodeAttestor.files.pkcs12FilePath,
+          nodeAttestor.files.pkcs12PasswordFile,
+        ]
+      : [];
+  const files = [...keys, ...node, storedStatePath(dataDir)];
+  return files.filter((path) => path !== undefined);
+}
+
+async function checkHealth(socketPath: string): Promise<readonly Finding[]> {
+  const check = "health";
+  const connection = connectAgent(socketPath, TIMEOUT_MS);
+  try {
+    const { status } = await connection.health("check", { service: "" });
+    if (status === SERVING) return [ok(check, "the agent answers, and is healthy")];
+    const message = "the agent answers, and says that it is not healthy";
+    return [fail(check, message, "look into the agent's log")];
+  } catch (error) {
+    const advice = "start the agent, or give the path of its socket (-socketPath)";
+    return [fail(check, `the agent does not answer: ${failureText(error)}`, advice)];
+  } finally {
+    connection.close();
+  }
+}
