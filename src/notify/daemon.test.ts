@@ -20,9 +20,11 @@ function launch(start: string, environment: Record<string, string> = {}) {
     const { promise: stopped, resolve, reject } = Promise.withResolvers();
     let stopMs = 50;
     const stop = () => { log.info("stopping"); setTimeout(resolve, stopMs); return stopped; };
+    let rounds = 0;
+    const reconfigure = async () => log.info("round " + ++rounds);
     const code = await runDaemon({
       name: "Server", log, clock: systemClock, statusLine: "Serving",
-      start: async () => { ${start}; log.info("serving"); return { stopped, stop }; },
+      start: async () => { ${start}; log.info("serving"); return { stopped, stop, reconfigure }; },
       reopenLog: () => log.info("reopened"),
       say: (text) => process.stderr.write(text),
     });
@@ -63,6 +65,18 @@ describe("a daemon", () => {
     expect(code).toBe(0);
     expect(out).toContain("stopping");
     expect(out).toEndWith('level=info msg="Server stopped gracefully"\n');
+  });
+
+  test("reads anew what may change on SIGUSR1, also when that came while it started", async () => {
+    const daemon = launch('log.info("starting"); await Bun.sleep(200)');
+    await daemon.until("starting");
+    daemon.kill("SIGUSR1");
+    await daemon.until("serving");
+    await daemon.until("round 1");
+    daemon.kill("SIGUSR1");
+    await daemon.until("round 2");
+    daemon.kill("SIGTERM");
+    expect((await daemon.end()).code).toBe(0);
   });
 
   test("ends at once when asked again", async () => {

@@ -5,7 +5,7 @@ import { chmodSync, chownSync, readdirSync, readFileSync, statSync, writeFileSyn
 import { join } from "node:path";
 import { certificatesToPem } from "#x509/pem.ts";
 import { make } from "#x509/pki.fixture.ts";
-import { now } from "../support/nodes.ts";
+import { now, pkcs8 } from "../support/nodes.ts";
 import { eventually, type Finished, freePort, run } from "../support/process.ts";
 import { executable, Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
 
@@ -215,4 +215,39 @@ test("other trust domains: one that cannot be reached, one whose bundle has expi
   expect(named(found)).toEqual(["WARN private_keys", "FAIL federation", "FAIL federation"]);
   expect(found[1]?.message).toMatch(/^away.test has no bundle, .*ECONNREFUSED/);
   expect(found[2]?.message).toContain("all X.509 authorities of old.test have expired");
+}, 60_000);
+
+test("an upstream CA that ends soon, declared entries with a mistake, and the bundle endpoint", async () => {
+  const bundlePort = await freePort();
+  const upstream = await make({
+    name: "up",
+    isCa: true,
+    notBefore: now - 60,
+    notAfter: now + 3600,
+  });
+  const file = (name: string, text: string): string => {
+    const path = join(files, name);
+    writeFileSync(path, text, { mode: 0o600 });
+    return path;
+  };
+  const files = stage.room("files");
+  const entries = stage.room("entries");
+  const server = await TestServer.start(stage, "ours", {
+    settings: `entries_dir = "${entries}"
+  federation { bundle_endpoint { port = ${bundlePort} profile "https_spiffe" {} } }`,
+    plugins: `UpstreamAuthority "disk" { plugin_data {
+    cert_file_path = "${file("up.pem", certificatesToPem([upstream.certificate.der]))}"
+    key_file_path = "${file("up.key", pkcs8(upstream.key))}"
+  } }`,
+  });
+  expect(named(await problems(server))).toEqual(["WARN upstream_authority"]);
+  const told = await doctor(server);
+  expect(told.stdout).toMatch(/^OK +bundle_endpoint +the server answers on 127.0.0.1:/m);
+  expect(told.stdout).toMatch(/^OK +declared_entries +0 in /m);
+  writeFileSync(join(entries, "web.yaml"), "entries:\n  - spiffe_idd: spiffe://example.org/web\n");
+  const found = await problems(server);
+  const declared = found.filter(({ check }) => check === "declared_entries");
+  expect(declared[0]?.message).toContain("web.yaml:2");
+  chmodSync(join(files, "up.key"), 0o644);
+  expect(named(await problems(server))).toContain("FAIL private_keys");
 }, 60_000);

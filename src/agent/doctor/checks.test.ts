@@ -1,6 +1,11 @@
-import { describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { privateKeyToPkcs8Pem } from "#x509/keys.ts";
+import { certificatesToPem } from "#x509/pem.ts";
 import { make, NOW } from "#x509/pki.fixture.ts";
-import { checkIdentity } from "./identity.ts";
+import { checkIdentity, checkNodeCertificate } from "./identity.ts";
 import { checkSight } from "./process.ts";
 import { checkSkew } from "./server.ts";
 
@@ -37,6 +42,29 @@ describe("the agent's identity", async () => {
     ["without a bundle", -60, HOUR, { hasBundle: false }, "FAIL spiffe"],
   ])("that is %s", async (_what, notBefore, notAfter, more, beginning) => {
     expect(await found(notBefore, notAfter, more)).toStartWith(beginning);
+  });
+});
+
+describe("the node's certificate", () => {
+  const directory = mkdtempSync(join(tmpdir(), "node-"));
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  test.each([
+    [48 * HOUR, "OK"],
+    [HOUR, "WARN"],
+    [-1, "FAIL"],
+  ] as const)("that ends in %i seconds: %s", async (left, level) => {
+    const times = { notBefore: NOW - 96 * HOUR, notAfter: NOW + left };
+    const { certificate, key } = await make({ name: "node", ...times });
+    const write = (name: string, text: string): string => {
+      writeFileSync(join(directory, name), text);
+      return join(directory, name);
+    };
+    const files = {
+      privateKeyPath: write("key.pem", privateKeyToPkcs8Pem(key)),
+      certificatePath: write("cert.pem", certificatesToPem([certificate.der])),
+    };
+    expect((await checkNodeCertificate(files, NOW)).level).toBe(level);
   });
 });
 

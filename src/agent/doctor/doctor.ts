@@ -22,7 +22,7 @@ import type { Clock } from "#clock/clock.ts";
 import { readKeyFile } from "#keymanager/key-file.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { signerFromPrivateKey } from "#x509/keys.ts";
-import { checkIdentity } from "./identity.ts";
+import { checkIdentity, checkNodeCertificate } from "./identity.ts";
 import { checkSight, statusOf } from "./process.ts";
 import { checkServer } from "./server.ts";
 
@@ -78,6 +78,7 @@ async function checkNode(config: AgentConfig, clock: Clock): Promise<readonly Fi
     tried("disk_space", READABLE, () => checkDiskSpace(dataDir)),
     tried("executable", READABLE, () => checkExecutable("spire-agent", programOf(process))),
     tried("processes", READABLE, () => sight(config, process)),
+    tried("node_certificate", READABLE, () => nodeCertificate(config, clock)),
     tried("agent_svid", READABLE, () => identityAndServer(config, clock)),
     tried("socket", READABLE, () => [
       ...(hasSocket ? checkSocketFile("socket", socketPath, PUBLIC_SOCKET_MODE) : []),
@@ -95,6 +96,14 @@ function sight({ plugins }: AgentConfig, process: number | undefined): readonly 
     (one) => one.name === "unix" && one.discoverWorkloadPath,
   );
   return status === undefined ? [] : [checkSight(status, needsPaths)];
+}
+
+async function nodeCertificate(
+  { plugins: { nodeAttestor } }: AgentConfig,
+  clock: Clock,
+): Promise<readonly Finding[]> {
+  if (!("files" in nodeAttestor)) return [];
+  return [await checkNodeCertificate(nodeAttestor.files, clock.nowSeconds())];
 }
 
 async function identityAndServer(config: AgentConfig, clock: Clock): Promise<readonly Finding[]> {

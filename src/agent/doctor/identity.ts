@@ -1,8 +1,24 @@
 /** Checks of the agent's own identity, as it lies in the data directory. */
 import type { AgentState } from "#agent/attestation/stored-state.ts";
+import { type IdentityFiles, IdentityReader } from "#attestors/x509pop/node-identity.ts";
 import { type Finding, fail, ok, warn } from "#cli/doctor/finding.ts";
 import { CLOCK_TOLERANCE_SECONDS, whenText } from "#cli/doctor/times.ts";
+import { Certificate } from "#x509/certificate.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
+
+const DAY_SECONDS = 24 * 3600;
+
+/** The certificate by which a node proves itself (x509pop). @param now Unix seconds @throws Error naming the file */
+export async function checkNodeCertificate(files: IdentityFiles, now: number): Promise<Finding> {
+  const check = "node_certificate";
+  const { certificates } = await new IdentityReader(files).read();
+  const chain = certificates.map((der) => Certificate.parse(der));
+  const ends = Math.min(...chain.map(({ notAfter }) => notAfter));
+  const shown = `it and those above it are good until ${whenText(ends, now)}`;
+  const advice = "renew it: without it the agent cannot join again; it is read anew each time";
+  if (ends <= now) return fail(check, shown, advice);
+  return ends < now + DAY_SECONDS ? warn(check, shown, advice) : ok(check, shown);
+}
 
 const CHECK = "agent_svid";
 const JOIN =

@@ -28,10 +28,18 @@ export interface ServerConnection {
   close(): void;
 }
 
-/** Prepares the connection; nothing connects before the first call. */
-export function connectServer(path: string): ServerConnection {
-  // The reference's client shows an absolute path as what follows "unix:" in a URL, with two slashes more.
-  const services = openServices({ path, shownPath: isAbsolute(path) ? `//${path}` : path });
+/**
+ * Prepares the connection; nothing connects before the first call.
+ *
+ * @param timeoutMs how long an answer may take; undefined waits for ever
+ */
+export function connectServer(path: string, timeoutMs?: number): ServerConnection {
+  const services = openServices({
+    path,
+    // The reference's client shows an absolute path as what follows "unix:" in a URL, with two slashes more.
+    shownPath: isAbsolute(path) ? `//${path}` : path,
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+  });
   return {
     agent: services.of(AgentClient).call,
     bundle: services.of(BundleClient).call,

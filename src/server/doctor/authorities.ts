@@ -14,14 +14,14 @@ const PRUNED_AFTER_SECONDS = 2 * 24 * 3600;
 export interface AuthoritiesAsked {
   readonly kind: "X.509" | "JWT";
   readonly state: GetX509AuthorityStateResponse;
-  /** How long new ones are good for, in seconds. */
-  readonly ttlSeconds: number;
+  /** When the one that signs was made, Unix seconds; undefined when that is not known. */
+  readonly issuedAt: number | undefined;
   /** Unix seconds. */
   readonly now: number;
 }
 
 /** Whether there is one that signs, and whether the next one comes in time. */
-export function checkAuthorities({ kind, state, ttlSeconds, now }: AuthoritiesAsked): Finding[] {
+export function checkAuthorities({ kind, state, issuedAt, now }: AuthoritiesAsked): Finding[] {
   const check = kind === "JWT" ? "jwt_authority" : "x509_authority";
   const word = kind === "JWT" ? "jwt" : "x509";
   const log = `look for errors of ca_manager in the server's log; spire-server localauthority ${word} prepare tries it at once, and says why it fails`;
@@ -31,9 +31,10 @@ export function checkAuthorities({ kind, state, ttlSeconds, now }: AuthoritiesAs
   if (expiresAt <= now) {
     return [fail(check, `${authorityId} expired ${whenText(expiresAt, now)}`, log)];
   }
-  const life = { issuedAt: expiresAt - ttlSeconds, notAfter: expiresAt };
-  const [nextAt, takesOverAt] = [prepareAt(life), activateAt(life)];
   const signs = `${authorityId} signs, and expires ${whenText(expiresAt, now)}`;
+  if (issuedAt === undefined) return [ok(check, signs)];
+  const life = { issuedAt, notAfter: expiresAt };
+  const [nextAt, takesOverAt] = [prepareAt(life), activateAt(life)];
   if (prepared === undefined) {
     const due = `${signs}; the next one is to be prepared ${whenText(nextAt, now)}`;
     if (now > takesOverAt + LATE_SECONDS) return [fail(check, due, log)];

@@ -22,7 +22,8 @@ describe("an authority of a day", () => {
     const active = leftSeconds === undefined ? undefined : one("now", NOW + leftSeconds);
     const prepared = hasNext ? one("next", NOW + ttlSeconds) : undefined;
     const state = { active, prepared, old: undefined };
-    return shown(checkAuthorities({ kind: "X.509", state, ttlSeconds, now: NOW }))[0];
+    const issuedAt = NOW + (leftSeconds ?? 0) - ttlSeconds;
+    return shown(checkAuthorities({ kind: "X.509", state, issuedAt, now: NOW }))[0];
   };
 
   test.each([

@@ -23,17 +23,39 @@ export function checkDatabase(path: string, now: number): readonly Finding[] {
     const advice = "name another file in connection_string, or restore this one from a backup";
     return [fail(CHECK, `${path} is not a database of spire-edge`, advice)];
   }
-  const hasLog = existsSync(`${path}-wal`);
-  if (hasLog && !existsSync(`${path}-shm`)) {
+  const db = openDatabase(path);
+  if (db === undefined) {
     const advice = "start the server: it takes up what is in the log";
     return [warn(CHECK, `${path} was not closed, and cannot be looked into as it is`, advice)];
   }
-  const db = hasLog ? openShared(path) : openUntouched(path);
   try {
     return [...checkContent(db, path), ...checkTimes(db, now), ...checkTokens(db, now)];
   } finally {
     db.close();
   }
+}
+
+/** When each authority was made, in Unix seconds by its ID; empty where that cannot be looked up. */
+export function authorityTimes(path: string): ReadonlyMap<string, number> {
+  try {
+    if (isOtherFile(path)) return new Map();
+    const db = openDatabase(path);
+    try {
+      return new Map(
+        journal(db).map(({ authorityId, issuedAt }) => [authorityId, issuedAt] as const),
+      );
+    } finally {
+      db?.close();
+    }
+  } catch {
+    return new Map();
+  }
+}
+
+/** @returns undefined when to open it would leave a trace */
+function openDatabase(path: string): Database | undefined {
+  if (!existsSync(`${path}-wal`)) return openUntouched(path);
+  return existsSync(`${path}-shm`) ? openShared(path) : undefined;
 }
 
 /** As the header says it (offsets 0 and 68). */
@@ -86,7 +108,7 @@ function checkTimes(db: Database, now: number): readonly Finding[] {
   const newest = db
     .query<{ at: number | null }, []>("SELECT max(created_at) AS at FROM entries")
     .get()?.at;
-  const latest = Math.max(newest ?? 0, ...journalTimes(db));
+  const latest = Math.max(newest ?? 0, ...journal(db).map(({ issuedAt }) => issuedAt));
   if (latest <= now + CLOCK_TOLERANCE_SECONDS) return [ok("clock", "nothing stored lies ahead")];
   return [
     fail(
@@ -97,15 +119,19 @@ function checkTimes(db: Database, now: number): readonly Finding[] {
   ];
 }
 
-/** When authorities were made, Unix seconds. */
-function journalTimes(db: Database): number[] {
-  const row = db.query<{ record: Uint8Array }, []>("SELECT record FROM ca_journal").get();
-  if (row === null) return [];
-  const journal = JSON.parse(new TextDecoder().decode(row.record)) as Partial<Journal>;
-  return [...(journal.x509 ?? []), ...(journal.jwt ?? [])].map(({ issuedAt }) => issuedAt);
+interface Made {
+  readonly authorityId: string;
+  /** Unix seconds. */
+  readonly issuedAt: number;
 }
 
-type Journal = Readonly<Record<"x509" | "jwt", readonly { readonly issuedAt: number }[]>>;
+/** The authorities of the CA journal, of every kind. */
+function journal(db: Database | undefined): readonly Made[] {
+  const row = db?.query<{ record: Uint8Array }, []>("SELECT record FROM ca_journal").get();
+  if (row === null || row === undefined) return [];
+  const kinds = JSON.parse(new TextDecoder().decode(row.record)) as Record<string, unknown>;
+  return Object.values(kinds).flatMap((records) => (Array.isArray(records) ? records : []));
+}
 
 function checkTokens(db: Database, now: number): readonly Finding[] {
   const counts = db

@@ -14,12 +14,16 @@ import { type Finding, fail, ok, tried, warn } from "#cli/doctor/finding.ts";
 import { checkExecutable, holderOf, programOf } from "#cli/doctor/process.ts";
 import { connectServer } from "#server/commands/connection.ts";
 import { loadServerConfig, type ServerConfig, type ServerRunFlags } from "#server/config.ts";
+import { readDirectory } from "#server/declared/read-directory.ts";
 import { errorText } from "#spiffe/status-error.ts";
-import { checkDatabase } from "./database.ts";
-import { checkListener } from "./listener.ts";
+import { authorityTimes, checkDatabase } from "./database.ts";
+import { checkPorts } from "./ports.ts";
 import { checkRunning } from "./running.ts";
+import { checkUpstream } from "./upstream.ts";
 
 const SOCKET_MODE = 0o770;
+/** For one answer: fetching a bundle from an endpoint that hangs takes long. */
+const TIMEOUT_MS = 30_000;
 const READABLE = "run this command as a user that may read it: that of the server, or root";
 
 /**
@@ -37,12 +41,12 @@ export async function examineServer(
   const socket = await tried("socket", READABLE, () =>
     checkSocketFile("socket", path, SOCKET_MODE),
   );
-  const connection = connectServer(path);
+  const connection = connectServer(path, TIMEOUT_MS);
   try {
-    const running = await checkRunning(connection, config, now);
-    const port =
-      config === undefined ? [] : await checkListener(config.bindAddress, config.bindPort, now);
-    return [...findings, ...offline, ...socket, ...running, ...port];
+    const madeAt = config === undefined ? new Map() : authorityTimes(databasePath(config));
+    const running = await checkRunning(connection, { config, madeAt }, now);
+    const ports = config === undefined ? [] : await checkPorts(config, now);
+    return [...findings, ...offline, ...socket, ...running, ...ports];
   } finally {
     connection.close();
   }
@@ -79,6 +83,8 @@ async function checkOffline(config: ServerConfig, now: number): Promise<readonly
         checkPrivateFile("private_keys", path, ownerOf(dataDir)),
       ),
     ),
+    tried("upstream_authority", READABLE, () => checkUpstream(config, now)),
+    tried("declared_entries", READABLE, () => checkDeclared(config.entriesDir)),
     tried("disk_space", READABLE, () => checkDiskSpace(dataDir)),
     tried("database", READABLE, () => [
       ...checkPrivateFile("database", database, ownerOf(dataDir)),
@@ -99,6 +105,21 @@ async function checkOffline(config: ServerConfig, now: number): Promise<readonly
         ]
       : [];
   return [...parts.flat(), ...memory];
+}
+
+/** Files of declared entries, as the server would read them. */
+async function checkDeclared(directory: string | undefined): Promise<readonly Finding[]> {
+  if (directory === undefined) return [];
+  const check = "declared_entries";
+  try {
+    const { declared } = await readDirectory(directory);
+    return [ok(check, `${declared.length} in ${directory}`)];
+  } catch (error) {
+    const advice = "correct it: until then the server keeps to what was declared before";
+    return errorText(error)
+      .split("\n")
+      .map((problem) => fail(check, problem, advice));
+  }
 }
 
 /** The file that a connection string names. */

@@ -7,30 +7,36 @@ import type { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
 import type { ServerConnection } from "#server/commands/connection.ts";
 import type { ServerConfig } from "#server/config.ts";
 import { checkAgents } from "./agents.ts";
-import { checkAuthorities, checkBundle } from "./authorities.ts";
+import { type AuthoritiesAsked, checkAuthorities, checkBundle } from "./authorities.ts";
 import { checkForeign, type Foreign } from "./federation.ts";
 
 const SERVING = 1;
 const PAGE_SIZE = 1000;
+const REFRESHED_AT_ONCE = 10;
 const ASK = "look into the server's log";
-/** What a server without a configuration at hand makes authorities for. */
-const DEFAULT_CA_TTL_SECONDS = 24 * 3600;
 
-/** @param config undefined when it cannot be read @param now Unix seconds */
+/** What is known besides: the configuration, when it can be read, and when authorities were made, by their IDs. */
+export interface Known {
+  readonly config: ServerConfig | undefined;
+  /** Unix seconds. */
+  readonly madeAt: ReadonlyMap<string, number>;
+}
+
+/** @param now Unix seconds */
 export async function checkRunning(
   server: ServerConnection,
-  config: ServerConfig | undefined,
+  known: Known,
   now: number,
 ): Promise<readonly Finding[]> {
   const health = await checkHealth(server);
   if (health.level === "FAIL") return [health];
   const parts = await Promise.all([
     tried("server_svid", ASK, () => checkServerSvid(server, now)),
-    tried("x509_authority", ASK, () => authorities(server, config, now)),
+    tried("x509_authority", ASK, () => authorities(server, known, now)),
     tried("trust_bundle", ASK, async () =>
       checkBundle(await server.bundle("getBundle", { outputMask: undefined }), now),
     ),
-    tried("federation", ASK, () => federation(server, config, now)),
+    tried("federation", ASK, () => federation(server, known, now)),
     tried("agents", ASK, async () => checkAgents(await allAgents(server), now)),
   ]);
   return [health, ...parts.flat()];
@@ -59,15 +65,16 @@ async function checkServerSvid({ debug }: ServerConnection, now: number): Promis
 
 async function authorities(
   { localAuthority }: ServerConnection,
-  config: ServerConfig | undefined,
+  { config, madeAt }: Known,
   now: number,
 ): Promise<Finding[]> {
-  const common = { ttlSeconds: config?.caTtlSeconds ?? DEFAULT_CA_TTL_SECONDS, now };
-  const x509 = await localAuthority("getX509AuthorityState", {});
-  const found = checkAuthorities({ kind: "X.509", state: x509, ...common });
+  const examined = (kind: AuthoritiesAsked["kind"], state: AuthoritiesAsked["state"]) => {
+    const issuedAt = madeAt.get(state.active?.authorityId ?? "");
+    return checkAuthorities({ kind, state, issuedAt, now });
+  };
+  const found = examined("X.509", await localAuthority("getX509AuthorityState", {}));
   if (config?.disableJwtSvids) return found;
-  const jwt = await localAuthority("getJwtAuthorityState", {});
-  return [...found, ...checkAuthorities({ kind: "JWT", state: jwt, ...common })];
+  return [...found, ...examined("JWT", await localAuthority("getJwtAuthorityState", {}))];
 }
 
 async function allAgents({ agent }: ServerConnection): Promise<readonly Agent[]> {
@@ -85,7 +92,7 @@ async function allAgents({ agent }: ServerConnection): Promise<readonly Agent[]>
 /** Bundles are fetched now, as the server would do it anyway: only so is known whether their endpoints answer. */
 async function federation(
   server: ServerConnection,
-  config: ServerConfig | undefined,
+  { config }: Known,
   now: number,
 ): Promise<readonly Finding[]> {
   const list = { outputMask: undefined, pageSize: 0, pageToken: "" };
@@ -95,11 +102,7 @@ async function federation(
     ...federationRelationships.map(({ trustDomain }) => trustDomain),
     ...configured.map(({ trustDomain }) => trustDomain.name),
   ]);
-  const problems = new Map(
-    await Promise.all(
-      [...fetched].map(async (name) => [name, await refresh(server, name)] as const),
-    ),
-  );
+  const problems = await refreshAll(server, [...fetched]);
   const { bundles } = await server.bundle("listFederatedBundles", list);
   const known = new Map<string, Bundle>(bundles.map((bundle) => [bundle.trustDomain, bundle]));
   const foreign = [...new Set([...fetched, ...known.keys()])].sort().map(
@@ -112,6 +115,22 @@ async function federation(
   );
   if (foreign.length === 0) return [ok("federation", "with no other trust domain")];
   return foreign.map((one) => checkForeign(one, now));
+}
+
+/** Some at a time: a server may have very many. @returns why, by the names of those that cannot be fetched */
+async function refreshAll(
+  server: ServerConnection,
+  names: readonly string[],
+): Promise<ReadonlyMap<string, string | undefined>> {
+  const problems = new Map<string, string | undefined>();
+  const left = [...names];
+  const work = async (): Promise<void> => {
+    for (let name = left.pop(); name !== undefined; name = left.pop()) {
+      problems.set(name, await refresh(server, name));
+    }
+  };
+  await Promise.all(Array.from({ length: REFRESHED_AT_ONCE }, work));
+  return problems;
 }
 
 /** @returns why the bundle cannot be fetched */
