@@ -26,7 +26,7 @@ import {
 } from "./load.ts";
 import { benchServer } from "./server.ts";
 
-const SETTLE_MS = 3_000;
+const SETTLE_MS = 8_000;
 /** Size of the workload's executable that is hashed. */
 const EXECUTABLE_BYTES = 20_000_000;
 
@@ -69,17 +69,17 @@ async function plainAgent(
   effort: Effort,
   measured: Measured,
 ): Promise<void> {
-  const agent = await TestAgent.start(stage, server.implementation, server, {
+  const agent = await TestAgent.prepare(stage, server.implementation, server, {
     settings: `log_level = "INFO"`,
   });
+  measured.set("agentFirstStart", await readyAfter(agent.socket, () => agent.launch()));
   await server.entry(`spiffe://${TRUST_DOMAIN}/bench`, agent.id, [`unix:uid:${uid()}`]);
-  await served(agent);
-  await agent.daemon.stop();
   measured.set("agentStart", await readyAfter(agent.socket, () => agent.launch()));
   await agent.start();
   await served(agent);
   await Bun.sleep(SETTLE_MS);
   measured.set("agentMemory", residentMegabytes(agent.daemon.pid));
+  measured.set("agentAnonymous", residentMegabytes(agent.daemon.pid, "RssAnon"));
   measured.set("agentIdle", await idleMinute(agent.daemon.pid, effort.idleSeconds));
   const words = { socket: agent.socket, milliseconds: effort.milliseconds };
   const fetched = await load("fetch-x509", words);

@@ -36,9 +36,10 @@ export async function load<Result = LoadFigures>(name: string, words: Words): Pr
 export const callsPerSecond = ({ calls, seconds }: LoadFigures): number => calls / seconds;
 export const itemsPerSecond = ({ items, seconds }: LoadFigures): number => items / seconds;
 
-export function residentMegabytes(pid: number): number {
+/** @param part `VmRSS`, or `RssAnon`: what is not a page of a file, which the kernel could take away */
+export function residentMegabytes(pid: number, part: "VmRSS" | "RssAnon" = "VmRSS"): number {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024;
+  return Number(new RegExp(`${part}:\\s+(\\d+)`).exec(status)?.[1]) / 1024;
 }
 
 /** Seconds that all threads of a process have run, to the nanosecond; those that ended meanwhile are missing. */
