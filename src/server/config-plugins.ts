@@ -7,6 +7,7 @@ import {
 import type { Block, Problems } from "#config/block.ts";
 import { type NeedlessKeys, type RefusedKeys, refuse, takeNeedless } from "#config/other-keys.ts";
 import { exactlyOne, type Plugin, pluginsOf, type Sourced } from "#config/plugins.ts";
+import { type OfflineUpstreamConfig, readOfflineUpstreamConfig } from "#upstream/offline/config.ts";
 import { readSpireUpstreamConfig, type SpireUpstreamConfig } from "#upstream/spire/config.ts";
 
 export interface ServerPlugins {
@@ -16,7 +17,8 @@ export interface ServerPlugins {
   };
   readonly keyManager: Sourced & (KeyManagerDiskConfig | { readonly name: "memory" });
   readonly nodeAttestors: readonly (Sourced & NodeAttestorConfig)[];
-  readonly upstreamAuthority?: Sourced & (UpstreamDiskConfig | SpireUpstreamConfig);
+  readonly upstreamAuthority?: Sourced &
+    (UpstreamDiskConfig | SpireUpstreamConfig | OfflineUpstreamConfig);
 }
 
 type NodeAttestorConfig = { readonly name: "join_token" } | X509popServerConfig;
@@ -62,7 +64,7 @@ export function readServerPlugins(
   const stores = pluginsOf(plugins, "DataStore", ["sql"], problems);
   const managers = pluginsOf(plugins, "KeyManager", ["disk", "memory"], problems);
   const attestors = pluginsOf(plugins, "NodeAttestor", ["join_token", "x509pop"], problems);
-  const upstreams = pluginsOf(plugins, "UpstreamAuthority", ["disk", "spire"], problems);
+  const upstreams = pluginsOf(plugins, "UpstreamAuthority", ["disk", "spire", "offline"], problems);
   for (const [kind, instead] of Object.entries(OTHER_KINDS)) {
     pluginsOf(plugins, kind, instead, problems);
   }
@@ -76,7 +78,9 @@ export function readServerPlugins(
     dataStore: store === undefined ? zero.dataStore : readStore(store, dataDir, problems),
     keyManager: manager === undefined ? zero.keyManager : readKeyManager(manager, problems),
     nodeAttestors: attestors.map((plugin) => readNodeAttestor(plugin, problems)),
-    ...(upstream === undefined ? {} : { upstreamAuthority: readUpstream(upstream, problems) }),
+    ...(upstream === undefined
+      ? {}
+      : { upstreamAuthority: readUpstream(upstream, dataDir, problems) }),
   };
   for (const plugin of [store, manager, ...attestors, upstream]) plugin?.finish();
   return read;
@@ -173,11 +177,13 @@ export function readKeyManagerDiskConfig(data: Block, problems: Problems): KeyMa
 
 function readUpstream(
   { name, data, source }: Plugin,
+  dataDir: string,
   problems: Problems,
 ): ServerPlugins["upstreamAuthority"] & object {
-  return name === "spire"
-    ? { ...readSpireUpstreamConfig(data, problems), ...source }
-    : { ...readDiskUpstreamConfig(data, problems), ...source };
+  if (name === "spire") return { ...readSpireUpstreamConfig(data, problems), ...source };
+  if (name === "offline")
+    return { ...readOfflineUpstreamConfig(data, dataDir, problems), ...source };
+  return { ...readDiskUpstreamConfig(data, problems), ...source };
 }
 
 export function readDiskUpstreamConfig(data: Block, problems: Problems): UpstreamDiskConfig {

@@ -9,6 +9,7 @@ import {
 } from "#attestors/x509pop/server-config.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
+import type { Block, Problems } from "#config/block.ts";
 import { type Reconfigurer, readNothing } from "#config/reconfigurer.ts";
 import { DiskKeyManager } from "#keymanager/disk.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
@@ -18,8 +19,9 @@ import type { ServerConfig } from "#server/config.ts";
 import type { Bundles, DataStore, JoinTokens } from "#server/datastore/datastore.ts";
 import { openSqliteDataStore } from "#server/datastore/sqlite/open.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { type OfflineUpstreamConfig, readOfflineUpstreamConfig } from "#upstream/offline/config.ts";
 import { readSpireUpstreamConfig } from "#upstream/spire/config.ts";
-import type { UpstreamAuthority } from "#upstream/upstream-authority.ts";
+import type { OfflineAuthority, UpstreamAuthority } from "#upstream/upstream-authority.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { readDiskUpstreamConfig, readKeyManagerDiskConfig } from "./config-plugins.ts";
 
@@ -88,23 +90,38 @@ async function openX509pop(
   return createX509popServer({ ...parts, config, roots });
 }
 
-const UPSTREAM_AUTHORITIES: Constructors<UpstreamAuthorityConfig, PluginParts, UpstreamAuthority> =
-  {
-    disk: async (config, parts) => {
-      const { openDiskUpstreamAuthority } = await import("#upstream/disk/disk.ts");
-      const authority = await openDiskUpstreamAuthority(config, parts);
-      const configure = authority.configure.bind(authority);
-      parts.reconfigurer.add(config, readDiskUpstreamConfig, configure);
-      return authority;
-    },
-    spire: async (config, parts) => {
-      const { openSpireUpstreamAuthority } = await import("#upstream/spire/spire.ts");
-      const authority = openSpireUpstreamAuthority(config, parts);
-      const configure = authority.configure.bind(authority);
-      parts.reconfigurer.add(config, readSpireUpstreamConfig, configure);
-      return authority;
-    },
-  };
+/** What signs the CA: an authority that answers at once, or one that signs by hand. */
+interface Upstream {
+  readonly upstream?: UpstreamAuthority;
+  readonly offline?: OfflineAuthority;
+}
+
+const UPSTREAM_AUTHORITIES: Constructors<UpstreamAuthorityConfig, PluginParts, Upstream> = {
+  disk: async (config, parts) => {
+    const { openDiskUpstreamAuthority } = await import("#upstream/disk/disk.ts");
+    const authority = await openDiskUpstreamAuthority(config, parts);
+    const configure = authority.configure.bind(authority);
+    parts.reconfigurer.add(config, readDiskUpstreamConfig, configure);
+    return { upstream: authority };
+  },
+  spire: async (config, parts) => {
+    const { openSpireUpstreamAuthority } = await import("#upstream/spire/spire.ts");
+    const authority = openSpireUpstreamAuthority(config, parts);
+    const configure = authority.configure.bind(authority);
+    parts.reconfigurer.add(config, readSpireUpstreamConfig, configure);
+    return { upstream: authority };
+  },
+  offline: async (config, parts) => {
+    const { openOfflineUpstreamAuthority } = await import("#upstream/offline/offline.ts");
+    const authority = await openOfflineUpstreamAuthority(config);
+    const configure = authority.configure.bind(authority);
+    const { dataDir } = config;
+    const read = (data: Block, problems: Problems): OfflineUpstreamConfig =>
+      readOfflineUpstreamConfig(data, dataDir, problems);
+    parts.reconfigurer.add(config, read, configure);
+    return { offline: authority };
+  },
+};
 
 /** @throws Error naming the file when it cannot be opened */
 export function openDataStore(
@@ -129,8 +146,8 @@ export function openKeyManager(
 export async function openUpstreamAuthority(
   config: UpstreamAuthorityConfig | undefined,
   parts: PluginParts,
-): Promise<UpstreamAuthority | undefined> {
-  return config === undefined ? undefined : await construct(UPSTREAM_AUTHORITIES, config, parts);
+): Promise<Upstream> {
+  return config === undefined ? {} : await construct(UPSTREAM_AUTHORITIES, config, parts);
 }
 
 /**

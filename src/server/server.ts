@@ -163,7 +163,7 @@ async function startCa(
 ): Promise<CaManager> {
   const { trustDomain, plugins } = config;
   const pluginParts = { trustDomain, ...tools };
-  const upstream = await openUpstreamAuthority(plugins.upstreamAuthority, pluginParts);
+  const above = await openUpstreamAuthority(plugins.upstreamAuthority, pluginParts);
   const ca = await CaManager.open({
     trustDomain,
     caSubject: config.caSubject,
@@ -177,7 +177,7 @@ async function startCa(
     jwtIssuer: config.jwtIssuer,
     witSvids: witSvidsOf(config),
     keyManager: await openKeyManager(plugins.keyManager, pluginParts),
-    upstream,
+    ...above,
     bundles: store.bundles,
     journals: store.caJournals,
     clock: tools.clock,
@@ -188,7 +188,7 @@ async function startCa(
   ca.start();
   parts.defer(() => ca.stop());
   // Before the CA Manager stops: it waits for calls under way.
-  parts.defer(() => upstream?.close?.());
+  parts.defer(() => above.upstream?.close?.());
   return ca;
 }
 

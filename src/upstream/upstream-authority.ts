@@ -45,3 +45,20 @@ export interface UpstreamAuthority {
   /** Ends calls under way and gives back what it holds. */
   close?(): void;
 }
+
+/** An authority that is not on any network: a request goes to it as a file, and what it signed comes back another day. */
+export interface OfflineAuthority {
+  readonly name: string;
+  /** Where the request lies for whoever carries it. */
+  readonly csrPath: string;
+  /** How long before the end of a CA the request for the next one is made, at most. */
+  readonly warnBeforeSeconds: number;
+  /** Makes sure that the file holds the request. @param pem PKCS#10 @throws Error naming the file */
+  putRequest(pem: string): Promise<void>;
+  /** Takes the file away, so that nobody signs what is not wanted any more. @throws Error naming the file */
+  removeRequest(): Promise<void>;
+  /** The roots that alone may stand above the CA, DER; undefined where the operator names them with each certificate. @throws Error */
+  trustAnchors(): Promise<readonly Uint8Array[] | undefined>;
+  /** The certificates that were dropped for the server to find, DER; undefined when there is nothing new. @throws Error naming the file */
+  newAnswer(): Promise<readonly Uint8Array[] | undefined>;
+}

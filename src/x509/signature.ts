@@ -91,6 +91,11 @@ export function publicKeyProblem(key: KeyObject): string | undefined {
   }
 }
 
+/** Whether signatures by this algorithm count; SHA-1 and MD5 do not. @param algorithmName as signatureAlgorithmOf gives it */
+export function isSoundAlgorithm(algorithmName: string): boolean {
+  return Object.hasOwn(ALGORITHMS, algorithmName);
+}
+
 /** Verifies on this thread; for chains, whose results are cached by their callers. */
 export function verifySignature(
   algorithmName: string,

@@ -46,16 +46,20 @@ export function authorityStates<T extends Authority>({ state }: Rotation<T>): Au
   };
 }
 
-/** @param kind as messages name it */
+/**
+ * @param kind as messages name it
+ * @param isSignedByHand whether it only asks for an authority, which is then told as an error: there is none to name yet
+ */
 export async function prepareAuthority<T extends Authority>(
   rotation: Rotation<T>,
   kind: string,
+  isSignedByHand = false,
 ): Promise<AuthorityState> {
-  activeOf(rotation.state.active);
+  if (!isSignedByHand) activeOf(rotation.state.active);
   const prepared = await attempt(
     `failed to prepare ${kind} authority`,
     () => rotation.prepare(),
-    StatusCode.INTERNAL,
+    isSignedByHand ? undefined : StatusCode.INTERNAL,
   );
   return stateMessage(prepared);
 }

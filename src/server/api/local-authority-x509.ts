@@ -47,10 +47,12 @@ interface X509AuthorityHandlers {
 }
 
 export function createX509AuthorityHandlers(parts: LocalAuthorityParts): X509AuthorityHandlers {
-  const { x509 } = parts.ca.authorities;
+  const { x509, offline } = parts.ca.authorities;
   return {
     state: async () => authorityStates(x509),
-    prepare: async () => ({ preparedAuthority: await prepareAuthority(x509, "X.509") }),
+    prepare: async () => ({
+      preparedAuthority: await prepareAuthority(x509, "X.509", offline !== undefined),
+    }),
     activate: async ({ authorityId }, call) => ({
       activatedAuthority: await activateAuthority(x509, authorityId, call),
     }),

@@ -5,6 +5,8 @@
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { Authority, TokenKey, X509Ca } from "./authority.ts";
 import { CaJournal } from "./journal.ts";
+import { OfflineCa } from "./offline-ca.ts";
+import { OfflineRequests } from "./offline-requests.ts";
 import type { CaManagerParts } from "./parts.ts";
 import { JwtKeyPublisher } from "./publish-jwt-key.ts";
 import { type Recovered, recover } from "./recover.ts";
@@ -28,6 +30,10 @@ export class Authorities {
   /** Undefined when WIT-SVIDs are switched off. */
   readonly wit: Rotation<TokenKey> | undefined;
   readonly publisher: JwtKeyPublisher;
+  /** Where the CA is signed by hand. */
+  readonly offline: OfflineCa | undefined;
+  /** Resolves once an X.509 CA signs. */
+  readonly live: Promise<void>;
   readonly #parts: CaManagerParts;
   readonly #journal: CaJournal;
   readonly #stopping: AbortController = new AbortController();
@@ -38,7 +44,13 @@ export class Authorities {
     this.#parts = parts;
     this.#journal = journal;
     this.publisher = new JwtKeyPublisher(parts, (keyId) => this.madeJwtKey(keyId));
-    this.x509 = new Rotation(x509Steps(parts, journal), turns, recovered.x509);
+    const { promise: live, resolve: goLive } = Promise.withResolvers<void>();
+    this.live = live;
+    const requests = parts.offline && new OfflineRequests(parts.offline, parts, journal);
+    const steps = x509Steps(parts, journal, { requests, onActivated: goLive });
+    this.x509 = new Rotation(steps, turns, recovered.x509);
+    this.offline = requests && new OfflineCa(parts, requests, this.x509);
+    if (this.offline?.waitingFor() === undefined && recovered.x509.active !== undefined) goLive();
     const rotationOf = (kind: TokenKeyKind): Rotation<TokenKey> =>
       new Rotation(tokenKeySteps(parts, journal, kind), turns, recovered[kind.name]);
     this.jwt = rotationOf(jwtKeyKind(parts, this.publisher));
@@ -99,6 +111,7 @@ export class Authorities {
     let done = await attempt("rotate X509 CA", async () => {
       await this.x509.advance(now);
       await this.#followUpstream();
+      await this.offline?.look();
     });
     for (const [what, rotation] of this.#tokenKeys()) {
       done = (await attempt(what, () => rotation.advance(now))) && done;

@@ -1,4 +1,4 @@
-/** The kinds of authority: an X.509 CA with its chain, a key for JWT-SVIDs, a key for WIT-SVIDs. Each lives in one of two slots. */
+/** The kinds of authority: an X.509 CA with its chain, a key for JWT-SVIDs, a key for WIT-SVIDs. Each lives in a slot, with one key. */
 import type { ManagedKey } from "#keymanager/key-manager.ts";
 import type { LogFields } from "#log/log.ts";
 import type { KeyAuthority } from "#spiffe/bundle.ts";
@@ -6,7 +6,8 @@ import type { Certificate } from "#x509/certificate.ts";
 import { authorityKeyIdExtension } from "#x509/extensions.ts";
 import { subjectKeyIdOf } from "#x509/issue.ts";
 
-export type Slot = "A" | "B";
+/** The third one is for the key of a request that waits for a signature, while one CA signs and another is prepared. */
+export type Slot = "A" | "B" | "C";
 
 /** What rotation and operators need to know of an authority. */
 export interface Authority {
@@ -83,7 +84,13 @@ export function authorityFields(authority: Authority): LogFields {
   };
 }
 
-function isoTime(seconds: number): string {
+/** How the CA for a key is called if its signer makes the subject key ID as usual. */
+export function likelyAuthorityId({ publicKeySpki }: Pick<ManagedKey, "publicKeySpki">): string {
+  return hex(subjectKeyIdOf(publicKeySpki));
+}
+
+/** As the log and operators read it. @param seconds Unix seconds */
+export function isoTime(seconds: number): string {
   return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
 }
 

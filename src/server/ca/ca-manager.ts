@@ -21,6 +21,7 @@ import {
 import { checkSvid } from "./lint.ts";
 import type { CaManagerParts } from "./parts.ts";
 import { caSubjectDer, NOT_BEFORE_CUSHION_SECONDS, svidSubjectDer } from "./profile.ts";
+import { hasRoomBelow } from "./room-below.ts";
 
 export type { TokenSvid, X509Svid };
 
@@ -72,6 +73,16 @@ export class CaManager {
     return this.authorities.publisher.publish(key);
   }
 
+  /** Resolves once an X.509 CA signs: at once, but where it is to be signed by hand. */
+  get live(): Promise<void> {
+    return this.authorities.live;
+  }
+
+  /** What keeps this server from signing X509-SVIDs, in words for the operator; undefined when nothing does. */
+  waitingFor(): string | undefined {
+    return this.authorities.offline?.waitingFor();
+  }
+
   /** Issues a workload's X509-SVID; its life is cut to the CA's. @throws StatusError UNAVAILABLE without a CA */
   x509Svid(fields: X509SvidFields): Promise<X509Svid> {
     return this.#issueX509(fields, ttlOr(fields.ttlSeconds, this.#parts.defaultX509SvidTtlSeconds));
@@ -104,7 +115,7 @@ export class CaManager {
     return svid;
   }
 
-  /** Issues a CA certificate for a server below this one. */
+  /** Issues a CA certificate for a server below this one. @throws StatusError FAILED_PRECONDITION where no CA may be below this server's */
   async downstreamCa(fields: {
     readonly publicKeySpki: Uint8Array;
     readonly publicKey?: KeyObject;
@@ -113,6 +124,12 @@ export class CaManager {
     const { clock, random, metrics, trustDomain, caSubject, caTtlSeconds } = this.#parts;
     const ca = this.#activeX509();
     const now = clock.nowSeconds();
+    if (!hasRoomBelow(ca, await this.#parts.bundles.find(trustDomain.name), now)) {
+      throw new StatusError(
+        StatusCode.FAILED_PRECONDITION,
+        "no CA may be below the CA of this server: its path length, or that of one above it, ends here; have it signed with one more",
+      );
+    }
     const notAfter = Math.min(now + ttlOr(fields.ttlSeconds, caTtlSeconds), ca.notAfter);
     const depth = Math.max(1, ca.chain.length);
     const chain = await issueDownstreamCa(
@@ -184,7 +201,9 @@ export class CaManager {
   #activeX509(): X509Ca {
     const { active } = this.authorities.x509.state;
     const now = this.#parts.clock.nowSeconds();
-    return usable(active, now, "X509 CA is not available for signing");
+    const waiting = this.waitingFor();
+    const why = waiting === undefined ? "" : `: ${waiting}`;
+    return usable(active, now, `X509 CA is not available for signing${why}`);
   }
 }
 

@@ -3,7 +3,7 @@
  * JSON, stored by the datastore. Taint marks are not here: they are in the trust bundle.
  */
 import type { CaJournals } from "#server/datastore/datastore.ts";
-import type { Slot } from "./authority.ts";
+import type { Slot, X509Ca } from "./authority.ts";
 import type { TokenKeyName } from "./token-key.ts";
 
 const VERSION = 3;
@@ -37,12 +37,22 @@ export interface JournalKey extends JournalRecord {
   readonly publicKey: string;
 }
 
+/** A request for an X.509 CA that waits for a signature by hand. Its key is in the KeyManager, under the name of the slot. */
+export interface JournalRequest {
+  readonly slot: Slot;
+  /** Unix seconds. */
+  readonly requestedAt: number;
+  /** PKCS#10, DER in base64. */
+  readonly csr: string;
+}
+
 interface Journal {
   readonly version: typeof VERSION;
   /** Oldest first, all of them. */
   readonly x509: readonly JournalX509Ca[];
   readonly jwt: readonly JournalKey[];
   readonly wit: readonly JournalKey[];
+  readonly x509Request?: JournalRequest | undefined;
 }
 
 export class CaJournal {
@@ -69,6 +79,23 @@ export class CaJournal {
     return this.#journal[name];
   }
 
+  get x509Request(): JournalRequest | undefined {
+    return this.#journal.x509Request;
+  }
+
+  /** Writes down what waits for a signature, in place of what waited before. */
+  request(x509Request: JournalRequest): Promise<void> {
+    return this.#save({ ...this.#journal, x509Request });
+  }
+
+  /** Writes down what was signed and that the request waits no more, both or nothing. */
+  answerRequest(
+    change: (records: readonly JournalX509Ca[]) => readonly JournalX509Ca[],
+  ): Promise<void> {
+    const x509 = change(this.#journal.x509);
+    return this.#save({ ...this.#journal, x509, x509Request: undefined });
+  }
+
   /** Changes are made one after the other, never two at once; each is stored when it resolves. */
   changeX509(
     change: (records: readonly JournalX509Ca[]) => readonly JournalX509Ca[],
@@ -87,6 +114,22 @@ export class CaJournal {
     await this.#store.save(new TextEncoder().encode(JSON.stringify(journal)));
     this.#journal = journal;
   }
+}
+
+/** The record of a CA that is prepared. */
+export function journalX509Ca(ca: X509Ca): JournalX509Ca {
+  const base64 = (der: Uint8Array): string => Buffer.from(der).toString("base64");
+  const { slot, authorityId, issuedAt, notAfter, upstreamVersion, certificate, chain } = ca;
+  return {
+    slot,
+    status: "prepared",
+    authorityId,
+    issuedAt,
+    notAfter,
+    upstreamVersion,
+    certificate: base64(certificate.der),
+    chain: chain.map(base64),
+  };
 }
 
 /**

@@ -4,7 +4,7 @@ import type { KeyManager } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
 import type { Bundles, CaJournals } from "#server/datastore/datastore.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
-import type { UpstreamAuthority } from "#upstream/upstream-authority.ts";
+import type { OfflineAuthority, UpstreamAuthority } from "#upstream/upstream-authority.ts";
 import type { KeyType } from "#x509/signer.ts";
 import type { CaProfile, WitSvidProfile } from "./profile.ts";
 
@@ -17,7 +17,9 @@ export interface CaManagerParts extends CaProfile {
   /** Undefined: WIT-SVIDs are switched off, and no key for them is made. */
   readonly witSvids?: WitSvidProfile | undefined;
   readonly keyManager: KeyManager;
+  /** What signs the CA, at most one of both; without either it signs itself. */
   readonly upstream?: UpstreamAuthority | undefined;
+  readonly offline?: OfflineAuthority | undefined;
   readonly bundles: Bundles;
   readonly journals: CaJournals;
   readonly clock: Clock;

@@ -73,7 +73,8 @@ function recoverX509(parts: CaManagerParts, record: JournalX509Ca): X509Ca | und
   const certificate = Certificate.parse(Buffer.from(record.certificate, "base64"));
   const chain = record.chain.map((der) => Buffer.from(der, "base64"));
   // A CA of the other kind is not carried on with when an upstream was configured, or taken out, meanwhile.
-  const sameKind = isRoot(record) === (parts.upstream === undefined);
+  // Only a CA that is signed by hand takes its time, so there the one from before goes on until then.
+  const sameKind = parts.offline !== undefined || isRoot(record) === (parts.upstream === undefined);
   const sameKey =
     key !== undefined && Buffer.compare(key.publicKeySpki, certificate.publicKeySpki) === 0;
   if (key === undefined || !sameKey || !sameKind) {

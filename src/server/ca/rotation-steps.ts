@@ -1,31 +1,68 @@
 /** How an authority of each kind is made, activated and written down: what a Rotation does when its time has come. */
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { countedCall } from "#telemetry/metrics.ts";
-import { authorityFields, type TokenKey, type X509Ca } from "./authority.ts";
+import type { OfflineAuthority } from "#upstream/upstream-authority.ts";
+import { authorityFields, isoTime, type TokenKey, type X509Ca } from "./authority.ts";
 import {
   type CaJournal,
   type JournalKey,
-  type JournalX509Ca,
+  journalX509Ca,
   withActivated,
   withPrepared,
 } from "./journal.ts";
+import type { OfflineRequests } from "./offline-requests.ts";
 import type { CaManagerParts } from "./parts.ts";
 import { prepareX509Ca, x509KeyId } from "./prepare-x509.ts";
 import type { RotationSteps } from "./rotation.ts";
 import { prepareTokenKey, type TokenKeyKind, tokenKeyId, tokenKeyTitle } from "./token-key.ts";
 
-export function x509Steps(parts: CaManagerParts, journal: CaJournal): RotationSteps<X509Ca> {
+interface X509StepsParts {
+  /** Where the CA is signed by hand. */
+  readonly requests: OfflineRequests | undefined;
+  onActivated(): void;
+}
+
+export function x509Steps(
+  parts: CaManagerParts,
+  journal: CaJournal,
+  { requests, onActivated }: X509StepsParts,
+): RotationSteps<X509Ca> {
   return {
+    ...offlineSteps(parts.offline),
     prepare: (slot) =>
-      countedCall(parts, ["ca", "manager", "x509_ca", "prepare"], () =>
-        prepareX509(parts, journal, slot),
+      countedCall<X509Ca | undefined>(parts, ["ca", "manager", "x509_ca", "prepare"], () =>
+        requests === undefined ? prepareX509(parts, journal, slot) : requests.begin(slot),
       ),
     activate: async (ca) => {
+      if (parts.offline !== undefined) checkBegun(ca, parts.clock.nowSeconds());
       await journal.changeX509((records) => withActivated(records, ca.authorityId));
       measureActivation(parts, ca);
       parts.log.info("X509 CA activated", authorityFields(ca));
+      onActivated();
     },
     hasKey: ({ slot, key }) => parts.keyManager.key(x509KeyId(slot)) === key,
   };
+}
+
+function offlineSteps(offline: OfflineAuthority | undefined): Partial<RotationSteps<X509Ca>> {
+  if (offline === undefined) return {};
+  return {
+    // What waits for a signature has a slot of its own, so that it costs nothing that signs or is about to.
+    slots: ["A", "B", "C"],
+    prepareAheadSeconds: () => offline.warnBeforeSeconds,
+    awaiting: () =>
+      `the X.509 authority is signed by hand: its request waits at ${offline.csrPath}; have it signed, and give it to \`spire-server ca import\``,
+    startsAt: ({ certificate }) => certificate.notBefore,
+  };
+}
+
+/** What somebody else signed may begin later; an operator cannot have it sign before. */
+function checkBegun({ certificate }: X509Ca, now: number): void {
+  if (certificate.notBefore <= now) return;
+  throw new StatusError(
+    StatusCode.FAILED_PRECONDITION,
+    `the prepared X.509 authority begins at ${isoTime(certificate.notBefore)}`,
+  );
 }
 
 export function tokenKeySteps(
@@ -62,18 +99,7 @@ async function prepareX509(
   slot: X509Ca["slot"],
 ): Promise<X509Ca> {
   const ca = await prepareX509Ca(parts, slot);
-  const base64 = (der: Uint8Array): string => Buffer.from(der).toString("base64");
-  const { authorityId, issuedAt, notAfter, upstreamVersion, certificate, chain } = ca;
-  const record: JournalX509Ca = {
-    slot,
-    status: "prepared",
-    authorityId,
-    issuedAt,
-    notAfter,
-    upstreamVersion,
-    certificate: base64(certificate.der),
-    chain: chain.map(base64),
-  };
+  const record = journalX509Ca(ca);
   const now = parts.clock.nowSeconds();
   await journal.changeX509((records) => withPrepared(records, record, now));
   return ca;

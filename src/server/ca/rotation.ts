@@ -10,17 +10,29 @@ const DAY_SECONDS = 24 * 3600;
 /** As the reference: at half of the lifetime, at most 30 days ahead; and at a sixth, at most 7 days ahead. */
 const MAX_PREPARE_AHEAD_SECONDS = 30 * DAY_SECONDS;
 const MAX_ACTIVATE_AHEAD_SECONDS = 7 * DAY_SECONDS;
+const TWO_SLOTS: readonly Slot[] = ["A", "B"];
 
 export interface RotationSteps<T extends Authority> {
-  /** Makes an authority for the slot and has it in bundle and journal before it resolves. */
-  prepare(slot: Slot): Promise<T>;
+  /** Where authorities may lie; A and B if absent. */
+  readonly slots?: readonly Slot[];
+  /** How long before the end of an authority the next one is wanted, in seconds, at most; 30 days if absent. */
+  prepareAheadSeconds?(): number;
+  /**
+   * Makes an authority for the slot and has it in bundle and journal before it resolves; undefined where somebody has to make it first,
+   * who then brings it by `adopt`.
+   */
+  prepare(slot: Slot): Promise<T | undefined>;
+  /** What is awaited then, in words for the operator. */
+  awaiting?(): string;
+  /** Unix seconds before which the authority cannot sign. */
+  startsAt?(authority: T): number;
   /** Writes down that the authority signs from now on, before it does. */
   activate(authority: T): Promise<void>;
   /** Whether the key is still there, and would be after a restart; what is prepared in its slot takes its place. */
   hasKey(authority: T): boolean;
 }
 
-/** The authorities of one kind. There are two slots for keys, so an old authority is forgotten when its slot is prepared again. */
+/** The authorities of one kind. There are few slots for keys, so an old authority is forgotten when its slot is prepared again. */
 export interface RotationState<T extends Authority> {
   /** What signs. */
   readonly active: T | undefined;
@@ -34,6 +46,8 @@ export class Rotation<T extends Authority> {
   readonly #steps: RotationSteps<T>;
   readonly #turns: Turns;
   #state: RotationState<T>;
+  /** Whether the next authority was asked for and somebody is to bring it. */
+  #isAwaited = false;
 
   /** @param turns shared by all that write to the same journal */
   constructor(steps: RotationSteps<T>, turns: Turns, recovered: RotationState<T>) {
@@ -48,9 +62,21 @@ export class Rotation<T extends Authority> {
 
   /** Unix seconds, perhaps with a fraction: when `advance` has something to do again. */
   get dueAt(): number {
+    if (this.#isAwaited) return Infinity;
+    return this.activatesAt ?? this.preparesAt;
+  }
+
+  /** Unix seconds, perhaps with a fraction: from when on an authority after the newest is wanted. */
+  get preparesAt(): number {
+    const newest = this.#state.prepared ?? this.#state.active;
+    return newest === undefined ? 0 : this.#prepareAt(newest);
+  }
+
+  /** Unix seconds, perhaps with a fraction: when the prepared authority takes over by itself; undefined without one. */
+  get activatesAt(): number | undefined {
     const { active, prepared } = this.#state;
-    if (active === undefined) return 0;
-    return prepared === undefined ? prepareAt(active) : activateAt(active);
+    if (prepared === undefined) return undefined;
+    return Math.max(this.#startsAt(prepared), active === undefined ? 0 : activateAt(active));
   }
 
   /** Does what is due. @param now Unix seconds */
@@ -59,16 +85,40 @@ export class Rotation<T extends Authority> {
       const active = stillValid(this.#state.active, now);
       const prepared = stillValid(this.#state.prepared, now);
       // A prepared authority is known to the fleet already, so it goes before a new one.
-      if (prepared === undefined && (active === undefined || now >= prepareAt(active))) {
+      if (prepared === undefined && (active === undefined || now >= this.#prepareAt(active))) {
         await this.#prepare();
       }
+      const next = stillValid(this.#state.prepared, now);
+      if (next === undefined || this.#startsAt(next) > now) return;
       if (active === undefined || now >= activateAt(active)) await this.#activate();
     });
   }
 
-  /** Prepares an authority now; it takes the place of one that was prepared before. */
+  /**
+   * Takes an authority that somebody else made as the prepared one.
+   *
+   * @param make brings it, with it in bundle and journal; nothing changes when it fails
+   */
+  adopt(make: () => Promise<T>): Promise<T> {
+    return this.#turns.take(async () => {
+      const made = await make();
+      this.#becomePrepared(made);
+      return made;
+    });
+  }
+
+  /**
+   * Prepares an authority now; it takes the place of one that was prepared before.
+   *
+   * @throws StatusError FAILED_PRECONDITION when it was asked for, and somebody is to bring it
+   */
   prepare(): Promise<T> {
-    return this.#turns.take(() => this.#prepare());
+    return this.#turns.take(async () => {
+      const prepared = await this.#prepare();
+      if (prepared !== undefined) return prepared;
+      const words = this.#steps.awaiting?.() ?? "the authority is made elsewhere";
+      throw new StatusError(StatusCode.FAILED_PRECONDITION, words);
+    });
   }
 
   /** Prepares an authority now unless the newest one will do. */
@@ -93,17 +143,39 @@ export class Rotation<T extends Authority> {
     });
   }
 
-  async #prepare(): Promise<T> {
-    const { active, old } = this.#state;
-    const slot = (active ?? old)?.slot === "A" ? "B" : "A";
+  async #prepare(): Promise<T | undefined> {
     try {
-      const prepared = await this.#steps.prepare(slot);
-      this.#state = { active, prepared, old: old?.slot === slot ? undefined : old };
+      const prepared = await this.#steps.prepare(this.#freeSlot());
+      if (prepared === undefined) this.#isAwaited = true;
+      else this.#becomePrepared(prepared);
       return prepared;
     } catch (error) {
       this.#forgetWithoutKey();
       throw error;
     }
+  }
+
+  /** One whose key nobody needs; where there is none, what is prepared gives way. */
+  #freeSlot(): Slot {
+    const { active, prepared, old } = this.#state;
+    const others = (this.#steps.slots ?? TWO_SLOTS).filter(
+      (slot) => slot !== (active ?? old)?.slot,
+    );
+    return others.find((slot) => slot !== prepared?.slot) ?? others[0] ?? "A";
+  }
+
+  #becomePrepared(prepared: T): void {
+    const { active, old } = this.#state;
+    this.#isAwaited = false;
+    this.#state = { active, prepared, old: old?.slot === prepared.slot ? undefined : old };
+  }
+
+  #startsAt(authority: T): number {
+    return this.#steps.startsAt?.(authority) ?? 0;
+  }
+
+  #prepareAt(authority: Authority): number {
+    return prepareAt(authority, this.#steps.prepareAheadSeconds?.());
   }
 
   /** What broke off may have replaced the key of an authority that was prepared before: the next start would not find it. */
@@ -131,9 +203,12 @@ function lifetime({ issuedAt, notAfter }: Life): number {
   return notAfter - issuedAt;
 }
 
-/** Unix seconds from which on the next authority is wanted. */
-export function prepareAt(authority: Life): number {
-  return authority.notAfter - Math.min(lifetime(authority) / 2, MAX_PREPARE_AHEAD_SECONDS);
+/** Unix seconds from which on the next authority is wanted. @param mostAheadSeconds of the end */
+export function prepareAt(
+  authority: Life,
+  mostAheadSeconds: number = MAX_PREPARE_AHEAD_SECONDS,
+): number {
+  return authority.notAfter - Math.min(lifetime(authority) / 2, mostAheadSeconds);
 }
 
 /** Unix seconds from which on the next authority signs. */
