@@ -27,7 +27,8 @@ import { createCsr } from "#x509/csr.ts";
 import { generatePrivateKey, privateKeyToPkcs8Pem, signerFromPrivateKey } from "#x509/keys.ts";
 import { certificatesToPem } from "#x509/pem.ts";
 import type { ServerConfig } from "./config.ts";
-import { type RunningServer, runServer } from "./server.ts";
+import type { RunningServer } from "./running-server.ts";
+import { runServer } from "./server.ts";
 
 export interface Clients {
   readonly agent: AgentClient;

@@ -39,6 +39,7 @@ import {
 } from "./plugins.ts";
 import { startPruning } from "./pruning.ts";
 import { readLostTime } from "./restored.ts";
+import { type RunningServer, running, waiting } from "./running-server.ts";
 import { ServerSvid } from "./server-svid.ts";
 
 /** How long calls under way may take to end when the server stops. */
@@ -50,19 +51,6 @@ export interface ServerTools {
   readonly version: string;
   readonly clock: Clock;
   readonly random: Random;
-}
-
-export interface RunningServer {
-  /** Where agents connect, `host:port`. */
-  readonly address: string;
-  /** Resolves once the server has stopped, whoever stopped it. */
-  readonly stopped: Promise<void>;
-  /** Reads the files of plugins' data again. */
-  reconfigure(): Promise<void>;
-  /** Looks at the declared entries at once. Resolves when that is done, whatever came of it. */
-  reload(): Promise<void>;
-  /** Ends streams, waits at most ten seconds for calls under way, and closes the store. */
-  stop(): Promise<void>;
 }
 
 /**
@@ -83,15 +71,6 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   const reconfigurer = new Reconfigurer(tools.log);
   const pluginTools = { ...tools, reconfigurer };
   const ca = await startCa(config, pluginTools, store, metrics, parts);
-  const svid = await ServerSvid.issue({
-    ca,
-    store,
-    trustDomain: config.trustDomain,
-    keyType: config.caKeyType,
-    clock: tools.clock,
-    metrics,
-    log: subsystem(tools, "svid_rotator"),
-  });
   const authorized = await EntryRegistry.open(store, config.trustDomain);
   const watchers = new Watchers({ ...tools, registry: authorized });
   const federation = {
@@ -104,17 +83,30 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   };
   const refresher = startBundleRefresher(federation);
   parts.defer(() => refresher.stop());
-  const serverChain = (): readonly Uint8Array[] => svid.chain;
+  let svid: ServerSvid | undefined;
+  const serverChain = (): readonly Uint8Array[] => svid?.chain ?? [];
   const reconciler = new Reconciler({ trustDomain: config.trustDomain, store, ...tools });
   const made = { metrics, store, ca, authorized, watchers, refresher, reconciler, serverChain };
   const services = await createServices(config, pluginTools, made);
   const keeper = await startKeeper(config, tools, made, parts);
-  const address = await startListeners(config, tools, services, svid, federation, parts);
+  // What listens for agents may come later than all else, but is closed when its turn is.
+  const listeners = parts.use(new AsyncDisposableStack());
+  const serveAgents = async (): Promise<string> => {
+    svid = await issueServerSvid(config, tools, made);
+    return await listenForAgents(config, tools, services, svid, federation, listeners);
+  };
+  const what = ca.waitingFor();
+  const address =
+    what === undefined ? await serveAgents() : `${config.bindAddress}:${config.bindPort}`;
+  await listenForOperators(config, tools, services, metrics, parts);
   // Before the listeners: they wait for calls under way, and a watch would be under way for minutes.
   parts.defer(() => watchers.close());
   startPruningTasks(config, tools, store, parts);
-  await startHealthChecks(config, tools, store, parts);
-  return running(address, { reconfigurer, keeper }, parts.move(), tools.log);
+  await startHealthChecks(config, tools, made, parts);
+  const rereaders = { reconfigurer, keeper };
+  if (what === undefined) return running(address, rereaders, parts.move(), tools.log);
+  const late = { address, what, over: ca.live, serveAgents };
+  return waiting(late, rereaders, parts.move(), tools.log);
 }
 
 /** Before the listeners: the first agent that asks finds the entries as they are declared. */
@@ -210,6 +202,22 @@ type ServiceParts = Pick<
   | "serverChain"
 >;
 
+function issueServerSvid(
+  { trustDomain, caKeyType }: ServerConfig,
+  tools: ServerTools,
+  { ca, store, metrics }: ServiceParts,
+): Promise<ServerSvid> {
+  return ServerSvid.issue({
+    ca,
+    store,
+    trustDomain,
+    keyType: caKeyType,
+    clock: tools.clock,
+    metrics,
+    log: subsystem(tools, "svid_rotator"),
+  });
+}
+
 async function createServices(
   config: ServerConfig,
   tools: PluginTools,
@@ -241,8 +249,8 @@ async function createServices(
   });
 }
 
-/** Opens both endpoints to the world, the last step but one: whoever connects finds everything else in place. */
-async function startListeners(
+/** Opens the endpoints to the world, the last step but one: whoever connects finds everything else in place. */
+async function listenForAgents(
   config: ServerConfig,
   tools: ServerTools,
   services: readonly BoundService[],
@@ -267,23 +275,35 @@ async function startListeners(
     showBundleEndpoint(identity);
   });
   parts.defer(() => rotation.stop());
+  log.info("Starting Server APIs", { address: tls.address, network: "tcp" });
+  return tls.address;
+}
+
+async function listenForOperators(
+  { socketPath }: ServerConfig,
+  tools: ServerTools,
+  services: readonly BoundService[],
+  metrics: Metrics,
+  parts: AsyncDisposableStack,
+): Promise<void> {
+  const log = subsystem(tools, "endpoints");
   const admin = await listenUnix({
-    path: config.socketPath,
+    path: socketPath,
     socketMode: 0o770,
     directoryMode: 0o750,
-    ...offered,
+    services,
+    observer: { ended: rpcCounter(metrics) },
+    log,
   });
   parts.defer(() => admin.close(STOP_GRACE_MS));
-  log.info("Starting Server APIs", { address: tls.address, network: "tcp" });
   log.info("Starting Server APIs", { address: admin.address, network: "unix" });
-  return tls.address;
 }
 
 /** Started last: whoever asks finds a server that has all its parts. */
 async function startHealthChecks(
   { healthChecks, trustDomain }: ServerConfig,
   tools: ServerTools,
-  store: DataStore,
+  { store, ca }: ServiceParts,
   parts: AsyncDisposableStack,
 ): Promise<void> {
   if (healthChecks === undefined) return;
@@ -291,8 +311,14 @@ async function startHealthChecks(
     const bundle = await store.bundles.find(trustDomain.name);
     return bundle === undefined ? { get_bundle_err: "unable to fetch bundle: not found" } : {};
   };
-  const checks = { server };
-  const health = { live: checks, ready: checks };
+  const ready = async (): Promise<Record<string, string>> => {
+    const waitingFor = ca.waitingFor();
+    return waitingFor === undefined ? await server() : { x509_ca_err: waitingFor };
+  };
+  // A server that waits for its CA is not helped by a restart.
+  const live = async (): Promise<Record<string, string>> =>
+    ca.waitingFor() === undefined ? await server() : {};
+  const health = { live: { server: live }, ready: { server: ready } };
   const listener = await serveHealthChecks(healthChecks, health, subsystem(tools, "health"));
   parts.defer(() => listener.close());
 }
@@ -312,37 +338,6 @@ function startPruningTasks(
     log: subsystem(tools, "registration_manager"),
   });
   for (const task of tasks) parts.defer(() => task.stop());
-}
-
-/** What reads files again while the server runs. */
-interface Rereaders {
-  readonly reconfigurer: Reconfigurer;
-  readonly keeper: DirectoryKeeper | undefined;
-}
-
-function running(
-  address: string,
-  { reconfigurer, keeper }: Rereaders,
-  parts: AsyncDisposableStack,
-  log: Log,
-): RunningServer {
-  const { promise: stopped, resolve, reject } = Promise.withResolvers<void>();
-  let stopping = false;
-  const stop = (): Promise<void> => {
-    if (!stopping) {
-      stopping = true;
-      log.info("Stopping Server APIs");
-      parts.disposeAsync().then(resolve, reject);
-    }
-    return stopped;
-  };
-  return {
-    address,
-    stopped,
-    reconfigure: () => reconfigurer.reconfigure(),
-    reload: async () => await keeper?.reload(),
-    stop,
-  };
 }
 
 function subsystem({ log }: ServerTools, name: string): Log {

@@ -162,9 +162,11 @@ ${options.more ?? ""}
     return this.#daemon;
   }
 
-  /** Starts (again) and waits until it is healthy. */
-  async start(): Promise<void> {
+  /** Starts (again) and waits until it is healthy, or has logged the words of one that cannot be yet. */
+  async start(words?: string): Promise<void> {
     this.#daemon = this.launch();
+    const { daemon } = this;
+    if (words !== undefined) return void (await daemon.line((line) => line.includes(words)));
     await eventually(`${this.implementation} server healthy`, async () => {
       const check = await this.cli("healthcheck");
       if (check.code === 0) return true;

@@ -20,6 +20,7 @@ import type { Metrics } from "#telemetry/metrics.ts";
 import { createAgentService } from "./agent.ts";
 import { checkAgentStanding } from "./agent-standing.ts";
 import { createBundleService } from "./bundle.ts";
+import { createCaService } from "./ca.ts";
 import { CallerIdentities } from "./caller-identity.ts";
 import { createChangesService } from "./changes.ts";
 import type { Watchers } from "./changes-watchers.ts";
@@ -82,6 +83,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
   return [
     createAgentService(shared, options),
     createBundleService(shared, options),
+    createCaService(shared, options),
     createChangesService(shared, options),
     createEntryService(shared, options),
     createDeclaredEntriesService(shared, options),
@@ -91,7 +93,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
     createLoggerService(new LevelSwitch(parts.log.settings), options),
     createDebugService(parts, options),
     createTrustDomainService(shared, options),
-    createHealthService({ check: () => hasBundle(parts) }, options),
+    createHealthService({ check: () => isServing(parts) }, options),
   ];
 }
 
@@ -112,7 +114,9 @@ function guardOf(parts: ApiParts, agentLocks: Exclusive): Guard {
   });
 }
 
-/** A server without a trust bundle has nothing to offer anybody. */
-async function hasBundle({ store, trustDomain }: ApiParts): Promise<boolean> {
-  return (await store.bundles.find(trustDomain.name)) !== undefined;
+/** A server without a trust bundle, or without a CA, has nothing to offer anybody. */
+async function isServing({ store, trustDomain, ca }: ApiParts): Promise<boolean> {
+  return (
+    ca.waitingFor() === undefined && (await store.bundles.find(trustDomain.name)) !== undefined
+  );
 }

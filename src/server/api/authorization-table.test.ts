@@ -100,6 +100,7 @@ const TABLE: Readonly<Record<string, readonly (readonly [readonly Caller[], stri
   "spire.api.server.logger.v1.Logger": [[LOCAL, "GetLogger SetLogLevel ResetLogLevel"]],
   "spire.api.server.debug.v1.Debug": [[LOCAL, "GetInfo"]],
   "grpc.health.v1.Health": [[LOCAL, "Check List Watch"]],
+  "spire_edge.ca.v1.CA": [[LOCAL, "GetState GetRequest ImportCertificate"]],
   "spire_edge.jointoken.v1.JoinToken": [
     [OPERATORS, "CreateRejoinToken DeleteJoinToken GetJoinAddress"],
   ],

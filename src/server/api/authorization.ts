@@ -89,6 +89,7 @@ const RULES: Readonly<Record<string, Readonly<Record<string, readonly CallerRole
     SetLogLevel: LOCAL,
     ResetLogLevel: LOCAL,
   },
+  "spire_edge.ca.v1.CA": { GetState: LOCAL, GetRequest: LOCAL, ImportCertificate: LOCAL },
   "spire_edge.jointoken.v1.JoinToken": {
     CreateRejoinToken: OPERATOR,
     DeleteJoinToken: OPERATOR,

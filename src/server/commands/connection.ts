@@ -10,12 +10,14 @@ import { LocalAuthorityClient } from "#grpc/gen/spire/api/server/localauthority/
 import { LoggerClient } from "#grpc/gen/spire/api/server/logger/v1/logger.ts";
 import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { TrustDomainClient } from "#grpc/gen/spire/api/server/trustdomain/v1/trustdomain.ts";
+import { CAClient } from "#grpc/gen/spire_edge/ca/v1/ca.ts";
 import { DeclaredEntriesClient } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
 import { JoinTokenClient } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
 
 export interface ServerConnection {
   readonly agent: Service<AgentClient>;
   readonly bundle: Service<BundleClient>;
+  readonly ca: Service<CAClient>;
   readonly debug: Service<DebugClient>;
   readonly declaredEntries: StreamService<DeclaredEntriesClient>;
   readonly entry: Service<EntryClient>;
@@ -43,6 +45,7 @@ export function connectServer(path: string, timeoutMs?: number): ServerConnectio
   return {
     agent: services.of(AgentClient).call,
     bundle: services.of(BundleClient).call,
+    ca: services.of(CAClient).call,
     debug: services.of(DebugClient).call,
     declaredEntries: services.of(DeclaredEntriesClient).stream,
     entry: services.of(EntryClient).call,

@@ -93,13 +93,22 @@ async function serve(config: ServerConfig, say: (text: string) => void): Promise
   const log = createLog({ level, format }, () => systemClock.nowMs(), logFile ?? stdoutSink);
   for (const warning of config.warnings) log.warn(warning);
   for (const note of config.notes) log.info(note);
+  const statusLine = `Serving trust domain ${config.trustDomain.name} on ${config.bindAddress}:${config.bindPort}`;
   return runDaemon({
     name: "Server",
     log,
     clock: systemClock,
-    start: () =>
-      runServer(config, { log, version: VERSION, clock: systemClock, random: systemRandom }),
-    statusLine: `Serving trust domain ${config.trustDomain.name} on ${config.bindAddress}:${config.bindPort}`,
+    start: async (tell) => {
+      const tools = { log, version: VERSION, clock: systemClock, random: systemRandom };
+      const server = await runServer(config, tools);
+      let status = server.waiting?.what ?? statusLine;
+      void server.waiting?.over.then(() => {
+        status = statusLine;
+        tell(status);
+      });
+      return { ...server, status: () => status };
+    },
+    statusLine,
     reopenLog: () => logFile?.reopen(),
     say,
   });

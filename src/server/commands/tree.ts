@@ -9,6 +9,9 @@ import { backupRestore } from "./backup/restore.ts";
 import { backupVerify } from "./backup/verify.ts";
 import { bundleDelete, bundleSet } from "./bundle/change.ts";
 import { bundleCount, bundleList, bundleShow } from "./bundle/show.ts";
+import { caCsr } from "./ca/csr.ts";
+import { caImport } from "./ca/import.ts";
+import { caShow } from "./ca/show.ts";
 import { debugGetInfo } from "./debug.ts";
 import { doctor } from "./doctor.ts";
 import { entryCount } from "./entry/count.ts";
@@ -49,6 +52,7 @@ const COMMANDS = {
     set: bundleSet,
     show: bundleShow,
   }),
+  ca: defineGroup({ csr: caCsr, import: caImport, show: caShow }),
   debug: defineGroup({ getinfo: debugGetInfo }),
   doctor,
   entry: defineGroup({

@@ -1,0 +1,303 @@
+/** A server whose CA a real openssl signs, off the network; the commands are those of docs/OFFLINE-ROOT.md. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Ceremony, pluginBlock } from "../support/ceremony.ts";
+import { eventually, freePort, run } from "../support/process.ts";
+import {
+  GO_CLIENT,
+  type ServerOptions,
+  Stage,
+  TestAgent,
+  TestServer,
+  TRUST_DOMAIN,
+} from "../support/spire.ts";
+
+const stage = new Stage();
+afterAll(() => stage.close(), 60_000);
+
+const CA_EXTENSIONS = [
+  "basicConstraints = critical, CA:TRUE, pathlen:0",
+  "keyUsage = critical, keyCertSign, cRLSign",
+  "subjectKeyIdentifier = hash",
+];
+const URI = `subjectAltName = URI:spiffe://${TRUST_DOMAIN}`;
+
+/** A server that waits for its first CA, and the offline machine. */
+async function waitingServer(
+  options: ServerOptions = {},
+): Promise<{ server: TestServer; ceremony: Ceremony }> {
+  const ceremony = new Ceremony(stage.room("ceremony"));
+  await ceremony.makeRoot();
+  const server = await TestServer.prepare(stage, "ours", { plugins: pluginBlock(), ...options });
+  ceremony.server = server;
+  await startWaiting(server);
+  return { server, ceremony };
+}
+
+/** Starts the server, and comes back when it waits. */
+function startWaiting(server: TestServer): Promise<void> {
+  return server.start("Server is waiting for CA: csr at ");
+}
+
+async function authority(server: TestServer, which: "active" | "prepared"): Promise<string> {
+  const shown = (await server.json("ca", "show"))[which] as { authority_id?: string } | null;
+  return shown?.authority_id ?? "";
+}
+
+const csrFile = (server: TestServer): string => join(server.directory, "data/server-ca.csr");
+
+test("from the first start to a workload's SVID, without a restart", async () => {
+  const healthPort = await freePort();
+  const { server, ceremony } = await waitingServer({
+    more: `health_checks {\n listener_enabled = true\n bind_address = "127.0.0.1"\n bind_port = "${healthPort}"\n}`,
+  });
+  // It is up for operators, and for nobody else; whatever needs the CA says why it cannot be had.
+  const health = (path: string): Promise<Response> =>
+    fetch(`http://127.0.0.1:${healthPort}${path}`);
+  expect((await server.cli("healthcheck")).stderr).toContain("NOT_SERVING");
+  expect((await health("/live")).status).toBe(200);
+  const ready = await health("/ready");
+  expect([ready.status, await ready.text()]).toEqual([
+    500,
+    `{"server":{"x509_ca_err":"waiting for CA: csr at ${csrFile(server)}"}}\n`,
+  ]);
+  const mint = await server.cli("x509", "mint", "-spiffeID", `spiffe://${TRUST_DOMAIN}/x`);
+  expect(mint.stderr).toContain(
+    `code = Unavailable desc = failed to sign X509-SVID: X509 CA is not available for signing: waiting for CA: csr at ${csrFile(server)}`,
+  );
+  expect(
+    (await server.cli("jwt", "mint", "-spiffeID", `spiffe://${TRUST_DOMAIN}/x`, "-audience", "y"))
+      .code,
+  ).toBe(0);
+
+  await ceremony.sign();
+  const printed = await ceremony.importSigned();
+  expect(printed).toContain("It signs now.");
+  expect(printed).toContain("Path length: 0");
+  expect(printed).toEndWith(readFileSync(ceremony.root, "utf8"));
+  expect(existsSync(csrFile(server))).toBe(false);
+  await eventually("the server is healthy", async () =>
+    (await server.cli("healthcheck")).code === 0 ? true : undefined,
+  );
+  expect((await health("/ready")).status).toBe(200);
+
+  const agent = await TestAgent.start(stage, "ours", server);
+  await server.entry(`spiffe://${TRUST_DOMAIN}/me`, agent.id, ["unix:uid:1"]);
+  const svid = await eventually("the SVID", async () => {
+    const answer = await run([GO_CLIENT, "x509", agent.socket], { uid: 1 });
+    return answer.code === 0 ? (JSON.parse(answer.stdout) as Record<string, unknown>) : undefined;
+  });
+  expect(svid["chain"]).toBe(2);
+  await opensslVerifies(server, ceremony);
+  // A restart goes on with the same CA.
+  const before = await authority(server, "active");
+  await server.daemon.stop();
+  await server.start();
+  expect(await authority(server, "active")).toBe(before);
+  expect(server.daemon.lines.join("\n")).not.toContain("waiting for CA");
+}, 90_000);
+
+/** What openssl says of an SVID, with nothing but the offline root to trust. */
+async function opensslVerifies(server: TestServer, ceremony: Ceremony): Promise<void> {
+  const directory = stage.room("minted");
+  const minted = await server.cli(
+    ...["x509", "mint", "-spiffeID", `spiffe://${TRUST_DOMAIN}/minted`, "-write", directory],
+  );
+  expect(minted.code).toBe(0);
+  const svid = join(directory, "svid.pem");
+  const verified = await run([
+    ...["openssl", "verify", "-x509_strict", "-CAfile", ceremony.root, "-untrusted", svid, svid],
+  ]);
+  expect(verified.stdout).toBe(`${svid}: OK\n`);
+}
+
+describe("what is refused", () => {
+  let server: TestServer;
+  let ceremony: Ceremony;
+  let other: Ceremony;
+  beforeAll(async () => {
+    ({ server, ceremony } = await waitingServer());
+    other = new Ceremony(stage.room("ceremony"));
+    await other.makeRoot();
+    await ceremony.sign();
+  }, 60_000);
+
+  const importing = async (root = ceremony.root): Promise<string> => {
+    const answer = await server.cli("ca", "import", "-cert", ceremony.certificate, "-root", root);
+    expect(answer.code).toBe(1);
+    expect(await authority(server, "active")).toBe("");
+    expect(await Bun.file(csrFile(server)).exists()).toBe(true);
+    return answer.stderr;
+  };
+
+  test.each([
+    [
+      "a certificate that is no CA's",
+      ["basicConstraints = critical, CA:FALSE", ...CA_EXTENSIONS.slice(1), URI],
+      {},
+      "it is not a CA certificate",
+    ],
+    [
+      "a CA that may not sign certificates",
+      ["basicConstraints = critical, CA:TRUE", "keyUsage = critical, cRLSign", URI],
+      {},
+      "its key usage must hold keyCertSign",
+    ],
+    [
+      "a CA without a key usage",
+      ["basicConstraints = critical, CA:TRUE", URI],
+      {},
+      "its key usage must hold keyCertSign",
+    ],
+    [
+      "another trust domain",
+      [...CA_EXTENSIONS, "subjectAltName = URI:spiffe://other.org"],
+      {},
+      `its URI SAN is "spiffe://other.org"; it must be "spiffe://${TRUST_DOMAIN}" alone, or none`,
+    ],
+    [
+      "a workload's ID",
+      [...CA_EXTENSIONS, `subjectAltName = URI:spiffe://${TRUST_DOMAIN}/web`],
+      {},
+      `must be "spiffe://${TRUST_DOMAIN}" alone`,
+    ],
+    [
+      "a certificate that ended",
+      [...CA_EXTENSIONS, URI],
+      { until: "20210101000000Z" },
+      "has expired at 2021-01-01",
+    ],
+    [
+      "a life beyond the root's",
+      [...CA_EXTENSIONS, URI],
+      { days: 5000 },
+      "have it signed for less time",
+    ],
+    [
+      "a weak signature",
+      [...CA_EXTENSIONS, URI],
+      { digest: "sha1" },
+      "an algorithm that is weak or not supported",
+    ],
+    [
+      "clients' certificates only",
+      [...CA_EXTENSIONS, URI, "extendedKeyUsage = clientAuth"],
+      {},
+      "leaves out serverAuth or clientAuth",
+    ],
+    [
+      "URIs of another trust domain only",
+      [...CA_EXTENSIONS, "nameConstraints = critical, permitted;URI:other.org"],
+      {},
+      "is outside the name constraints",
+    ],
+  ])(
+    "%s",
+    async (_what, extensions, options, why) => {
+      await ceremony.signWith(extensions, options);
+      expect(await importing()).toContain(why);
+    },
+    60_000,
+  );
+
+  test("a root that did not sign it, and none at all", async () => {
+    await ceremony.signWith([...CA_EXTENSIONS, URI]);
+    expect(await importing(other.root)).toContain("it leads to no root that counts");
+    const without = await server.cli("ca", "import", "-cert", ceremony.certificate);
+    expect(without.stderr).toContain(
+      "no root was given: name it with -root, or set root_cert_path",
+    );
+    const nothing = await server.cli("ca", "import", "-cert", csrFile(server));
+    expect(nothing.stderr).toContain("no PEM blocks of type CERTIFICATE found");
+  });
+
+  test("another key", async () => {
+    const key = join(ceremony.directory, "other.key");
+    await ceremony.openssl(
+      "genpkey",
+      "-algorithm",
+      "EC",
+      "-pkeyopt",
+      "ec_paramgen_curve:P-256",
+      "-out",
+      key,
+    );
+    await ceremony.openssl(
+      ...[
+        "req",
+        "-new",
+        "-key",
+        key,
+        "-subj",
+        "/O=Other",
+        "-out",
+        join(ceremony.stick, "server-ca.csr"),
+      ],
+    );
+    await ceremony.signWith([...CA_EXTENSIONS, URI]);
+    expect(await importing()).toContain("it is for another key than the pending request's");
+  });
+
+  test("a root without room below it", async () => {
+    const root = join(ceremony.directory, "narrow");
+    await narrowRoot(ceremony, root);
+    expect(await importing(`${root}.pem`)).toContain("is longer than its path length allows");
+  });
+});
+
+/** Signs the pending request by a root whose path length is 0. */
+async function narrowRoot(ceremony: Ceremony, root: string): Promise<void> {
+  await ceremony.openssl(
+    "genpkey",
+    "-algorithm",
+    "EC",
+    "-pkeyopt",
+    "ec_paramgen_curve:P-256",
+    "-out",
+    `${root}.key`,
+  );
+  await ceremony.openssl(
+    ...[
+      "req",
+      "-x509",
+      "-new",
+      "-key",
+      `${root}.key`,
+      "-subj",
+      "/O=Narrow",
+      "-days",
+      "99",
+      "-out",
+      `${root}.pem`,
+    ],
+    ...["-addext", "basicConstraints=critical,CA:TRUE,pathlen:0"],
+  );
+  const extensions = join(ceremony.directory, "narrow.cnf");
+  writeFileSync(extensions, `${[...CA_EXTENSIONS, URI].join("\n")}\n`);
+  const csr = (await ceremony.server?.cli("ca", "csr", "-write", `${root}.csr`))?.stdout;
+  expect(csr).toBe(`Request written to ${root}.csr\n`);
+  await ceremony.openssl(
+    ...["x509", "-req", "-in", `${root}.csr`, "-CA", `${root}.pem`, "-CAkey", `${root}.key`],
+    ...["-CAcreateserial", "-extfile", extensions, "-out", ceremony.certificate],
+  );
+}
+
+test("the request survives a restart, kill -9 and the loss of its file", async () => {
+  const { server, ceremony } = await waitingServer();
+  const request = readFileSync(csrFile(server), "utf8");
+  await ceremony.sign();
+  await server.daemon.stop();
+  await startWaiting(server);
+  expect((await server.cli("ca", "csr")).stdout).toBe(request);
+  await server.daemon.kill();
+  rmSync(csrFile(server));
+  await startWaiting(server);
+  await eventually("the file is there again", async () => existsSync(csrFile(server)) || undefined);
+  expect(readFileSync(csrFile(server), "utf8")).toBe(request);
+  // What was signed before all of that still fits.
+  expect(await ceremony.importSigned()).toContain("It signs now.");
+  await server.daemon.kill();
+  await server.start();
+  expect(await authority(server, "active")).not.toBe("");
+}, 90_000);
