@@ -22,7 +22,7 @@ export interface ServerIdentity {
 }
 
 export interface ServerSvidParts {
-  readonly ca: Pick<CaManager, "serverSvid">;
+  readonly ca: Pick<CaManager, "serverSvid"> & Partial<Pick<CaManager, "waitingFor">>;
   readonly store: Pick<DataStore, "bundles" | "onChange">;
   readonly trustDomain: TrustDomain;
   readonly keyType: KeyType;
@@ -65,10 +65,12 @@ export class ServerSvid {
    * @param onRotated called with each new identity
    */
   rotate(onRotated: (identity: ServerIdentity) => void): PeriodicTask {
-    const { store, trustDomain, log } = this.#parts;
+    const { ca, store, trustDomain, log } = this.#parts;
     const turns = new Turns();
     const check = (): Promise<void> =>
       turns.take(async () => {
+        // Without a CA, which may take days to be signed, there is nothing to try; the CA Manager says so often enough.
+        if (ca.waitingFor?.() !== undefined) return;
         if (!this.#isDue() && !(await this.#isTainted())) return;
         const issued = await countedCall(this.#parts, ["svid", "rotate"], () =>
           issueSvid(this.#parts),

@@ -8,6 +8,7 @@ import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { verifyChain } from "#x509/chain.ts";
 import { KeyUsage } from "#x509/extensions.ts";
+import { subjectKeyIdOf } from "#x509/issue.ts";
 import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
 import { Oid } from "#x509/oid.ts";
 import { isSoundAlgorithm, verifySignature } from "#x509/signature.ts";
@@ -60,6 +61,7 @@ export function acceptedPath(
   checkBeginning(ca, rules);
   const path = pathOf(ca, certificates, roots, rules);
   path.forEach(checkPurpose);
+  checkKeyIds(path);
   checkEnd(path);
   return path;
 }
@@ -154,6 +156,17 @@ function checkPurpose(certificate: Certificate): void {
   throw refusal(
     `the extended key usage of ${named(certificate)} leaves out serverAuth or clientAuth, which every SVID is for; leave the extension away`,
   );
+}
+
+/** By these operators and verifiers tell CAs apart (RFC 5280 §4.2.1.1, §4.2.1.2); a root without its own has the usual one. */
+function checkKeyIds([ca, issuer]: CaPath): void {
+  const { subjectKeyId, authorityKeyId } = ca.extensions;
+  if (subjectKeyId === undefined || authorityKeyId === undefined) {
+    throw refusal("it needs a subject key identifier and an authority key identifier");
+  }
+  const issuerId = issuer.extensions.subjectKeyId ?? subjectKeyIdOf(issuer.publicKeySpki);
+  if (Buffer.compare(authorityKeyId, issuerId) === 0) return;
+  throw refusal(`its authority key identifier is not the key of its issuer ${named(issuer)}`);
 }
 
 /** The configuration's roots if it has any; otherwise those the operator gives, and those that the trust bundle has already. */

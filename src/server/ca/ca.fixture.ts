@@ -13,7 +13,7 @@ import type { Bundle } from "#spiffe/bundle.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { noMetrics } from "#telemetry/metrics.ts";
-import type { UpstreamAuthority } from "#upstream/upstream-authority.ts";
+import type { OfflineAuthority, UpstreamAuthority } from "#upstream/upstream-authority.ts";
 import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
 import { CaManager, type TokenSvid, type X509Svid } from "./ca-manager.ts";
 import type { WitSvidProfile } from "./profile.ts";
@@ -45,6 +45,7 @@ export class CaStage {
     given: {
       readonly caTtlSeconds?: number;
       readonly upstream?: UpstreamAuthority;
+      readonly offline?: OfflineAuthority;
       readonly jwtSvidsDisabled?: boolean;
       readonly witSvids?: WitSvidProfile;
     } = {},

@@ -66,7 +66,7 @@ export class OfflineCa {
   }
 
   /**
-   * Takes what was signed for the pending request. It signs at once where nothing else does, and otherwise when its turn comes.
+   * Takes what was signed for the pending request; again, where the answer got lost. It signs at once where nothing else does, and otherwise when its turn comes.
    *
    * @throws StatusError saying what is wrong; nothing has changed then
    */
@@ -74,6 +74,8 @@ export class OfflineCa {
     const { clock, log } = this.#parts;
     const now = clock.nowSeconds();
     const { active } = this.#rotation.state;
+    const known = this.#known(answer.certificates);
+    if (known !== undefined && this.pending === undefined) return { ca: known, warnings: [] };
     const endsAt = active !== undefined && active.notAfter > now ? active.notAfter : undefined;
     const ca = await this.#rotation.adopt(() => this.#requests.accept(answer, endsAt));
     this.#nextWarningAt = 0;
@@ -106,17 +108,18 @@ export class OfflineCa {
     const { log } = this.#parts;
     try {
       const certificates = await this.#requests.authority.newAnswer();
-      if (certificates === undefined || this.#holdsKnownCa(certificates)) return;
+      // The answer to the last request may lie there until the next one comes.
+      if (certificates === undefined || this.#known(certificates) !== undefined) return;
       await this.import({ certificates, roots: [] });
     } catch (error) {
       log.error("The file at import_path could not be imported", { error: errorText(error) });
     }
   }
 
-  /** The answer to the last request may lie there until the next one comes. */
-  #holdsKnownCa(certificates: readonly Uint8Array[]): boolean {
+  /** The CA that is among the certificates, if it was imported already. */
+  #known(certificates: readonly Uint8Array[]): X509Ca | undefined {
     const { active, prepared } = this.#rotation.state;
-    return [active, prepared].some(
+    return [active, prepared].find(
       (ca) =>
         ca !== undefined &&
         certificates.some((der) => Buffer.compare(der, ca.certificate.der) === 0),

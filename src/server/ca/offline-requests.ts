@@ -33,6 +33,8 @@ export class OfflineRequests {
   readonly #parts: CaManagerParts;
   readonly #journal: CaJournal;
   #pending: PendingRequest | undefined;
+  /** Whether that was logged: a path that stays as it is makes one line, not one every few seconds. */
+  #isFileAmiss = false;
 
   /** Goes on with the request of the last run. */
   constructor(authority: OfflineAuthority, parts: CaManagerParts, journal: CaJournal) {
@@ -114,14 +116,15 @@ export class OfflineRequests {
   async showRequest(): Promise<void> {
     try {
       if (this.#pending === undefined) await this.authority.removeRequest();
-      else {
-        await this.authority.putRequest(encodePem("CERTIFICATE REQUEST", this.#pending.csr));
-      }
+      else await this.authority.putRequest(encodePem("CERTIFICATE REQUEST", this.#pending.csr));
+      this.#isFileAmiss = false;
     } catch (error) {
-      this.#parts.log.warn(
-        "Could not write the request of the X509 CA; `spire-server ca csr` has it",
-        { csr_path: this.authority.csrPath, error: errorText(error) },
-      );
+      if (!this.#isFileAmiss) {
+        const text =
+          "The file of the X509 CA's request could not be kept; `spire-server ca csr` has it";
+        this.#parts.log.warn(text, { csr_path: this.authority.csrPath, error });
+      }
+      this.#isFileAmiss = true;
     }
   }
 
