@@ -85,7 +85,7 @@ export class Ceremony {
     if (script === undefined) throw new Error(`${PAGE} has no block ${index} of ${kind}`);
     const path = dirname(executable("ours", "spire-server"));
     return succeed(
-      await run(["bash", "-euo", "pipefail", "-c", script], {
+      await run(["bash", "--norc", "-euo", "pipefail", "-c", script], {
         cwd: this.directory,
         env: {
           PATH: `${path}:${process.env["PATH"] ?? ""}`,

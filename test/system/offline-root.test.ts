@@ -4,6 +4,7 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ceremony, pluginBlock } from "../support/ceremony.ts";
 import { eventually, freePort, run } from "../support/process.ts";
+import { ServiceManager } from "../support/service-manager.ts";
 import {
   GO_CLIENT,
   type ServerOptions,
@@ -49,13 +50,19 @@ const csrFile = (server: TestServer): string => join(server.directory, "data/ser
 
 test("from the first start to a workload's SVID, without a restart", async () => {
   const healthPort = await freePort();
+  const notify = join(stage.room("notify"), "socket");
+  const systemd = new ServiceManager(notify);
+  await eventually("the service manager listens", async () => existsSync(notify) || undefined);
   const { server, ceremony } = await waitingServer({
+    env: { NOTIFY_SOCKET: notify },
     more: `health_checks {\n listener_enabled = true\n bind_address = "127.0.0.1"\n bind_port = "${healthPort}"\n}`,
   });
   // It is up for operators, and for nobody else; whatever needs the CA says why it cannot be had.
   const health = (path: string): Promise<Response> =>
     fetch(`http://127.0.0.1:${healthPort}${path}`);
   expect((await server.cli("healthcheck")).stderr).toContain("NOT_SERVING");
+  await eventually("systemd is told", async () => systemd.heard.includes("READY=1") || undefined);
+  expect(systemd.heard).toContain(`STATUS=Waiting for CA: csr at ${csrFile(server)}`);
   expect((await health("/live")).status).toBe(200);
   const ready = await health("/ready");
   expect([ready.status, await ready.text()]).toEqual([
@@ -81,6 +88,11 @@ test("from the first start to a workload's SVID, without a restart", async () =>
     (await server.cli("healthcheck")).code === 0 ? true : undefined,
   );
   expect((await health("/ready")).status).toBe(200);
+  await eventually("systemd is told", async () => {
+    const status = systemd.heard.findLast((line) => line.startsWith("STATUS="));
+    return status?.startsWith(`STATUS=Serving trust domain ${TRUST_DOMAIN}`) || undefined;
+  });
+  await systemd.close();
 
   const agent = await TestAgent.start(stage, "ours", server);
   await server.entry(`spiffe://${TRUST_DOMAIN}/me`, agent.id, ["unix:uid:1"]);
@@ -97,6 +109,88 @@ test("from the first start to a workload's SVID, without a restart", async () =>
   expect(await authority(server, "active")).toBe(before);
   expect(server.daemon.lines.join("\n")).not.toContain("waiting for CA");
 }, 90_000);
+
+/** An output with what differs at every run shown by its kind. */
+function masked(text: string, server: TestServer): string {
+  return text
+    .replaceAll(server.directory, "$DIR")
+    .replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000 UTC/g, "<time>")
+    .replace(/\b[0-9a-f]{40}\b/g, "<key ID>")
+    .replace(/SERIALNUMBER=\d+/g, "SERIALNUMBER=<number>");
+}
+
+test("what the commands print: before, while a CA signs, and when the next one is asked for", async () => {
+  const { server, ceremony } = await waitingServer();
+  const shown = async (...words: string[]): Promise<string> => {
+    const { stdout, stderr } = await server.cli(...words);
+    return masked(stdout + stderr, server);
+  };
+  const pending = `Pending request:
+  Authority ID: <key ID>
+  Requested at: <time>
+  Needed by: now
+  Request at: $DIR/data/server-ca.csr
+`;
+  const none = (title: string): string => `${title} X.509 authority:\n  None\n\n`;
+  expect(await shown("ca", "show")).toBe(
+    `${none("Active")}${none("Prepared")}${none("Old")}${pending}`,
+  );
+  expect(masked((await server.cli("ca", "csr")).stderr, server)).toBe(`What the signer must set:
+  Subject           : SERIALNUMBER=<number>,O=SPIFFE,C=US, or another that the issuer does not have itself
+  URI SAN           : spiffe://example.org, and no other URI
+  Basic constraints : critical, CA:TRUE; pathlen:0, unless servers are to be nested below this one
+  Key usage         : critical, keyCertSign, cRLSign; no extended key usage
+  Lifetime          : not beyond its issuer's. The next request comes at half of it, at most 30 days before its end
+  Signature         : SHA-256 or better
+Needed by           : now: nothing is signed without it
+Then                : spire-server ca import -cert FILE -root FILE
+
+`);
+  await ceremony.sign();
+  await ceremony.importSigned();
+  const active = `Active X.509 authority:
+  Authority ID: <key ID>
+  Subject: SERIALNUMBER=<number>,O=SPIFFE,C=US
+  Begins at: <time>
+  Expires at: <time>
+  Path length: 0
+  Upstream authority Subject Key ID: <key ID>
+
+`;
+  const next = "Pending request:\n  None\n  The next one is made at: <time>\n";
+  expect(await shown("ca", "show")).toBe(`${active}${none("Prepared")}${none("Old")}${next}`);
+  expect(await shown("ca", "csr")).toBe(
+    "Error: could not get the request: rpc error: code = FailedPrecondition desc = no request waits for a signature: `spire-server ca show` tells when the next one is made; `spire-server localauthority x509 prepare` makes one now\n",
+  );
+  expect(await shown("localauthority", "x509", "prepare")).toBe(
+    "Error: could not prepare X.509 authority: rpc error: code = FailedPrecondition desc = failed to prepare X.509 authority: the X.509 authority is signed by hand: its request waits at $DIR/data/server-ca.csr; have it signed, and give it to `spire-server ca import`\n",
+  );
+  await ceremony.sign();
+  expect(await ceremony.importSigned()).toContain("It takes over at ");
+  expect(await server.daemon.stop()).toBe(0);
+}, 60_000);
+
+test("a server that makes its CA by itself shows it, and has nothing to be signed", async () => {
+  const server = await TestServer.start(stage, "ours");
+  const shown = (await server.cli("ca", "show")).stdout;
+  expect(shown).toContain("Path length: no limit\n  Upstream authority ID: No upstream authority");
+  expect(shown).toEndWith("Pending request:\n  None\n");
+  expect((await server.cli("ca", "csr")).stderr).toContain(
+    'desc = the CA of this server is not signed by hand: UpstreamAuthority "offline" is not configured',
+  );
+});
+
+test("a port that is taken when the CA arrives ends the server; the CA is kept", async () => {
+  const { server, ceremony } = await waitingServer();
+  await ceremony.sign();
+  const taken = Bun.listen({ hostname: "127.0.0.1", port: server.port, socket: { data() {} } });
+  // The server may be gone before the answer is.
+  await server.cli("ca", "import", "-cert", ceremony.certificate, "-root", ceremony.root);
+  expect(await server.daemon.exited).toBe(1);
+  taken.stop(true);
+  await server.start();
+  expect(await authority(server, "active")).not.toBe("");
+}, 60_000);
 
 /** What openssl says of an SVID, with nothing but the offline root to trust. */
 async function opensslVerifies(server: TestServer, ceremony: Ceremony): Promise<void> {

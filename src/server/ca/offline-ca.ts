@@ -35,6 +35,10 @@ export class OfflineCa {
     this.#parts = parts;
     this.#requests = requests;
     this.#rotation = rotation;
+    // That there is none is said at the start.
+    if (this.waitingFor() !== undefined) {
+      this.#nextWarningAt = parts.clock.nowSeconds() + WAITING_PAUSE_SECONDS;
+    }
   }
 
   get csrPath(): string {
