@@ -20,6 +20,15 @@ export function pluginBlock(): string {
   return block;
 }
 
+export interface SigningOptions {
+  readonly days?: number;
+  readonly digest?: string;
+  /** The end, instead of the days, as `20270131235959Z`; the beginning is then long ago. */
+  readonly until?: string;
+  /** Instead of the request's. */
+  readonly subject?: string;
+}
+
 /** One offline machine, and the medium between it and a server. */
 export class Ceremony {
   readonly directory: string;
@@ -46,9 +55,14 @@ export class Ceremony {
     await this.#block("sh offline", 0);
   }
 
+  /** Puts the request on the medium. */
+  async carryRequest(): Promise<void> {
+    await this.#block("sh server", 0);
+  }
+
   /** Carries the request, has it signed, and leaves the certificate on the medium. */
   async sign(): Promise<void> {
-    await this.#block("sh server", 0);
+    await this.carryRequest();
     await this.#block("sh offline", 1);
   }
 
@@ -57,12 +71,9 @@ export class Ceremony {
     return (await this.#block("sh server", 1)).stdout;
   }
 
-  /** Signs the request on the medium with extensions of one's own. @param days 0 for one that ended yesterday */
-  async signWith(
-    extensions: readonly string[],
-    options: { readonly days?: number; readonly digest?: string; readonly until?: string } = {},
-  ): Promise<void> {
-    const { days = 30, digest = "sha256", until } = options;
+  /** Signs the request on the medium with extensions of one's own. */
+  async signWith(extensions: readonly string[], options: SigningOptions = {}): Promise<void> {
+    const { days = 30, digest = "sha256", until, subject } = options;
     const lines = ["[server_ca]", ...extensions, "authorityKeyIdentifier = keyid:always"];
     writeFileSync(join(this.directory, "offline-ca/other.cnf"), `${lines.join("\n")}\n`);
     const end = until === undefined ? ["-days", String(days)] : ["-enddate", until];
@@ -70,6 +81,7 @@ export class Ceremony {
     await this.openssl(
       ...["ca", "-config", "ca.cnf", "-extfile", "other.cnf", "-extensions", "server_ca"],
       ...["-batch", "-notext", "-md", digest, ...begin, ...end],
+      ...(subject === undefined ? [] : ["-subj", subject]),
       ...["-in", join(this.stick, "server-ca.csr"), "-out", this.certificate],
     );
   }

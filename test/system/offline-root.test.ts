@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Ceremony, pluginBlock } from "../support/ceremony.ts";
+import { Ceremony, pluginBlock, type SigningOptions } from "../support/ceremony.ts";
 import { eventually, freePort, run } from "../support/process.ts";
 import { ServiceManager } from "../support/service-manager.ts";
 import {
@@ -286,9 +286,21 @@ describe("what is refused", () => {
       {},
       "is outside the name constraints",
     ],
+    [
+      "no subject key identifier",
+      [...CA_EXTENSIONS.slice(0, 2), "subjectKeyIdentifier = none", URI],
+      {},
+      "it needs a subject key identifier and an authority key identifier",
+    ],
+    [
+      "the subject of the root",
+      [...CA_EXTENSIONS, URI],
+      { subject: "/O=Example/CN=Example offline root" },
+      "it has the subject of its issuer",
+    ],
   ])(
     "%s",
-    async (_what, extensions, options, why) => {
+    async (_what, extensions, options: SigningOptions, why) => {
       await ceremony.signWith(extensions, options);
       expect(await importing()).toContain(why);
     },

@@ -137,3 +137,37 @@ test("an authority that cannot be written down does not sign", async () => {
   expect(await rotation.advance(0).catch((error: Error) => error.message)).toBe("disk full");
   expect(rotation.state.active).toBeUndefined();
 });
+
+test("one that somebody has to bring is asked for once, and waited for without haste", async () => {
+  const asked: Slot[] = [];
+  const activated: string[] = [];
+  const rotation = new Rotation<Authority>(
+    {
+      slots: ["A", "B", "C"],
+      prepareAheadSeconds: 100,
+      prepare: async (slot) => void asked.push(slot),
+      awaiting: () => "somebody is on the way",
+      startsAt: ({ issuedAt }) => issuedAt,
+      activate: async ({ authorityId }) => void activated.push(authorityId),
+      hasKey: () => true,
+    },
+    new Turns(),
+    NOTHING,
+  );
+  await rotation.advance(0);
+  expect([asked, rotation.dueAt, rotation.state]).toEqual([["A"], Infinity, NOTHING]);
+  await rotation.adopt(async () => authority("A", "first", 10, 1010));
+  expect(rotation.dueAt).toBe(10);
+  await rotation.advance(9);
+  expect(activated).toEqual([]);
+  await rotation.advance(10);
+  expect([activated, rotation.dueAt]).toEqual([["first"], 910]);
+  await rotation.advance(910);
+  expect(asked).toEqual(["A", "B"]);
+  await rotation.adopt(async () => authority("B", "second", 910, 2000));
+  expect(await rotation.prepare().catch(({ message }) => message)).toBe("somebody is on the way");
+  expect(asked.at(-1)).toBe("C");
+  // What expired while it waited for its turn is asked for again, and never signs.
+  await rotation.advance(2001);
+  expect([asked.length, activated]).toEqual([4, ["first"]]);
+});
