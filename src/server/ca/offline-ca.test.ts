@@ -38,6 +38,7 @@ async function open(config: Partial<OfflineUpstreamConfig> = {}): Promise<CaMana
   const warnBeforeSeconds = 30 * DAY;
   const offline = await openOfflineUpstreamAuthority({
     name: "offline",
+    dataDir: stage.directory,
     csrPath: csrPath(),
     warnBeforeSeconds,
     ...config,

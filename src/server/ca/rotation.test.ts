@@ -144,7 +144,7 @@ test("one that somebody has to bring is asked for once, and waited for without h
   const rotation = new Rotation<Authority>(
     {
       slots: ["A", "B", "C"],
-      prepareAheadSeconds: 100,
+      prepareAheadSeconds: () => 100,
       prepare: async (slot) => void asked.push(slot),
       awaiting: () => "somebody is on the way",
       startsAt: ({ issuedAt }) => issuedAt,

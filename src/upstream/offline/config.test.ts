@@ -15,6 +15,7 @@ function read(text: string): OfflineUpstreamConfig {
 test("nothing need be set", () => {
   expect(read("")).toEqual({
     name: "offline",
+    dataDir: "/data",
     csrPath: "/data/server-ca.csr",
     warnBeforeSeconds: 30 * 24 * 3600,
   });
@@ -24,6 +25,7 @@ test("every key", () => {
   const text = `csr_path = "/c"\nroot_cert_path = "/r"\nimport_path = "/i"\nwarn_before = "48h"\n`;
   expect(read(text)).toEqual({
     name: "offline",
+    dataDir: "/data",
     csrPath: "/c",
     rootCertPath: "/r",
     importPath: "/i",

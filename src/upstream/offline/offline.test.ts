@@ -19,6 +19,7 @@ const path = (name: string): string => join(directory, name);
 const open = (config: Partial<OfflineUpstreamConfig> = {}) =>
   openOfflineUpstreamAuthority({
     name: "offline",
+    dataDir: directory,
     csrPath: path("csr"),
     warnBeforeSeconds: 3600,
     ...config,
@@ -63,4 +64,21 @@ test("what is dropped is told once for as long as it stays the same", async () =
   writeFileSync(importPath, "half a file");
   expect(await authority.newAnswer().then(String, ({ message }) => message)).toContain(importPath);
   expect(await authority.newAnswer()).toBeUndefined();
+});
+
+test("another configuration is used from then on, or not at all", async () => {
+  const authority = await open();
+  await authority.putRequest(REQUEST);
+  const next = {
+    name: "offline",
+    dataDir: directory,
+    csrPath: path("new"),
+    warnBeforeSeconds: 7200,
+  } as const;
+  const missing = authority.configure({ ...next, rootCertPath: path("missing") });
+  expect(await missing.then(String, ({ message }) => message)).toContain("there is no file");
+  expect([authority.csrPath, existsSync(path("csr"))]).toEqual([path("csr"), true]);
+  await authority.configure(next);
+  expect([authority.csrPath, authority.warnBeforeSeconds]).toEqual([path("new"), 7200]);
+  expect(existsSync(path("csr"))).toBe(false);
 });
