@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { backUp, restore } from "../support/backups.ts";
 import { Ceremony, pluginBlock, type SigningOptions } from "../support/ceremony.ts";
 import { eventually, freePort, run } from "../support/process.ts";
 import { ServiceManager } from "../support/service-manager.ts";
@@ -168,6 +169,25 @@ Then                : spire-server ca import -cert FILE -root FILE
   await ceremony.sign();
   expect(await ceremony.importSigned()).toContain("It takes over at ");
   expect(await server.daemon.stop()).toBe(0);
+}, 60_000);
+
+test("a backup has the request and its key: what was signed is imported where it is restored", async () => {
+  const { server, ceremony } = await waitingServer();
+  await ceremony.sign();
+  const doctor = await server.cli("doctor", "-config", server.configuration);
+  expect(doctor.code).toBe(1);
+  expect(doctor.stdout).toContain("no X.509 CA signs: the request at ");
+  const path = join(stage.room("backups"), "backup");
+  expect(await backUp(server, path)).toMatch(/X.509 request +: since .* UTC, key present/);
+  const request = (await server.cli("ca", "csr")).stdout;
+  await server.daemon.kill();
+  const { port } = server;
+  const other = await TestServer.prepare(stage, "ours", { port, plugins: pluginBlock() });
+  await restore(other, path);
+  await startWaiting(other);
+  expect((await other.cli("ca", "csr")).stdout).toBe(request);
+  ceremony.server = other;
+  expect(await ceremony.importSigned()).toContain("It signs now.");
 }, 60_000);
 
 test("a server that makes its CA by itself shows it, and has nothing to be signed", async () => {

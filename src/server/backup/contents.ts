@@ -1,6 +1,11 @@
 /** What a backup holds, and whether a server could go on with it: the keys must be those of the CA journal. */
 import { parseKeyFile } from "#keymanager/key-file.ts";
-import { type JournalAuthority, journalAuthorities } from "#server/ca/journal-authorities.ts";
+import {
+  type JournalAuthority,
+  type JournalRequest,
+  journalAuthorities,
+  journalRequest,
+} from "#server/ca/journal-authorities.ts";
 import { type DatabaseContent, inspectDatabase } from "#server/datastore/sqlite/copy.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { signerFromPrivateKey } from "#x509/keys.ts";
@@ -10,8 +15,12 @@ export interface HeldAuthority extends JournalAuthority {
   readonly key: "present" | "missing" | "memory";
 }
 
+/** A request for a CA that waits for a signature: without its key, what comes back is of no use. */
+export type HeldRequest = JournalRequest & Pick<HeldAuthority, "key">;
+
 export interface Contents extends Pick<DatabaseContent, "schemaVersion" | "counts"> {
   readonly authorities: readonly HeldAuthority[];
+  readonly request?: HeldRequest;
 }
 
 export interface StoredFiles {
@@ -40,11 +49,20 @@ export async function inspectContents(files: StoredFiles): Promise<Contents> {
     );
   }
   const publicKeys = readPublicKeys(files.keys);
-  const authorities = stored.map((authority): HeldAuthority => {
-    const isPresent = publicKeys.get(authority.keyId)?.equals(authority.publicKeySpki) === true;
-    return { ...authority, key: held(isPresent, files.keys === undefined) };
-  });
-  return { schemaVersion, counts, authorities };
+  const withKey = <Named extends Pick<HeldAuthority, "keyId" | "publicKeySpki">>(
+    one: Named,
+  ): Named & Pick<HeldAuthority, "key"> => {
+    const isPresent = publicKeys.get(one.keyId)?.equals(one.publicKeySpki) === true;
+    return { ...one, key: held(isPresent, files.keys === undefined) };
+  };
+  const authorities = stored.map(withKey);
+  const request = journal === undefined ? undefined : await journalRequest(journal);
+  return {
+    schemaVersion,
+    counts,
+    authorities,
+    ...(request === undefined ? {} : { request: withKey(request) }),
+  };
 }
 
 /** Why a server could not go on signing as before; undefined when it could. */

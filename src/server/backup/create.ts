@@ -96,8 +96,8 @@ async function consistentState(request: BackupRequest, draft: string): Promise<S
   );
 }
 
-function hasAllKeys({ authorities }: Contents): boolean {
-  return authorities.every(({ key }) => key !== "missing");
+function hasAllKeys({ authorities, request }: Contents): boolean {
+  return request?.key !== "missing" && authorities.every(({ key }) => key !== "missing");
 }
 
 async function inspected(

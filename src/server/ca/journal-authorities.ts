@@ -1,5 +1,6 @@
 /** What a stored CA journal says of the authorities that sign or are to sign next. For backups, which hold journals that nobody runs. */
 import { Certificate } from "#x509/certificate.ts";
+import { parseCsr } from "#x509/csr.ts";
 import type { Slot } from "./authority.ts";
 import { CaJournal } from "./journal.ts";
 import { x509KeyId } from "./prepare-x509.ts";
@@ -20,6 +21,24 @@ export interface JournalAuthority {
   readonly trustDomainIds: readonly string[];
 }
 
+/** A request for a CA that waits for a signature by hand. */
+export interface JournalRequest {
+  /** The name of its key in the KeyManager. */
+  readonly keyId: string;
+  readonly publicKeySpki: Uint8Array;
+  /** Unix seconds. */
+  readonly requestedAt: number;
+}
+
+/** The request that waits, if one does. @param record as the datastore holds it @throws Error when it cannot be read */
+export async function journalRequest(record: Uint8Array): Promise<JournalRequest | undefined> {
+  const { x509Request } = await readJournal(record);
+  if (x509Request === undefined) return undefined;
+  const { slot, requestedAt, csr } = x509Request;
+  const { publicKeySpki } = parseCsr(Buffer.from(csr, "base64"));
+  return { keyId: x509KeyId(slot), publicKeySpki, requestedAt };
+}
+
 /**
  * The active and the prepared authority of each kind, where there are.
  *
@@ -27,8 +46,7 @@ export interface JournalAuthority {
  * @throws Error when it cannot be read
  */
 export async function journalAuthorities(record: Uint8Array): Promise<readonly JournalAuthority[]> {
-  const stored = { load: async () => record, save: async () => undefined };
-  const journal = await CaJournal.load(stored);
+  const journal = await readJournal(record);
   const cas = newest(journal.x509).map((ca): JournalAuthority => {
     const { publicKeySpki, uriSans } = Certificate.parse(Buffer.from(ca.certificate, "base64"));
     const keyId = x509KeyId(ca.slot);
@@ -43,6 +61,10 @@ export async function journalAuthorities(record: Uint8Array): Promise<readonly J
     }),
   );
   return [...cas, ...keys];
+}
+
+function readJournal(record: Uint8Array): Promise<CaJournal> {
+  return CaJournal.load({ load: async () => record, save: async () => undefined });
 }
 
 interface JournalRecord {

@@ -8,6 +8,7 @@ import type { ServerConnection } from "#server/commands/connection.ts";
 import type { ServerConfig } from "#server/config.ts";
 import { checkAgents } from "./agents.ts";
 import { type AuthoritiesAsked, checkAuthorities, checkBundle } from "./authorities.ts";
+import { checkCaRequest } from "./ca-request.ts";
 import { checkForeign, type Foreign } from "./federation.ts";
 
 const SERVING = 1;
@@ -29,7 +30,11 @@ export async function checkRunning(
   now: number,
 ): Promise<readonly Finding[]> {
   const health = await checkHealth(server);
-  if (health.level === "FAIL") return [health];
+  const request = await tried("ca_request", ASK, async () =>
+    checkCaRequest(await server.ca("getState", {}), now),
+  );
+  // Without a CA the server waits, and is not healthy: that says why.
+  if (health.level === "FAIL") return [health, ...request.filter(({ advice }) => advice !== ASK)];
   const parts = await Promise.all([
     tried("server_svid", ASK, () => checkServerSvid(server, now)),
     tried("x509_authority", ASK, () => authorities(server, known, now)),
@@ -39,7 +44,7 @@ export async function checkRunning(
     tried("federation", ASK, () => federation(server, known, now)),
     tried("agents", ASK, async () => checkAgents(await allAgents(server), now)),
   ]);
-  return [health, ...parts.flat()];
+  return [health, ...request, ...parts.flat()];
 }
 
 async function checkHealth({ health }: ServerConnection): Promise<Finding> {

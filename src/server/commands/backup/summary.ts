@@ -25,6 +25,7 @@ export function summaryText({ manifest, contents, isEncrypted }: Summarized, now
     ["Bundles", counts.bundles],
     ["Federations", counts.federationRelationships],
     ...contents.authorities.map((authority) => authorityRow(authority, now)),
+    ...requestRows(contents),
   ];
   return rows.map(([name, value]) => `${name.padEnd(20)} : ${value}\n`).join("");
 }
@@ -50,6 +51,14 @@ export function summaryJson({ manifest, contents, isEncrypted }: Summarized): ob
       expires_at: rfc3339(notAfter),
       key,
     })),
+    ...(contents.request === undefined
+      ? {}
+      : {
+          pending_request: {
+            requested_at: rfc3339(contents.request.requestedAt),
+            key: contents.request.key,
+          },
+        }),
     parts: manifest.parts,
   };
 }
@@ -60,6 +69,9 @@ export function remarks({ manifest, contents }: Pick<Summarized, "manifest" | "c
   return [
     ...(manifest.keyManager === "memory"
       ? ["The server keeps its keys in memory: a restored one makes new authorities."]
+      : []),
+    ...(contents.request?.key === "missing"
+      ? ["The request for an X.509 authority has no key any more: the server makes another one."]
       : []),
     ...lost.map(
       ({ kind, keyId }) =>
@@ -73,6 +85,14 @@ export function remarks({ manifest, contents }: Pick<Summarized, "manifest" | "c
 function authorityRow(authority: HeldAuthority, now: number): readonly [string, string] {
   const { kind, status, authorityId, notAfter, key } = authority;
   const end = notAfter > now ? "until" : "EXPIRED at";
-  const where = key === "memory" ? "in the server's memory" : key;
-  return [`${kind} ${status}`, `${authorityId}, ${end} ${utcTime(notAfter)}, key ${where}`];
+  return [`${kind} ${status}`, `${authorityId}, ${end} ${utcTime(notAfter)}, key ${where(key)}`];
+}
+
+function requestRows({ request }: Contents): readonly (readonly [string, string])[] {
+  if (request === undefined) return [];
+  return [["X.509 request", `since ${utcTime(request.requestedAt)}, key ${where(request.key)}`]];
+}
+
+function where(key: HeldAuthority["key"]): string {
+  return key === "memory" ? "in the server's memory" : key;
 }
