@@ -234,7 +234,8 @@ test("a server without a configuration file, and one that keeps its keys in memo
 }, 60_000);
 
 test("verify tells what is in a backup, and every damage", async () => {
-  const server = await TestServer.start(stage, "ours");
+  const settings = `experimental {\n feature_flags = ["wit-svid"]\n }`;
+  const server = await TestServer.start(stage, "ours", { settings });
   await server.entry(idOf("a"), idOf("node"), ["unix:uid:1"]);
   await server.token();
   const path = join(backups, "verified");
@@ -252,6 +253,7 @@ test("verify tells what is in a backup, and every damage", async () => {
     authorities: [
       { kind: "x509", status: "active", key: "present" },
       { kind: "jwt", status: "active", key: "present" },
+      { kind: "wit", status: "active", key: "present" },
     ],
     parts: [{ name: "keys.json" }, { name: "server.conf" }, { name: "datastore.sqlite3" }],
   });
@@ -314,6 +316,10 @@ test("what the commands refuse", async () => {
       `${backups}/none`,
     ],
   };
+  const zero = ["create", "-trustDomain", "x.test", "-dataDir", backups, "-output"];
+  answers[
+    `there is no datastore ${backups}/datastore.sqlite3: does the server keep it elsewhere?`
+  ] = [...zero, `${backups}/b`];
   for (const [text, words] of Object.entries(answers)) {
     expect(await backup(...words)).toEqual({ code: 1, stdout: "", stderr: `Error: ${text}\n` });
   }

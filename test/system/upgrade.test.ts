@@ -87,7 +87,7 @@ test("a server that is killed while it brings its datastore up to date does so a
     // From the middle of the copy on, or from its end: then comes the migration.
     const begun = `${path}.schema-1${kill % 3 === 0 ? ".new" : ""}`;
     while (daemon.running && !existsSync(begun)) await Bun.sleep(1);
-    await Bun.sleep(chance.between(0, 100));
+    await Bun.sleep(chance.between(0, 300));
     await daemon.kill();
     const { schemaVersion, counts } = inspectDatabase(path);
     expect([1, SCHEMA_VERSION]).toContain(schemaVersion);

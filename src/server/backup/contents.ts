@@ -70,7 +70,7 @@ export function keyProblem({ authorities }: Contents): string | undefined {
   const lost = authorities.find(({ key, status }) => status === "active" && key === "missing");
   return lost === undefined
     ? undefined
-    : `the keys lack ${lost.keyId}, of the active ${lost.kind} authority ${lost.authorityId}`;
+    : `the keys lack ${lost.keyId}, of the active ${lost.title} authority ${lost.authorityId}`;
 }
 
 function held(isPresent: boolean, isInMemory: boolean): HeldAuthority["key"] {

@@ -6,6 +6,7 @@
  * authority that it belonged to is retired. So the keys are read before and after the datastore is copied; when neither fits, authorities
  * were rotated twice in between, and it is all done again.
  */
+import { existsSync } from "node:fs";
 import { type FileHandle, open, readFile, rm } from "node:fs/promises";
 import { constants, setPriority } from "node:os";
 import { removeDrafts, writeFileAtomically } from "#files/atomic-write.ts";
@@ -48,9 +49,13 @@ export interface Backup {
 export async function createBackup(request: BackupRequest): Promise<Backup> {
   const { files, output } = request;
   refuseUnfinished(files.dataDir);
-  // The server's work goes before.
-  setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
-  await removeDrafts(output);
+  if (!existsSync(files.databasePath)) {
+    throw new Error(
+      `there is no datastore ${files.databasePath}: does the server keep it elsewhere?`,
+    );
+  }
+  giveWay();
+  await prepareOutput(output);
   const draft = `${output}.${process.pid}-db.new`;
   let copied: FileHandle | undefined;
   try {
@@ -65,6 +70,23 @@ export async function createBackup(request: BackupRequest): Promise<Backup> {
   } finally {
     await copied?.close();
     await rm(draft, { force: true });
+  }
+}
+
+/** The server's work goes before. */
+function giveWay(): void {
+  try {
+    setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
+  } catch {
+    // A sandbox that forbids it decides itself how much of the machine this may have.
+  }
+}
+
+async function prepareOutput(output: string): Promise<void> {
+  try {
+    await removeDrafts(output);
+  } catch (error) {
+    throw new Error(`cannot write ${output}: ${errorText(error)}`, { cause: error });
   }
 }
 

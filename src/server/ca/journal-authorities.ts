@@ -4,12 +4,15 @@ import { parseCsr } from "#x509/csr.ts";
 import type { Slot } from "./authority.ts";
 import { CaJournal } from "./journal.ts";
 import { x509KeyId } from "./prepare-x509.ts";
-import { tokenKeyId } from "./token-key.ts";
+import { type TokenKeyName, tokenKeyId, tokenKeyTitle } from "./token-key.ts";
 
 const STATUSES = ["active", "prepared"] as const;
+const TOKEN_KEYS: readonly TokenKeyName[] = ["jwt", "wit"];
 
 export interface JournalAuthority {
-  readonly kind: "X.509" | "JWT" | "WIT";
+  readonly kind: "x509" | TokenKeyName;
+  /** The kind as people write it. */
+  readonly title: string;
   readonly status: (typeof STATUSES)[number];
   readonly authorityId: string;
   /** The name of its key in the KeyManager. */
@@ -17,7 +20,7 @@ export interface JournalAuthority {
   readonly publicKeySpki: Uint8Array;
   /** Unix seconds. */
   readonly notAfter: number;
-  /** The trust domains, as SPIFFE IDs, that an X.509 CA is of; empty for a key of tokens. */
+  /** The trust domains, as SPIFFE IDs, that an X.509 CA is of; empty for a key that signs tokens. */
   readonly trustDomainIds: readonly string[];
 }
 
@@ -50,14 +53,27 @@ export async function journalAuthorities(record: Uint8Array): Promise<readonly J
   const cas = newest(journal.x509).map((ca): JournalAuthority => {
     const { publicKeySpki, uriSans } = Certificate.parse(Buffer.from(ca.certificate, "base64"));
     const keyId = x509KeyId(ca.slot);
-    return { ...named(ca), kind: "X.509", keyId, publicKeySpki, trustDomainIds: uriSans };
+    return {
+      ...named(ca),
+      kind: "x509",
+      title: "X.509",
+      keyId,
+      publicKeySpki,
+      trustDomainIds: uriSans,
+    };
   });
-  const keys = (["jwt", "wit"] as const).flatMap((name) =>
-    newest(journal.keys(name)).map((key): JournalAuthority => {
+  const keys = TOKEN_KEYS.flatMap((kind) =>
+    newest(journal.keys(kind)).map((key): JournalAuthority => {
       const publicKeySpki = Buffer.from(key.publicKey, "base64");
-      const keyId = tokenKeyId(name, key.slot);
-      const kind = name === "jwt" ? "JWT" : "WIT";
-      return { ...named(key), kind, keyId, publicKeySpki, trustDomainIds: [] };
+      const keyId = tokenKeyId(kind, key.slot);
+      return {
+        ...named(key),
+        kind,
+        title: tokenKeyTitle(kind),
+        keyId,
+        publicKeySpki,
+        trustDomainIds: [],
+      };
     }),
   );
   return [...cas, ...keys];

@@ -36,8 +36,8 @@ export async function readPassphrase(path: string, io: Io): Promise<string | und
 }
 
 /** The one word behind the flags. @throws Error when there is none, or more, which would be flags that are not heeded */
-export function backupFile(rest: readonly string[]): string {
-  const [path, ...more] = rest;
+export function backupFile(operands: readonly string[]): string {
+  const [path, ...more] = operands;
   if (path === undefined) throw new Error("the file of the backup is required, behind the flags");
   refuseWords(more);
   return path;

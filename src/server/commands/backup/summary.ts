@@ -45,7 +45,7 @@ export function summaryJson({ manifest, contents, isEncrypted }: Summarized): ob
     bundles: counts.bundles,
     federation_relationships: counts.federationRelationships,
     authorities: contents.authorities.map(({ kind, status, authorityId, notAfter, key }) => ({
-      kind: kind === "X.509" ? "x509" : "jwt",
+      kind,
       status,
       authority_id: authorityId,
       expires_at: rfc3339(notAfter),
@@ -74,8 +74,8 @@ export function remarks({ manifest, contents }: Pick<Summarized, "manifest" | "c
       ? ["The request for an X.509 authority has no key any more: the server makes another one."]
       : []),
     ...lost.map(
-      ({ kind, keyId }) =>
-        `The prepared ${kind} authority has no key (${keyId}) any more: the server makes another one.`,
+      ({ title, keyId }) =>
+        `The prepared ${title} authority has no key (${keyId}) any more: the server makes another one.`,
     ),
   ]
     .map((line) => `${line}\n`)
@@ -83,9 +83,9 @@ export function remarks({ manifest, contents }: Pick<Summarized, "manifest" | "c
 }
 
 function authorityRow(authority: HeldAuthority, now: number): readonly [string, string] {
-  const { kind, status, authorityId, notAfter, key } = authority;
+  const { title, status, authorityId, notAfter, key } = authority;
   const end = notAfter > now ? "until" : "EXPIRED at";
-  return [`${kind} ${status}`, `${authorityId}, ${end} ${utcTime(notAfter)}, key ${where(key)}`];
+  return [`${title} ${status}`, `${authorityId}, ${end} ${utcTime(notAfter)}, key ${where(key)}`];
 }
 
 function requestRows({ request }: Contents): readonly (readonly [string, string])[] {
