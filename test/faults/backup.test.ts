@@ -13,6 +13,7 @@ import { backUp, backup, restore } from "../support/backups.ts";
 import { type Finished, run } from "../support/process.ts";
 import { executable, Stage, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
 import { Chance } from "./chance.ts";
+import { SmallDisk } from "./small-disk.ts";
 
 const BACKUPS = 12;
 const KILLED_CREATES = 15;
@@ -249,3 +250,44 @@ test("a restore that is killed leaves the old state or the new one, or is refuse
   expect(await server.json("entry", "count")).toEqual({ count: 1 });
   await server.daemon.stop();
 }, 180_000);
+
+test("on a disk that is full a backup and a restore fail with its name, and leave all as it was", async () => {
+  const server = await TestServer.start(stage, "ours");
+  const clients = localClients(server.socket);
+  const entries = Array.from({ length: 2000 }, (_, n) => someEntry(`many-${n}`));
+  await callUnary(clients.entry, "batchCreateEntry", { entries, outputMask: undefined });
+  closeClients(clients);
+  await server.daemon.stop();
+  const path = join(room, "large");
+  await backUp(server, path);
+
+  const place = stage.room("small");
+  const disk = await SmallDisk.mount(stage, place, "400k");
+  const program = [executable("ours", "spire-server"), "backup"];
+  const full = {
+    code: 1,
+    stderr: expect.stringContaining(`the file system of ${place} is full: free space on it`),
+  };
+  const words = ["create", "-config", server.configuration, "-output", join(place, "backup")];
+  expect(await run(disk.within([...program, ...words]))).toMatchObject(full);
+  expect(readdirSync(disk.reach())).toEqual([]);
+
+  const small = ["restore", "-dataDir", place];
+  const tiny = await TestServer.start(stage, "ours");
+  const state = join(room, "tiny");
+  await backUp(tiny, state);
+  expect(await run(disk.within([...program, ...small, state]))).toMatchObject({ code: 0 });
+  const hashes = (): unknown[] =>
+    ["datastore.sqlite3", "keys.json"].map((name) => Bun.hash(readFileSync(disk.reach(name))));
+  const before = hashes();
+  expect(await run(disk.within([...program, ...small, "-moveAside", path]))).toMatchObject(full);
+  expect(hashes()).toEqual(before);
+  expect(readdirSync(disk.reach()).sort()).toEqual([
+    "datastore.sqlite3",
+    "datastore.sqlite3.lock",
+    "keys.json",
+    "restored.json",
+    "server.lock",
+  ]);
+  await tiny.daemon.stop();
+}, 60_000);

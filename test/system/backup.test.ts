@@ -52,6 +52,7 @@ test("on a fresh machine agents go on with the SVIDs they renewed meanwhile, and
   const changed = await server.entry(idOf("changed"), agent.id, ["unix:uid:1"]);
   const deleted = await server.entry(idOf("deleted"), agent.id, ["unix:uid:1"]);
   await served(agent, "changed", "deleted");
+  const tokens = [await server.token(), await server.token()];
   writeFileSync(join(backups, "passphrase"), "correct horse\n");
   const secret = ["-passphraseFile", join(backups, "passphrase")];
   const path = join(backups, "moved");
@@ -69,7 +70,7 @@ test("on a fresh machine agents go on with the SVIDs they renewed meanwhile, and
     idOf("changed-after"),
     ...parent,
   );
-  const late = await TestAgent.start(stage, "ours", server);
+  const late = await TestAgent.start(stage, "ours", server, { token: tokens[0] ?? "" });
   await served(agent, "changed-after", "made-after");
   await lines(agent.daemon, "Successfully rotated agent SVID", 2, from);
   await server.daemon.kill();
@@ -78,6 +79,11 @@ test("on a fresh machine agents go on with the SVIDs they renewed meanwhile, and
   const next = await freshMachine(stage, server, settings);
   await restore(next, path, ...secret);
   await next.start();
+  // One may have let a node in meanwhile, and one did; none lets in a node now.
+  for (const token of tokens) {
+    const another = await TestAgent.prepare(stage, "ours", next, { token });
+    expect(await another.launch().exited).toBe(1);
+  }
   await served(agent, "changed", "deleted");
   const { agents } = await next.json("agent", "list");
   expect(agents).toMatchObject([{ id: { path: new URL(agent.id).pathname } }]);
@@ -152,7 +158,7 @@ test("an agent whose SVID the lost authority signed is told to join again, and d
   await server.daemon.stop();
 }, 90_000);
 
-test("what root restores belongs to the owner of the directories, and can be told from outside", async () => {
+test("what root restores belongs to the owner of the directories, who runs it", async () => {
   const server = await TestServer.start(stage, "ours");
   const path = join(backups, "owned");
   await backUp(server, path);
@@ -173,6 +179,17 @@ test("what root restores belongs to the owner of the directories, and can be tol
     });
   }
   expect(readFileSync(configuration, "utf8")).toBe(readFileSync(server.configuration, "utf8"));
+
+  // The owner runs it, also after root made a backup of what was stopped.
+  chownSync(next.directory, 1234, 1235);
+  const log = join(next.directory, "log");
+  const program = [executable("ours", "spire-server"), "run", "-config", next.configuration];
+  for (const name of ["first", "second"]) {
+    const daemon = stage.daemon(program, log, { uid: 1234 });
+    await daemon.line((line) => line.includes("Starting Server APIs") && line.includes("unix"));
+    expect(await daemon.stop()).toBe(0);
+    await backUp(next, join(backups, name));
+  }
 }, 60_000);
 
 test("a server without a configuration file, and one that keeps its keys in memory", async () => {

@@ -1,5 +1,5 @@
 /** Connections to a database file, and the look at its header that comes before the first one. */
-import { Database } from "bun:sqlite";
+import { Database, SQLiteError } from "bun:sqlite";
 import { closeSync, openSync, readSync } from "node:fs";
 import { APPLICATION_ID } from "./schema.ts";
 
@@ -47,3 +47,13 @@ export function checkHeader(path: string): void {
     );
   }
 }
+
+/** Whether SQLite finds the file itself broken, rather than hard to get at. */
+export function isDamage(error: unknown): boolean {
+  if (!(error instanceof SQLiteError)) return false;
+  const primary = error.errno & 0xff;
+  return primary === SQLITE_CORRUPT || primary === SQLITE_NOTADB;
+}
+
+const SQLITE_CORRUPT = 11;
+const SQLITE_NOTADB = 26;

@@ -4,8 +4,9 @@
  */
 import { Database, SQLiteError } from "bun:sqlite";
 import { closeSync, openSync } from "node:fs";
+import { fullDiskHint } from "#files/full-disk.ts";
 import { errorText } from "#spiffe/status-error.ts";
-import { COMPANIONS, checkHeader, openReadable } from "./connection.ts";
+import { COMPANIONS, checkHeader, isDamage, openReadable } from "./connection.ts";
 import { SCHEMA_VERSION, schemaVersion } from "./schema.ts";
 
 /** How much there is of what. */
@@ -40,7 +41,8 @@ export function copyDatabase(path: string, target: string): void {
     using db = openReadable(path);
     db.query("VACUUM INTO ?").run(target);
   } catch (error) {
-    throw new Error(`cannot copy datastore ${path}: ${errorText(error)}`, { cause: error });
+    const hint = fullDiskHint(target, error);
+    throw new Error(`cannot copy datastore ${path}: ${errorText(error)}${hint}`, { cause: error });
   }
 }
 
@@ -65,9 +67,9 @@ export function inspectDatabase(path: string): DatabaseContent {
       .get()?.record;
     return { schemaVersion: version, counts: countAll(db), journal };
   } catch (error) {
-    throw error instanceof SQLiteError
-      ? new Error(`its datastore is damaged (${error.message})`, { cause: error })
-      : error;
+    if (!(error instanceof SQLiteError)) throw error;
+    const what = isDamage(error) ? "is damaged" : "cannot be read";
+    throw new Error(`its datastore ${what} (${error.message})`, { cause: error });
   }
 }
 

@@ -1,4 +1,4 @@
-import { Database, SQLiteError } from "bun:sqlite";
+import { Database } from "bun:sqlite";
 import {
   chmodSync,
   closeSync,
@@ -13,7 +13,7 @@ import {
 import { basename, dirname, join } from "node:path";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
-import { COMPANIONS, checkHeader, openReadable, openWritable } from "./connection.ts";
+import { COMPANIONS, checkHeader, isDamage, openReadable, openWritable } from "./connection.ts";
 import { copyDatabase } from "./copy.ts";
 import { migrate, SCHEMA_VERSION, schemaVersion } from "./schema.ts";
 
@@ -99,7 +99,7 @@ function checkContent(path: string): number {
       db.close();
     }
   } catch (error) {
-    if (!(error instanceof SQLiteError) || !isDamage(error)) {
+    if (!(error instanceof Error) || !isDamage(error)) {
       throw new Error(`cannot open datastore ${path}: ${errorText(error)}`, { cause: error });
     }
     problem = error.message;
@@ -184,11 +184,3 @@ function quickCheck(db: Database): string | undefined {
   const finding = rows[0]?.quick_check.split("\n").at(-1);
   return finding === "ok" ? undefined : (finding ?? "no answer from quick_check");
 }
-
-function isDamage(error: SQLiteError): boolean {
-  const primary = error.errno & 0xff;
-  return primary === SQLITE_CORRUPT || primary === SQLITE_NOTADB;
-}
-
-const SQLITE_CORRUPT = 11;
-const SQLITE_NOTADB = 26;
