@@ -208,7 +208,11 @@ test("a restore that is killed leaves the old state or the new one, or is refuse
     await killed(words, async (isRunning) => {
       if (round % 3 === 0) return Bun.sleep(chance.between(0, 120));
       // In the midst of what it does to the files.
-      while (isRunning() && !existsSync(unfinishedPath(data))) await Bun.sleep(0);
+      const begun = (): boolean =>
+        round % 3 === 1
+          ? existsSync(unfinishedPath(data))
+          : readdirSync(data).some((name) => name.includes(".before-restore-"));
+      while (isRunning() && !begun()) await Bun.sleep(0);
       await Bun.sleep(chance.between(0, 4));
     });
     if (existsSync(unfinishedPath(data))) {
