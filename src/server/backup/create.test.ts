@@ -2,14 +2,18 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import {
+  closeSync,
+  constants,
   copyFileSync,
   existsSync,
+  linkSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   renameSync,
   rmSync,
-  statSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -65,46 +69,73 @@ async function keysInBackup(): Promise<string | undefined> {
   return keys?.toString();
 }
 
-/** When the copy of the database was made that is there; another time after each attempt. */
-const copy = (): number | undefined =>
-  statSync(`${output}.${process.pid}-db.new`, { throwIfNoEntry: false })?.ctimeMs;
+/** Whether the copy of the database that goes into the backup has been made. */
+const isCopied = (): boolean => existsSync(`${output}.${process.pid}-db.new`);
 
 async function until(check: () => boolean): Promise<void> {
   while (!check()) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** A file that gives each reader another text: the first before the copy, the second after it. */
-async function readTwice(first: string, second: string): Promise<string> {
-  const path = join(directory, "keys.fifo");
-  spawnSync("mkfifo", [path]);
-  const write = (text: string): Promise<unknown> => {
-    writeFileSync(`${path}.text`, text);
-    return Bun.spawn(["sh", "-c", 'cat "$0.text" > "$0"', path]).exited;
-  };
-  const written = write(first)
-    .then(() => until(() => copy() !== undefined))
-    .then(() => write(second));
-  await Promise.all([create(path), written]);
-  return (await keysInBackup()) ?? "";
+/** A file of keys that holds whoever opens it until they are told what is in it. */
+class TalkingFile {
+  readonly path: string = join(directory, "keys.fifo");
+  readonly #other: string = join(directory, "other-name");
+
+  constructor() {
+    spawnSync("mkfifo", [this.path]);
+    linkSync(this.path, this.#other);
+  }
+
+  /** Waits for a reader. @param meanwhile is done while it is held */
+  async tell(text: string, meanwhile: () => void = () => undefined): Promise<void> {
+    let descriptor: number | undefined;
+    await until(() => {
+      descriptor = this.#open();
+      return descriptor !== undefined;
+    });
+    meanwhile();
+    if (descriptor === undefined) return;
+    writeSync(descriptor, text);
+    closeSync(descriptor);
+  }
+
+  /** Undefined while nobody reads. */
+  #open(): number | undefined {
+    try {
+      return openSync(this.#other, constants.O_WRONLY | constants.O_NONBLOCK);
+    } catch {
+      return undefined;
+    }
+  }
 }
 
-test("keys that came before the copy, and those that came while it was made, are both found", async () => {
-  expect(await readTwice(fitting, strange)).toBe(fitting);
+/** The keys in the backup, when what is read before the copy is one text, and what is read after it another. */
+async function backedUp(before: string, after: string): Promise<string | undefined> {
+  const keys = new TalkingFile();
+  const made = create(keys.path);
+  await keys.tell(before);
+  await until(isCopied);
+  await keys.tell(after);
+  await made;
+  return keysInBackup();
+}
+
+test("keys that are replaced after the copy were read before it", async () => {
+  expect(await backedUp(fitting, strange)).toBe(fitting);
 }, 30_000);
 
 test("keys that were replaced before the copy are read again after it", async () => {
-  expect(await readTwice(strange, fitting)).toBe(fitting);
+  expect(await backedUp(strange, fitting)).toBe(fitting);
 }, 30_000);
 
 test("when neither fit, it is all done again", async () => {
-  const path = join(directory, "keys.json");
-  writeFileSync(path, strange);
-  writeFileSync(`${path}.next`, fitting);
-  const made = create(path);
-  await until(() => copy() !== undefined);
-  const first = copy();
-  await until(() => copy() !== undefined && copy() !== first);
-  renameSync(`${path}.next`, path);
+  const keys = new TalkingFile();
+  const next = join(directory, "next");
+  writeFileSync(next, fitting);
+  const made = create(keys.path);
+  await keys.tell(strange);
+  await until(isCopied);
+  await keys.tell(strange, () => renameSync(next, keys.path));
   await made;
   expect(await keysInBackup()).toBe(fitting);
 }, 30_000);
@@ -114,5 +145,5 @@ test("when they never fit, there is no backup", async () => {
   writeFileSync(path, strange);
   await expect(create(path)).rejects.toThrow("the keys lack x509-CA-A, of the active X.509");
   expect(existsSync(output)).toBe(false);
-  expect(copy()).toBeUndefined();
+  expect(isCopied()).toBe(false);
 }, 30_000);
