@@ -28,11 +28,21 @@ export function readUnfinished(dataDir: string): Unfinished | undefined {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
-  const { suffix, before } = JSON.parse(text) as Partial<Unfinished>;
+  const { suffix, before } = parse(text);
   if (typeof suffix !== "string" || !Array.isArray(before)) {
-    throw new Error(`${path} is not as \`spire-server backup restore\` writes it`);
+    throw new Error(
+      `${path} is not as \`spire-server backup restore\` writes it: compare the files with .before-restore in their names, and remove it`,
+    );
   }
   return { suffix, before };
+}
+
+function parse(text: string): Partial<Unfinished> {
+  try {
+    return (JSON.parse(text) ?? {}) as Partial<Unfinished>;
+  } catch {
+    return {};
+  }
 }
 
 /** @throws Error with the way out while a restore is unfinished */
