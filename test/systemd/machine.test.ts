@@ -287,6 +287,68 @@ test(
   TIMEOUT_MS,
 );
 
+/** The unit that docs/BACKUP.md shows. */
+function documentedBackupUnit(): string {
+  const text = readFileSync(join(ROOT, "docs/BACKUP.md"), "utf8");
+  const lines = /\n( {4}\[Service\]\n(?: {4}.*\n)+)/.exec(text)?.[1] ?? "";
+  return lines.replaceAll(/^ {4}/gm, "");
+}
+
+test(
+  "a backup by the documented unit brings the server back after its data are lost",
+  async () => {
+    const key = ["--name=passphrase", "--with-key=host"];
+    const credential = "/etc/spire/server/backup-passphrase.cred";
+    await machine.write("/root/passphrase", "correct horse");
+    await machine.must("systemd-creds", "encrypt", ...key, "/root/passphrase", credential);
+    const unit = "spire-server-backup.service";
+    await machine.write(`/etc/systemd/system/${unit}`, documentedBackupUnit());
+    expect(await machine.run("systemd-analyze", "verify", unit)).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: "",
+    });
+    await machine.must("systemctl", "start", unit);
+    const file = "/var/lib/spire/server-backup/latest";
+    expect(await machine.must("stat", "--format=%a %U", file)).toBe("600 spire-server\n");
+
+    await machine.must("systemctl", "stop", "spire-server");
+    await machine.must("sh", "-c", "rm -r /var/lib/spire/server/*");
+    const secret = ["-passphraseFile", "/root/passphrase"];
+    const conf = "/etc/spire/server/server.conf";
+    await machine.must("spire-server", "backup", "verify", ...secret, file);
+    await machine.must("spire-server", "backup", "restore", "-config", conf, ...secret, file);
+    const from = (await machine.journal("spire-agent")).length;
+    await machine.must("systemctl", "start", "spire-server");
+    const other = "spiffe://example.org/db-2";
+    const uid = (await machine.must("id", "--user", "db")).trim();
+    await server(
+      "entry",
+      "create",
+      "-parentID",
+      NODE,
+      "-spiffeID",
+      other,
+      "-selector",
+      `unix:uid:${uid}`,
+    );
+    await eventually("the agent serves what is new", async () => {
+      const options = ["--wait", "--pipe", "--quiet", "--collect", "--property=User=db"];
+      const command = [PRIVATE, "api", "fetch", "x509", "-socketPath", AGENT_SOCKET];
+      const fetched = await machine.must("systemd-run", ...options, ...command);
+      return fetched.includes(other) || undefined;
+    });
+    expect((await machine.journal("spire-agent")).slice(from)).not.toMatch(/re-?attest/i);
+    const { entries } = JSON.parse(
+      await server("entry", "show", "-spiffeID", other, "-output", "json"),
+    );
+    await server("entry", "delete", "-entryID", entries[0].id);
+    await machine.must("rm", "-r", `/etc/systemd/system/${unit}`, "/var/lib/spire/server-backup");
+    await machine.must("systemctl", "daemon-reload");
+  },
+  TIMEOUT_MS,
+);
+
 test(
   "with the agent's socket unit, a caller that comes before the agent waits for it",
   async () => {
