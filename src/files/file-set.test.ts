@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { FileSet, type SetFile } from "./file-set.ts";
 
 const isRoot = process.geteuid?.() === 0;
@@ -94,11 +94,22 @@ test("the set before the current one stays for its readers, older ones and lefto
   expect(versions()).toHaveLength(2);
   mkdirSync(join(path, "..set-killed"));
   writeFileSync(join(path, "..set-killed/key.pem"), "half");
-  symlinkSync("..set-killed", join(path, "..data.new"));
+  symlinkSync("..set-killed", join(path, "..link.new"));
   const again = await FileSet.open(path, {});
   expect(versions()).toEqual([readlinkSync(join(path, "..data"))]);
   expect(await again.replace(files("4"))).toHaveLength(2);
   expect(read("key.pem")).toBe("key 4");
+});
+
+test("whether those who use a set know of it is remembered, for that very set", async () => {
+  const set = await FileSet.open(path, {});
+  expect(await set.isAnnounced()).toBe(false);
+  await set.replace(files("1"));
+  expect(await set.isAnnounced()).toBe(false);
+  await set.announced();
+  expect(await (await FileSet.open(path, {})).isAnnounced()).toBe(true);
+  await set.replace(files("2"));
+  expect(await set.isAnnounced()).toBe(false);
 });
 
 test("files that another program left under the names are replaced", async () => {
@@ -114,7 +125,12 @@ test("a directory that others may change is refused, and one below such a direct
   expect(await FileSet.open(path, {}).catch(String)).toContain("can be changed by other users");
   chmodSync(path, 0o755);
   chmodSync(root, 0o775);
-  expect(await FileSet.open(path, {}).catch(String)).toContain(`directory ${root} can be changed`);
+  const below = `directory ${root} can be changed`;
+  expect(await FileSet.open(path, {}).catch(String)).toContain(below);
+  const link = join(mkdtempSync(join(tmpdir(), "spire-edge-set-")), "link");
+  made.push(dirname(link));
+  symlinkSync(path, link);
+  expect(await FileSet.open(link, {}).catch(String)).toContain(below);
 });
 
 test.if(isRoot)("files belong to whom they are for", async () => {

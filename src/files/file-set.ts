@@ -13,12 +13,13 @@ import {
   readdir,
   readFile,
   readlink,
+  realpath,
   rename,
   rm,
   stat,
   symlink,
 } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 
 export interface SetFile {
   readonly name: string;
@@ -36,7 +37,8 @@ export interface Owner {
 }
 
 const CURRENT = "..data";
-const DRAFT = "..data.new";
+const DRAFT = "..link.new";
+const ANNOUNCED = "..announced";
 /** Names of our directories; a part behind it is random. */
 const VERSION = "..set-";
 const GROUP_OR_OTHERS_WRITE = 0o022;
@@ -63,11 +65,15 @@ export class FileSet {
     for (let at = directory; first !== undefined && at.startsWith(first); at = dirname(at)) {
       await chmod(at, 0o755);
     }
-    for (let at = directory; ; at = dirname(at)) {
-      checkSafe(at, await stat(at), at === directory);
-      if (at === dirname(at)) break;
+    const real = await realpath(directory);
+    // Links on the way count as well as what they lead to.
+    for (const path of new Set([directory, real])) {
+      for (let at = path; ; at = dirname(at)) {
+        checkSafe(at, await stat(at), at === path);
+        if (at === dirname(at)) break;
+      }
     }
-    const set = new FileSet(directory, owner);
+    const set = new FileSet(real, owner);
     await set.#sweep([await set.#current()]);
     return set;
   }
@@ -89,9 +95,7 @@ export class FileSet {
     try {
       for (const file of files) await this.#write(version, file);
       await syncDirectory(version, 0o755);
-      await rm(join(this.#directory, DRAFT), { force: true });
-      await symlink(version.slice(this.#directory.length + 1), join(this.#directory, DRAFT));
-      await rename(join(this.#directory, DRAFT), join(this.#directory, CURRENT));
+      await this.#turn(CURRENT, basename(version));
     } catch (error) {
       await rm(version, { recursive: true, force: true });
       throw error;
@@ -101,6 +105,21 @@ export class FileSet {
     // Whoever is reading the set before this one may finish.
     await this.#sweep([await this.#current(), before]);
     return different;
+  }
+
+  /** Whether those who use the current set know of it: also when the process that replaced it was killed before it could tell them. */
+  async isAnnounced(): Promise<boolean> {
+    const current = await this.#current();
+    const announced = await readlink(join(this.#directory, ANNOUNCED)).catch(() => undefined);
+    return current !== undefined && announced === current;
+  }
+
+  /** All who use the current set know of it. @throws the file system's error */
+  async announced(): Promise<void> {
+    const current = await this.#current();
+    if (current !== undefined && !(await this.isAnnounced())) {
+      await this.#turn(ANNOUNCED, current);
+    }
   }
 
   /** The name of the directory in use. */
@@ -153,10 +172,7 @@ export class FileSet {
       const path = join(this.#directory, name);
       const target = join(CURRENT, name);
       if ((await readlink(path).catch(() => undefined)) === target) continue;
-      const draft = join(this.#directory, `..${name}.new`);
-      await rm(draft, { force: true });
-      await symlink(target, draft);
-      await rename(draft, path);
+      await this.#turn(name, target);
     }
     const names = new Set(files.map(({ name }) => name));
     for (const name of await readdir(this.#directory)) {
@@ -164,6 +180,14 @@ export class FileSet {
       const target = await readlink(path).catch(() => undefined);
       if (target === join(CURRENT, name) && !names.has(name)) await rm(path, { force: true });
     }
+  }
+
+  /** Has a link lead elsewhere, from one moment to the next. */
+  async #turn(name: string, target: string): Promise<void> {
+    const draft = join(this.#directory, DRAFT);
+    await rm(draft, { force: true });
+    await symlink(target, draft);
+    await rename(draft, join(this.#directory, name));
   }
 
   async #sweep(kept: readonly (string | undefined)[]): Promise<void> {

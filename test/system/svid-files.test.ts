@@ -6,6 +6,7 @@ import {
   mkdirSync,
   readFileSync,
   realpathSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
@@ -172,6 +173,25 @@ test(
     // A token alone, which comes anew all the time, is no reason to reload a service.
     expect(before).toBe(written);
     await service.kill();
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "after a restart nobody is told again, but for files that nobody was told of",
+  async () => {
+    const { directory, path } = configured(
+      (at) => `hint = "other"\ncert_dir = "${at}/certs"\n${NAMES}\ndaemon_mode = false
+        renew_command = ["/bin/sh", "-c", "echo renewed >>$0", "${at}/renewed"]`,
+    );
+    const renewals = async (): Promise<number> => {
+      expect(await run([AGENT, "svid-files", "-config", path])).toMatchObject({ code: 0 });
+      return readFileSync(join(directory, "renewed"), "utf8").split("\n").length - 1;
+    };
+    expect([await renewals(), await renewals()]).toEqual([1, 1]);
+    // As if it had been killed after it wrote, before it told.
+    rmSync(join(directory, "certs/..announced"));
+    expect([await renewals(), await renewals()]).toEqual([2, 2]);
   },
   TIMEOUT_MS,
 );

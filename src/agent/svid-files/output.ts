@@ -97,18 +97,21 @@ export class Output {
 
   async #write(svid: WorkloadSvid, contents: readonly SetFile[]): Promise<void> {
     const { files, renewal } = this.#config;
+    // Not when this process was killed before it could tell of them.
+    const wasAnnounced = await this.#set.isAnnounced();
     const different = await this.#set.replace(contents);
     this.#current = svid;
     const tokens = new Set(files.jwtSvids.map(({ name }) => name));
     // A token is read anew by whoever sends it; a service that is reloaded every few minutes for it would have no use for that.
     const hasOnlyTokens = tokens.size === contents.length;
     const isRenewed = different.some((name) => hasOnlyTokens || !tokens.has(name));
-    if (isRenewed) {
+    if (isRenewed || !wasAnnounced) {
       const [{ notAfter } = { notAfter: 0 }] = svid.certificates;
       const expires = new Date(notAfter * 1000).toISOString();
       this.#tools.log.info("Files written", { spiffe_id: svid.id.toString(), expires });
       await renew(renewal, this.#tools);
     }
+    await this.#set.announced();
     this.#written.resolve();
   }
 
