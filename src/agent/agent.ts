@@ -12,17 +12,22 @@ import { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import { Reconfigurer } from "#config/reconfigurer.ts";
+import { ConfigInForce } from "#config/reload.ts";
+import { tellReload } from "#config/tell-reload.ts";
 import { Systemd } from "#dbus/systemd.ts";
 import { lockFile } from "#files/lock.ts";
 import type { Log } from "#log/log.ts";
 import type { DescriptorStore } from "#notify/descriptor-store.ts";
+import type { StatusSource } from "#notify/status-line.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
 import { type AgentConfig, storedStatePath } from "./config.ts";
+import { AGENT_KEYS } from "./live-keys.ts";
 import { Membership } from "./membership.ts";
 import { measure, openTelemetry, startHealthChecks } from "./observed.ts";
 import { openKeyManager, openWorkloadAttestors } from "./plugins.ts";
 import { serveAdmin, servePublic, serveUnits } from "./sockets.ts";
+import { agentStatus } from "./status.ts";
 
 const STOP_GRACE_MS = 5_000;
 /** Services that start after the agent find their SVIDs there if the server is; longer than this they do not wait for a silent one. */
@@ -46,6 +51,9 @@ export interface RunningAgent {
   /** Reads the files of plugins' data again. */
   reconfigure(): Promise<void>;
   stop(): Promise<void>;
+  /** Takes over what it can of a configuration that was read again, and names in the log what needs a restart. */
+  reload(next: AgentConfig): Promise<void>;
+  readonly status: StatusSource;
 }
 
 /**
@@ -91,16 +99,10 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   const systemd = new Systemd(tools.clock, process.env);
   parts.defer(() => systemd.close());
   const attestors = openWorkloadAttestors(config, { ...pluginTools, systemd });
-  const serving = {
-    config,
-    cache,
-    jwtSvids,
-    attestors,
-    systemd,
-    server: membership,
-    metrics,
-    ...tools,
-  };
+  const inForce = new ConfigInForce(AGENT_KEYS, config);
+  const settings = (): AgentConfig => inForce.config;
+  const served = { config, settings, cache, jwtSvids, attestors, systemd, server: membership };
+  const serving = { ...served, metrics, ...tools };
   for (const serve of [servePublic, serveAdmin, serveUnits]) {
     const listener = await serve(serving);
     if (listener === undefined) continue;
@@ -110,7 +112,22 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
     });
   }
   isServing = true;
-  return running(work, reconfigurer, parts.move(), tools.log);
+  return {
+    ...running(work, parts.move(), tools.log),
+    reconfigure: () => reconfigurer.reconfigure(),
+    reload: async (next) => {
+      tellReload(tools.log, inForce.take(next), next);
+      const { keyManager, nodeAttestor, workloadAttestors } = inForce.config.plugins;
+      await reconfigurer.follow({
+        KeyManager: [keyManager],
+        NodeAttestor: [nodeAttestor],
+        WorkloadAttestor: workloadAttestors,
+      });
+      cache.reconsider();
+      membership.wake();
+    },
+    status: agentStatus({ config, cache, membership, clock: tools.clock }),
+  };
 }
 
 /** @throws Error when the directory cannot be made or written to */
@@ -145,10 +162,9 @@ function openKeeper(
 
 function running(
   work: Promise<void>,
-  reconfigurer: Reconfigurer,
   parts: AsyncDisposableStack,
   log: Log,
-): RunningAgent {
+): Pick<RunningAgent, "stopped" | "stop"> {
   const { promise: stopped, resolve, reject } = Promise.withResolvers<void>();
   let stopping: Promise<void> | undefined;
   const stop = (failure?: unknown): Promise<void> => {
@@ -163,7 +179,6 @@ function running(
   });
   return {
     stopped,
-    reconfigure: () => reconfigurer.reconfigure(),
     stop: async () => {
       await stop();
       await stopped;

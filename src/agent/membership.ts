@@ -55,6 +55,7 @@ export class Membership {
   readonly #stopping: AbortController = new AbortController();
   readonly #firstRound: PromiseWithResolvers<void> = Promise.withResolvers();
   #synchronizer: Synchronizer | undefined;
+  #onChange: () => void = () => {};
 
   constructor(parts: MembershipParts) {
     this.#parts = parts;
@@ -86,6 +87,21 @@ export class Membership {
   /** Unix seconds of the last time that everything was fetched; 0 for never. */
   get lastSyncSuccess(): number {
     return this.#synchronizer?.lastSyncSuccess ?? 0;
+  }
+
+  /** Unix seconds: when the agent's own SVID is to be replaced; undefined while it has none. */
+  get rotatesAt(): number | undefined {
+    return this.#synchronizer?.rotatesAt;
+  }
+
+  /** Sets who is called when the agent has another SVID. */
+  whenChanged(call: () => void): void {
+    this.#onChange = call;
+  }
+
+  /** Asks the server for everything as soon as possible. */
+  wake(): void {
+    this.#synchronizer?.wake();
   }
 
   get #joined(): Synchronizer {
@@ -164,12 +180,14 @@ export class Membership {
         workloadKeyType: config.workloadX509SvidKeyType,
         openAttestor: this.#openAttestor,
         log: log.with({ subsystem_name: "manager" }),
-        save: (current, bundle) =>
-          state.update({
+        save: async (current, bundle) => {
+          await state.update({
             svid: current?.chain ?? [],
             bundle,
             reattestable: current?.reattestable ?? false,
-          }),
+          });
+          this.#onChange();
+        },
       },
       svid,
       roots,

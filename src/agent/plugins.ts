@@ -39,11 +39,13 @@ export async function openKeyManager(
   { reconfigurer, log }: PluginParts,
 ): Promise<KeyManager> {
   if (keyManager.name === "memory") {
-    reconfigurer.add(keyManager, readNothing);
+    reconfigurer.add("KeyManager", keyManager, readNothing);
     return new MemoryKeyManager();
   }
   const keys = await DiskKeyManager.open(keyManager.keysPath, log);
-  reconfigurer.add(keyManager, readKeyManagerDiskConfig, ({ keysPath }) => keys.moveTo(keysPath));
+  reconfigurer.add("KeyManager", keyManager, readKeyManagerDiskConfig, ({ keysPath }) =>
+    keys.moveTo(keysPath),
+  );
   return keys;
 }
 
@@ -63,13 +65,13 @@ export function nodeAttestorOpener(config: AgentConfig, parts: PluginParts): Ope
 }
 
 function joinTokenOpener(config: AgentConfig, { reconfigurer }: PluginParts): OpenNodeAttestor {
-  reconfigurer.add(config.plugins.nodeAttestor, readNothing);
+  reconfigurer.add("NodeAttestor", config.plugins.nodeAttestor, readNothing);
   return async () => createJoinTokenAgent(await joinToken(config));
 }
 
 function x509popOpener(config: Sourced & X509popAgentConfig, parts: PluginParts): OpenNodeAttestor {
   let open = openerFrom(config, parts.random);
-  parts.reconfigurer.add(config, readX509popAgentConfig, async (next) => {
+  parts.reconfigurer.add("NodeAttestor", config, readX509popAgentConfig, async (next) => {
     const opener = openerFrom(next, parts.random);
     await opener();
     open = opener;
@@ -150,11 +152,11 @@ export function openWorkloadAttestors(
 ): readonly WorkloadAttestor[] {
   return plugins.workloadAttestors.map((config) => {
     if (config.name === "systemd") {
-      reconfigurer.add(config, readNothing);
+      reconfigurer.add("WorkloadAttestor", config, readNothing);
       return createSystemdWorkloadAttestor(systemd);
     }
     let current = createUnixWorkloadAttestor(config);
-    reconfigurer.add(config, readUnixConfig, (next) => {
+    reconfigurer.add("WorkloadAttestor", config, readUnixConfig, (next) => {
       current = createUnixWorkloadAttestor(next);
     });
     return { type: current.type, attest: (peer) => current.attest(peer) };

@@ -29,6 +29,15 @@ const SOCKET_NAME = "workload-api";
 
 export interface SocketParts {
   readonly config: AgentConfig;
+  /** What may change while the agent runs, as it is at this moment. */
+  readonly settings: () => Pick<
+    AgentConfig,
+    | "authorizedDelegates"
+    | "callRates"
+    | "logSelectors"
+    | "allowUnauthenticatedVerifiers"
+    | "allowedForeignJwtClaims"
+  >;
   readonly cache: WorkloadCache;
   readonly jwtSvids: JwtSvids;
   readonly attestors: readonly WorkloadAttestor[];
@@ -96,7 +105,7 @@ export async function serveAdmin(parts: SocketParts): Promise<GrpcListener | und
     server,
     path: config.adminSocketPath,
     observer: apiObserver(parts.metrics),
-    authorizedDelegates: config.authorizedDelegates,
+    authorizedDelegates: () => parts.settings().authorizedDelegates,
     facts: () => ({
       ...server.identity,
       lastSyncSuccess: server.lastSyncSuccess,
@@ -119,17 +128,17 @@ export async function serveUnits(
   return serveCredentials({ ...sharedParts(parts), systemd: parts.systemd, path });
 }
 
-function sharedParts({ config, server, ...parts }: SocketParts): WorkloadApiParts {
+function sharedParts({ config, settings, server, ...parts }: SocketParts): WorkloadApiParts {
   const { clock, metrics } = parts;
   const log = parts.log.with({ subsystem_name: "endpoints" });
   return {
     ...parts,
-    limits: new CallLimits(config.callRates, clock, metrics),
-    refusals: new RefusalLog({ logSelectors: config.logSelectors, clock, log }),
+    limits: new CallLimits(() => settings().callRates, clock, metrics),
+    refusals: new RefusalLog({ logSelectors: () => settings().logSelectors, clock, log }),
     trustDomain: config.trustDomain,
     clients: () => server.clients,
-    allowUnauthenticatedVerifiers: config.allowUnauthenticatedVerifiers,
-    allowedForeignJwtClaims: config.allowedForeignJwtClaims,
+    allowUnauthenticatedVerifiers: () => settings().allowUnauthenticatedVerifiers,
+    allowedForeignJwtClaims: () => settings().allowedForeignJwtClaims,
     log,
   };
 }

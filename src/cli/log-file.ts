@@ -1,15 +1,12 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import { fileProblem } from "./input-file.ts";
 
-/** A log file that is only ever appended to. */
-export interface LogFile {
-  write(line: string): void;
-  /** Opens the path anew, after the file was moved away; goes on with the old one when that fails. @throws Error */
-  reopen(): void;
-}
-
-/** @throws Error when the file cannot be opened */
-export function openLogFile(path: string): LogFile {
+/** A log file that is only ever appended to. @throws Error when it cannot be opened */
+export function openLogFile(path: string): {
+  readonly write: (line: string) => void;
+  readonly reopen: () => void;
+  readonly close: () => void;
+} {
   let file = open(path);
   return {
     write(line) {
@@ -19,6 +16,9 @@ export function openLogFile(path: string): LogFile {
       const fresh = open(path);
       closeSync(file);
       file = fresh;
+    },
+    close() {
+      closeSync(file);
     },
   };
 }

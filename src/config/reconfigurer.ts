@@ -1,6 +1,6 @@
 /**
- * Reads the files of plugins' data (`plugin_data_file`) again when the operator asks (SIGUSR1), and gives each plugin whose file has changed
- * its new configuration. A file that is wrong changes nothing. Log lines as in the reference.
+ * Gives plugins that run their new configuration when the operator asks: the files of their data (`plugin_data_file`) are read again
+ * (SIGUSR1), or the whole configuration was (SIGHUP). What is wrong, or of no use to the plugin, changes nothing. Log lines as in the reference.
  */
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
@@ -12,11 +12,24 @@ import { readText } from "./settings.ts";
 /** For plugins without any key: what stands in their file is then reported as unknown. */
 export function readNothing(): void {}
 
+/** A plugin's configuration. */
+interface Named extends Sourced {
+  readonly name: string;
+}
+
+/** The configurations of all plugins, by their kind. */
+export type PluginsByKind = Readonly<Record<string, readonly Named[]>>;
+
 interface Plugin {
-  file: DataFile;
+  readonly kind: string;
+  /** What the plugin was given last of a configuration as a whole. */
+  config: Named;
+  file: DataFile | undefined;
   readonly log: Log;
   /** @throws Error when the data is wrong, or the plugin cannot use it */
-  readonly configure: (data: Block, problems: Problems) => Promise<void>;
+  readonly configureFrom: (data: Block, problems: Problems) => Promise<void>;
+  /** @throws Error when the plugin cannot use it */
+  readonly configure: (config: Named) => Promise<void>;
 }
 
 export class Reconfigurer {
@@ -30,34 +43,53 @@ export class Reconfigurer {
   }
 
   /**
-   * From now on the plugin follows its file; nothing happens when it has none.
+   * From now on the plugin follows its file, if it has one, and the configuration as a whole.
    *
+   * @param kind such as `KeyManager`
    * @param read its data as a configuration, problems collected
    * @param configure takes the new configuration; what it throws leaves the plugin as it was
    */
   add<Config>(
-    { dataFile: file }: Sourced,
+    kind: string,
+    config: Named,
     read: (data: Block, problems: Problems) => Config,
     configure: (config: Config) => Promise<void> | void = () => {},
   ): void {
-    if (file === undefined) return;
+    const { name, dataFile: file } = config;
     const log = this.#log.with({
       subsystem_name: "catalog",
-      plugin_name: file.name,
-      plugin_type: file.kind,
+      plugin_name: name,
+      plugin_type: kind,
       external: false,
     });
-    log.info("Configured plugin", { reconfigurable: true, hash: file.hash });
+    if (file !== undefined) {
+      log.info("Configured plugin", { reconfigurable: true, hash: file.hash });
+    }
     this.#plugins.push({
+      kind,
+      config,
       file,
       log,
-      configure: async (data, problems) => {
-        const config = read(data, problems);
+      configureFrom: async (data, problems) => {
+        const given = read(data, problems);
         data.finish();
         problems.check();
-        await configure(config);
+        await configure(given);
       },
+      // The plugin of that kind and name: its configuration has the form that it was added with.
+      configure: async (next) => configure(next as Named & Config),
     });
+  }
+
+  /** Gives each plugin the configuration that is its own by now. Resolves when all have it or refused it; never rejects. */
+  follow(plugins: PluginsByKind): Promise<void> {
+    this.#last = this.#last.then(async () => {
+      for (const plugin of this.#plugins) {
+        const next = plugins[plugin.kind]?.find(({ name }) => name === plugin.config.name);
+        if (next !== undefined && next !== plugin.config) await follow(plugin, next);
+      }
+    });
+    return this.#last;
   }
 
   /** Resolves when all plugins were looked at; never rejects. */
@@ -70,8 +102,21 @@ export class Reconfigurer {
   }
 }
 
+async function follow(plugin: Plugin, next: Named): Promise<void> {
+  const { log } = plugin;
+  try {
+    await plugin.configure(next);
+    plugin.config = next;
+    plugin.file = next.dataFile;
+    log.info("Plugin reconfigured");
+  } catch (error) {
+    log.error("Failed to reconfigure plugin", { error: errorText(error) });
+  }
+}
+
 async function reconfigure(plugin: Plugin): Promise<void> {
   const { file, log } = plugin;
+  if (file === undefined) return;
   try {
     if (currentHash(file) === file.hash) {
       log.info("Plugin not reconfigured since the config is unchanged", { hash: file.hash });
@@ -79,7 +124,7 @@ async function reconfigure(plugin: Plugin): Promise<void> {
     }
     const problems = new Problems(file.path);
     const opened = openDataFile(file, problems);
-    await plugin.configure(opened.data, problems);
+    await plugin.configureFrom(opened.data, problems);
     plugin.file = opened.file;
     log.info("Plugin reconfigured", { old_hash: file.hash, new_hash: opened.file.hash });
   } catch (error) {

@@ -13,7 +13,7 @@ const MESSAGES: Readonly<Record<LogLevel, LevelMessage>> = {
   trace: LevelMessage.TRACE,
 };
 
-/** The level as it is and as it was when the daemon started. */
+/** The level as it is, and as the configuration has it. */
 export class LevelSwitch {
   readonly #setting: LogSettings;
   readonly #launch: LogLevel;
@@ -27,8 +27,12 @@ export class LevelSwitch {
   get message(): Logger {
     return {
       currentLevel: MESSAGES[this.#setting.level],
-      launchLevel: MESSAGES[this.#launch],
+      launchLevel: MESSAGES[this.#configured],
     };
+  }
+
+  get #configured(): LogLevel {
+    return this.#setting.launchLevel ?? this.#launch;
   }
 
   /** @throws StatusError INVALID_ARGUMENT for a level that is none */
@@ -47,7 +51,7 @@ export class LevelSwitch {
   }
 
   reset(): void {
-    this.#setting.level = this.#launch;
+    this.#setting.level = this.#configured;
   }
 }
 

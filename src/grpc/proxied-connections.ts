@@ -7,9 +7,11 @@ import { readProxyHeader } from "./proxy-header.ts";
 /** Networks that balancers are in. */
 export class TrustedProxies {
   readonly #list: BlockList = new BlockList();
+  readonly #cidrs: readonly string[];
 
   /** @param cidrs such as `10.0.0.0/8` @throws Error naming the one that is none */
   constructor(cidrs: readonly string[]) {
+    this.#cidrs = cidrs;
     for (const cidr of cidrs) {
       const [, network = "", prefix = ""] = /^([^/]+)\/(\d{1,3})$/.exec(cidr) ?? [];
       try {
@@ -18,6 +20,11 @@ export class TrustedProxies {
         throw new Error(`${JSON.stringify(cidr)} is not a network, such as 10.0.0.0/8`);
       }
     }
+  }
+
+  /** As they are written. */
+  toJSON(): readonly string[] {
+    return this.#cidrs;
   }
 
   trusts(address: string): boolean {

@@ -15,7 +15,7 @@ export interface LogSink {
 }
 
 export interface Log {
-  /** Shared with all logs derived from the same one; a level set here counts from the next line on. */
+  /** Shared with all logs derived from the same one; what is set here counts from the next line on. */
   readonly settings: LogSettings;
   error(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
@@ -27,7 +27,9 @@ export interface Log {
 
 export interface LogSettings {
   level: LogLevel;
-  readonly format: LogFormat;
+  format: LogFormat;
+  /** What the configuration says since it was read again; absent while it says what it said at start. */
+  launchLevel?: LogLevel;
 }
 
 /** Reads a level name in any case; `warn` is `warning`. Undefined when there is no such level. */
@@ -38,7 +40,7 @@ export function parseLogLevel(text: string): LogLevel | undefined {
 }
 
 /**
- * Makes a log. The settings are shared by all logs derived from it, so changing `level` takes effect everywhere.
+ * Makes a log. The settings are shared by all logs derived from it, so a change takes effect everywhere.
  *
  * @param now milliseconds since the epoch, from the injected clock
  */

@@ -8,7 +8,7 @@ const directory = mkdtempSync(join(tmpdir(), "daemon-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 /** A daemon in a process of its own, whose part that serves is the given source text. */
-function launch(start: string, environment: Record<string, string> = {}) {
+function launch(start: string, environment: Record<string, string> = {}, reload = "") {
   const source = `
     import { systemClock } from "#clock/clock.ts";
     import { createLog } from "#log/log.ts";
@@ -23,8 +23,14 @@ function launch(start: string, environment: Record<string, string> = {}) {
     let rounds = 0;
     const reconfigure = async () => log.info("round " + ++rounds);
     const code = await runDaemon({
-      name: "Server", log, clock: systemClock, statusLine: "Serving",
-      start: async () => { ${start}; log.info("serving"); return { stopped, stop, reconfigure }; },
+      name: "Server", log, clock: systemClock,
+      start: async () => {
+        ${start};
+        log.info("serving");
+        const status = { text: async () => "Serving", onChange: () => () => {} };
+        const reload = async () => { log.info("reloading"); ${reload}; };
+        return { stopped, stop, status, reload, reconfigure };
+      },
       reopenLog: () => log.info("reopened"),
       say: (text) => process.stderr.write(text),
     });
@@ -97,15 +103,43 @@ describe("a daemon", () => {
     expect(out).toContain("stopped gracefully");
   });
 
-  test("is not disturbed by a hang-up, and opens its log anew on SIGUSR2", async () => {
+  test("reloads on a hang-up, and opens its log anew on SIGUSR2", async () => {
     const daemon = launch("");
     await daemon.until("serving");
     daemon.kill("SIGHUP");
-    await daemon.until("signal=SIGHUP");
+    await daemon.until("Server reloaded");
     daemon.kill("SIGUSR2");
     await daemon.until("reopened");
     daemon.kill("SIGTERM");
     expect((await daemon.end()).code).toBe(0);
+  });
+
+  test("that cannot reload says why and goes on; one that is told to stop meanwhile ends the reload first", async () => {
+    const daemon = launch("", {}, 'throw new Error("bad key")');
+    await daemon.until("serving");
+    daemon.kill("SIGHUP");
+    await daemon.until('msg="Server not reloaded: it goes on as it was" error="bad key"');
+    daemon.kill("SIGTERM");
+    expect((await daemon.end()).code).toBe(0);
+    const slow = launch("", {}, "await new Promise((done) => setTimeout(done, 100))");
+    await slow.until("serving");
+    slow.kill("SIGHUP");
+    await slow.until("reloading");
+    slow.kill("SIGTERM");
+    expect((await slow.end()).out).toMatch(/Server reloaded"\n.*stopping\n/);
+  });
+
+  test("reloads once more, not twice, for hang-ups that come while it is at it", async () => {
+    const daemon = launch("", {}, "await new Promise((done) => setTimeout(done, 100))");
+    await daemon.until("serving");
+    daemon.kill("SIGHUP");
+    await daemon.until("reloading");
+    for (let times = 0; times < 3; times++) daemon.kill("SIGHUP");
+    await daemon.until("Server reloaded");
+    await daemon.until("reloading");
+    daemon.kill("SIGTERM");
+    const { out } = await daemon.end();
+    expect(out.match(/msg=reloading/g)).toHaveLength(2);
   });
 
   test("that cannot start says why, bare, and ends with 1", async () => {
@@ -149,10 +183,12 @@ describe("a daemon", () => {
     const path = `${directory}:${process.env["PATH"]}`;
     const daemon = launch("", { NOTIFY_SOCKET: "/run/notify", PATH: path });
     await daemon.until("serving");
+    daemon.kill("SIGHUP");
+    await daemon.until("Server reloaded");
     daemon.kill("SIGTERM");
     expect((await daemon.end()).code).toBe(0);
     expect(readFileSync(told, "utf8").replace(/--pid=\d+/g, "--pid=N")).toBe(
-      "--ready --pid=N --status=Serving\n--pid=N --status=Stopping\n",
+      "--ready --pid=N --status=Serving\n--ready --pid=N\n--pid=N --status=Stopping\n",
     );
   });
 

@@ -5,19 +5,24 @@
 import type { Clock } from "#clock/clock.ts";
 import { releaseStartUpPages } from "#ffi/start-up-pages.ts";
 import type { Log } from "#log/log.ts";
+import type { StatusSource } from "./status-line.ts";
 import { type ServiceManager, serviceManager } from "./systemd.ts";
 
 /** A started server or agent. */
-interface Running {
+export interface Running {
   /** Resolves once it has stopped, rejects when it crashed. */
   readonly stopped: Promise<void>;
   /** Reads anew what may change while it runs (SIGUSR1); never rejects. */
   reconfigure(): Promise<void>;
-  /** Looks at once at what it else looks at now and then (SIGHUP); absent when that is nothing. Never rejects. */
+  /**
+   * Reads its configuration again and takes over what it can (SIGHUP); absent when that is nothing.
+   *
+   * @throws Error when what it read is of no use; then nothing has changed
+   */
   reload?(): Promise<void>;
   stop(): Promise<void>;
-  /** How it stands, where that changes; otherwise the daemon's own line counts. */
-  status?(): string;
+  /** What `systemctl status` shows while it serves. */
+  readonly status: StatusSource;
 }
 
 export interface Daemon {
@@ -26,12 +31,10 @@ export interface Daemon {
   readonly log: Log;
   readonly clock: Clock;
   /**
-   * @param tell changes what `systemctl status` shows
+   * @param tell changes what `systemctl status` shows until it serves
    * @throws Error with a message for the operator
    */
   start(tell: (status: string) => void): Promise<Running>;
-  /** What `systemctl status` shows while it serves. */
-  readonly statusLine: string;
   /** Opens the log file anew (SIGUSR2, for log rotation). */
   reopenLog(): void;
   /** Prints a line to the operator, whatever the log goes to. */
@@ -88,15 +91,17 @@ async function serve(
   systemd: ServiceManager,
   stopAsked: Promise<void>,
 ): Promise<void> {
-  const status = (): string => running.status?.() ?? daemon.statusLine;
   const watchdog = systemd.watch(daemon.clock);
-  const hangUp = answerHangUp(status, running, systemd);
-  const ready = systemd.ready(status());
+  const endReloads = answerHangUp(daemon, running, systemd);
+  const line = await running.status.text();
+  const ready = systemd.ready(line);
+  const status = systemd.keepStatus(running.status, line, daemon.clock);
   const startedUp = daemon.clock.after(STARTED_UP_MS, releaseStartUpPages);
   const stop = async (): Promise<void> => {
     await stopAsked;
-    process.off("SIGHUP", hangUp);
+    status.cancel();
     startedUp.cancel();
+    await endReloads();
     await ready;
     systemd.stopping();
     await Promise.all([systemd.status("Stopping"), running.stop()]);
@@ -105,16 +110,49 @@ async function serve(
   await running.stopped.finally(() => watchdog.cancel());
 }
 
-/** A unit of Type=notify-reload hangs up to reload, and waits to hear that it is ready again. */
-function answerHangUp(status: () => string, running: Running, systemd: ServiceManager): () => void {
-  const reload = async (): Promise<void> => {
-    systemd.reloading();
-    await running.reload?.();
-    await systemd.ready(status());
+/**
+ * Reloads at every hang-up, once for all that come while it is at it. systemd hears when that begins and when it is done.
+ *
+ * @returns ends that; resolves when no reload is under way any more
+ */
+function answerHangUp(
+  daemon: Daemon,
+  running: Running,
+  systemd: ServiceManager,
+): () => Promise<void> {
+  let isAsked = false;
+  let underWay: Promise<void> | undefined;
+  const reloadAll = async (): Promise<void> => {
+    while (isAsked) {
+      isAsked = false;
+      systemd.reloading();
+      await reload(daemon, running);
+      // Also after a failure: systemd knows of none, and would wait for its time-out.
+      await systemd.ready();
+    }
+    underWay = undefined;
   };
-  const hangUp = (): void => void reload();
+  const hangUp = (): void => {
+    isAsked = true;
+    underWay ??= reloadAll();
+  };
   process.on("SIGHUP", hangUp);
-  return hangUp;
+  return async () => {
+    process.off("SIGHUP", hangUp);
+    isAsked = false;
+    await underWay;
+  };
+}
+
+async function reload({ name, log }: Daemon, running: Running): Promise<void> {
+  if (running.reload === undefined) return;
+  log.info("Asked to reload", { signal: "SIGHUP" });
+  try {
+    await running.reload();
+    log.info(`${name} reloaded`);
+  } catch (error) {
+    log.error(`${name} not reloaded: it goes on as it was`, { error });
+  }
 }
 
 /** Resolves at the first SIGTERM or SIGINT; the second one ends the process at once. */
@@ -132,8 +170,8 @@ function handleSignals(daemon: Daemon): Promise<void> {
       resolve();
     });
   }
-  // A hang-up must not end the daemon.
-  process.on("SIGHUP", () => daemon.log.debug("Signal ignored", { signal: "SIGHUP" }));
+  // A hang-up while it starts must not end the daemon.
+  process.on("SIGHUP", () => {});
   process.on("SIGUSR2", () => {
     try {
       daemon.reopenLog();

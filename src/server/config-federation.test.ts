@@ -4,12 +4,14 @@ import { parseHcl } from "#config/hcl.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
-import { type FederationConfig, readFederation } from "./config-federation.ts";
+import { readFederation } from "./config-federation.ts";
 
-const read = (federation: string): FederationConfig => readFile(`federation ${federation}`);
+type Read = ReturnType<typeof readFederation>;
+
+const read = (federation: string): Read => readFile(`federation ${federation}`);
 
 /** @param text the server block's content, in HCL or JSON */
-function readFile(text: string): FederationConfig {
+function readFile(text: string): Read {
   const problems = new Problems("server.conf");
   const server = new Block([parseHcl(text, "server.conf")], "the server block", problems);
   const config = readFederation(server, TrustDomain.parse("example.org"), problems);

@@ -15,6 +15,9 @@ import type { ServingCertificateFiles } from "./bundle-endpoint/serving-certific
 export interface FederationConfig {
   readonly bundleEndpoint?: BundleEndpointConfig;
   readonly federatesWith: readonly FederationRelationship[];
+}
+
+interface ReadFederation extends FederationConfig {
   /** To be logged at start. */
   readonly warnings: readonly string[];
 }
@@ -36,7 +39,7 @@ export function readFederation(
   server: Block,
   trustDomain: TrustDomain,
   problems: Problems,
-): FederationConfig {
+): ReadFederation {
   const federation = server.block("federation");
   if (federation === undefined) return { federatesWith: [], warnings: [] };
   const warnings: string[] = [];

@@ -80,7 +80,7 @@ export interface ServerConfig {
   readonly nodePruning?: NodePruning;
   readonly rateLimit: { readonly attestation: boolean; readonly signing: boolean };
   readonly experimental: ExperimentalConfig;
-  readonly federation?: FederationConfig;
+  readonly federation: FederationConfig;
   readonly plugins: ServerPlugins;
   readonly telemetry: TelemetryConfig;
   readonly healthChecks?: HealthChecksConfig;
@@ -168,7 +168,11 @@ function finishServer(
     server.duration("default_jwt_svid_ttl", "could not parse default JWT SVID ttl") ?? 300;
   const agentTtl = server.duration("agent_ttl", "could not parse agent ttl") ?? x509Ttl;
   const caKeyType = readKeyType(server, "ca_key_type") ?? "ec-p256";
-  const federation = readFederation(server, trustDomain, problems);
+  const { warnings: federationWarnings, ...federation } = readFederation(
+    server,
+    trustDomain,
+    problems,
+  );
   const nodePruning = readNodePruning(server, problems);
   const trustedProxies = readTrustedProxies(server, problems);
   const experimental = readExperimental(server.block("experimental"), problems);
@@ -206,7 +210,7 @@ function finishServer(
         default_jwt_svid_ttl: jwtTtl,
         agent_ttl: agentTtl,
       }),
-      ...federation.warnings,
+      ...federationWarnings,
       ...experimentalWarnings(experimental),
     ],
   };

@@ -18,7 +18,8 @@ import type { DataStore } from "./datastore/datastore.ts";
 
 export interface FederationParts {
   readonly trustDomain: TrustDomain;
-  readonly config: FederationConfig | undefined;
+  /** As it is at this moment. */
+  readonly config: () => FederationConfig;
   readonly store: DataStore;
   readonly policy: TlsPolicy;
   readonly clock: Clock;
@@ -30,7 +31,15 @@ export interface FederationParts {
 /** Starts to fetch the bundles of federated trust domains; even without any in the configuration, as operators may add them. */
 export function startBundleRefresher(parts: FederationParts): BundleRefresher {
   const log = parts.log.with({ subsystem_name: "bundle_client" });
-  return new BundleRefresher({ ...parts, configured: parts.config?.federatesWith ?? [], log });
+  return new BundleRefresher({ ...parts, configured: () => parts.config().federatesWith, log });
+}
+
+/** The bundle endpoint, or none: then nothing happens. */
+export interface ShownBundleEndpoint {
+  /** Takes each new SVID of the server. */
+  show(identity: TlsIdentity): void;
+  /** Reads the certificate of an https_web endpoint again. */
+  lookNow(): Promise<void>;
 }
 
 /**
@@ -38,16 +47,15 @@ export function startBundleRefresher(parts: FederationParts): BundleRefresher {
  *
  * @param serverIdentity the server's SVID, which an https_spiffe endpoint shows
  * @param stack closes it
- * @returns takes each new SVID
  * @throws Error with a message for the operator
  */
 export async function startBundleEndpoint(
   { trustDomain, config, store, policy, clock, log: serverLog }: FederationParts,
   serverIdentity: TlsIdentity,
   stack: AsyncDisposableStack,
-): Promise<(identity: TlsIdentity) => void> {
-  const settings = config?.bundleEndpoint;
-  if (settings === undefined) return () => {};
+): Promise<ShownBundleEndpoint> {
+  const settings = config().bundleEndpoint;
+  if (settings === undefined) return { show: () => {}, lookNow: async () => {} };
   const { address: host, port, refreshHintSeconds, servingCertificate: files } = settings;
   const log = serverLog.with({ subsystem_name: "bundle_endpoint" });
   const { serveBundleEndpoint } = await import("./bundle-endpoint/endpoint.ts");
@@ -71,12 +79,12 @@ export async function startBundleEndpoint(
   };
   if (files === undefined) {
     const endpoint = await serve(serverIdentity);
-    return (identity) => endpoint.setIdentity(identity);
+    return { show: (identity) => endpoint.setIdentity(identity), lookNow: async () => {} };
   }
   const loaded = await loadServingCertificate(files);
   const endpoint = await serve(loaded);
   const show = (identity: TlsIdentity): void => endpoint.setIdentity(identity);
   const watch = watchServingCertificate(files, loaded, show, { clock, log });
   stack.defer(() => watch.stop());
-  return () => {};
+  return { show: () => {}, lookNow: watch.lookNow };
 }

@@ -57,23 +57,25 @@ type Constructors<Config extends { readonly name: string }, Parts, Made> = {
 const KEY_MANAGERS: Constructors<Configured["keyManager"], PluginParts, KeyManager> = {
   disk: async (config, { log, reconfigurer }) => {
     const keys = await DiskKeyManager.open(config.keysPath, log);
-    reconfigurer.add(config, readKeyManagerDiskConfig, ({ keysPath }) => keys.moveTo(keysPath));
+    reconfigurer.add("KeyManager", config, readKeyManagerDiskConfig, ({ keysPath }) =>
+      keys.moveTo(keysPath),
+    );
     return keys;
   },
   memory: async (config, { reconfigurer }) => {
-    reconfigurer.add(config, readNothing);
+    reconfigurer.add("KeyManager", config, readNothing);
     return new MemoryKeyManager();
   },
 };
 
 const NODE_ATTESTORS: Constructors<NodeAttestorConfig, NodeAttestorParts, NodeAttestorServer> = {
   join_token: async (config, parts) => {
-    parts.reconfigurer.add(config, readNothing);
+    parts.reconfigurer.add("NodeAttestor", config, readNothing);
     return createJoinTokenServer(joinTokenParts(parts));
   },
   x509pop: async (config, parts) => {
     let current = await openX509pop(config, parts);
-    parts.reconfigurer.add(config, readX509popServerConfig, async (next) => {
+    parts.reconfigurer.add("NodeAttestor", config, readX509popServerConfig, async (next) => {
       current = await openX509pop(next, parts);
     });
     const { type } = current;
@@ -101,14 +103,14 @@ const UPSTREAM_AUTHORITIES: Constructors<UpstreamAuthorityConfig, PluginParts, U
     const { openDiskUpstreamAuthority } = await import("#upstream/disk/disk.ts");
     const authority = await openDiskUpstreamAuthority(config, parts);
     const configure = authority.configure.bind(authority);
-    parts.reconfigurer.add(config, readDiskUpstreamConfig, configure);
+    parts.reconfigurer.add("UpstreamAuthority", config, readDiskUpstreamConfig, configure);
     return { upstream: authority };
   },
   spire: async (config, parts) => {
     const { openSpireUpstreamAuthority } = await import("#upstream/spire/spire.ts");
     const authority = openSpireUpstreamAuthority(config, parts);
     const configure = authority.configure.bind(authority);
-    parts.reconfigurer.add(config, readSpireUpstreamConfig, configure);
+    parts.reconfigurer.add("UpstreamAuthority", config, readSpireUpstreamConfig, configure);
     return { upstream: authority };
   },
   offline: async (config, parts) => {
@@ -118,7 +120,7 @@ const UPSTREAM_AUTHORITIES: Constructors<UpstreamAuthorityConfig, PluginParts, U
     const { dataDir } = config;
     const read = (data: Block, problems: Problems): OfflineUpstreamConfig =>
       readOfflineUpstreamConfig(data, dataDir, problems);
-    parts.reconfigurer.add(config, read, configure);
+    parts.reconfigurer.add("UpstreamAuthority", config, read, configure);
     return { offline: authority };
   },
 };

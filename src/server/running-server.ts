@@ -1,40 +1,29 @@
 /** A server that was started, in the hands of whoever started it. */
-import type { Reconfigurer } from "#config/reconfigurer.ts";
 import type { Log } from "#log/log.ts";
-import type { DirectoryKeeper } from "./declared/keep-directory.ts";
+import type { StatusSource } from "#notify/status-line.ts";
+import type { ServerConfig } from "./config.ts";
 
 export interface RunningServer {
   /** Where agents connect, or are to connect, `host:port`. */
   readonly address: string;
-  /** What the server waits for before it serves agents; undefined when it serves them already. */
-  readonly waiting?: Waiting;
   /** Resolves once the server has stopped, whoever stopped it. */
   readonly stopped: Promise<void>;
   /** Reads the files of plugins' data again. */
   reconfigure(): Promise<void>;
-  /** Looks at the declared entries at once. Resolves when that is done, whatever came of it. */
-  reload(): Promise<void>;
+  /** Takes over what it can of a configuration that was read again, and names in the log what needs a restart. */
+  reload(next: ServerConfig): Promise<void>;
+  readonly status: StatusSource;
   /** Ends streams, waits at most ten seconds for calls under way, and closes the store. */
   stop(): Promise<void>;
 }
 
-interface Waiting {
-  /** In words for the operator. */
-  readonly what: string;
-  /** Resolves once it serves agents; never when it is stopped before that. */
-  readonly over: Promise<void>;
-}
-
-/** What reads files again while the server runs. */
-export interface Rereaders {
-  readonly reconfigurer: Reconfigurer;
-  readonly keeper: DirectoryKeeper | undefined;
-}
+/** What is asked of a server while it runs. */
+export type Live = Pick<RunningServer, "reconfigure" | "reload" | "status">;
 
 /** @param parts all that is to be taken down when it stops */
 export function running(
   address: string,
-  { reconfigurer, keeper }: Rereaders,
+  live: Live,
   parts: AsyncDisposableStack,
   log: Log,
 ): RunningServer {
@@ -48,13 +37,7 @@ export function running(
     }
     return stopped;
   };
-  return {
-    address,
-    stopped,
-    reconfigure: () => reconfigurer.reconfigure(),
-    reload: async () => await keeper?.reload(),
-    stop,
-  };
+  return { ...live, address, stopped, stop };
 }
 
 export interface LateStart {
@@ -69,11 +52,10 @@ export interface LateStart {
 /** A server that serves operators, and agents as soon as it can. What fails then ends it, as it would have failed its start. */
 export function waiting(
   start: LateStart,
-  rereaders: Rereaders,
+  live: Live,
   parts: AsyncDisposableStack,
   log: Log,
 ): RunningServer {
-  const { promise: over, resolve } = Promise.withResolvers<void>();
   let serving: Promise<unknown> | undefined;
   let isStopping = false;
   let failure: { readonly error: unknown } | undefined;
@@ -82,14 +64,13 @@ export function waiting(
     isStopping = true;
     await serving?.catch(() => undefined);
   });
-  const server = running(start.address, rereaders, parts, log);
+  const server = running(start.address, live, parts, log);
   const goLive = async (): Promise<void> => {
     await start.over;
     if (isStopping) return;
     try {
       serving = start.serveAgents();
       await serving;
-      resolve();
     } catch (error) {
       failure = { error };
       await server.stop();
@@ -101,6 +82,5 @@ export function waiting(
   log.warn(`Server is ${start.what}`, { next: "spire-server ca csr, spire-server ca import" });
   // What stopping fails with is for whoever waits for the end.
   goLive().catch(() => undefined);
-  const what = start.what.replace(/^./, (first) => first.toUpperCase());
-  return { ...server, stopped, waiting: { what, over } };
+  return { ...server, stopped };
 }

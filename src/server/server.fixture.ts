@@ -151,6 +151,7 @@ export function testConfig(directory: string, change: Partial<ServerConfig> = {}
     defaultJwtSvidTtlSeconds: 300,
     disableJwtSvids: false,
     jwtIssuer: "",
+    federation: { federatesWith: [] },
     log: { level: "debug", format: "text" },
     rateLimit: { attestation: false, signing: false },
     plugins: {

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import { Reconfigurer } from "#config/reconfigurer.ts";
+import { ConfigInForce } from "#config/reload.ts";
 import { lockFile } from "#files/lock.ts";
 import type { BoundService } from "#grpc/bind.ts";
 import { listenTls } from "#grpc/tls-listener.ts";
@@ -29,7 +30,13 @@ import type { DataStore } from "./datastore/datastore.ts";
 import { DirectoryKeeper } from "./declared/keep-directory.ts";
 import { Reconciler } from "./declared/reconcile.ts";
 import { EntryRegistry } from "./entries/registry.ts";
-import { type FederationParts, startBundleEndpoint, startBundleRefresher } from "./federation.ts";
+import {
+  type FederationParts,
+  type ShownBundleEndpoint,
+  startBundleEndpoint,
+  startBundleRefresher,
+} from "./federation.ts";
+import { SERVER_KEYS } from "./live-keys.ts";
 import { meteredDataStore } from "./metered-datastore.ts";
 import {
   openDataStore,
@@ -38,9 +45,11 @@ import {
   openUpstreamAuthority,
 } from "./plugins.ts";
 import { startPruning } from "./pruning.ts";
+import { reloadServer } from "./reload.ts";
 import { readLostTime } from "./restored.ts";
 import { type RunningServer, running, waiting } from "./running-server.ts";
 import { ServerSvid } from "./server-svid.ts";
+import { serverStatus } from "./status.ts";
 
 /** How long calls under way may take to end when the server stops. */
 const STOP_GRACE_MS = 10_000;
@@ -64,19 +73,20 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   const lock = lockFile(join(config.dataDir, "server.lock"));
   parts.defer(() => lock.release());
   refuseUnfinished(config.dataDir);
+  const inForce = new ConfigInForce(SERVER_KEYS, config);
   const metrics = await openTelemetry(config, tools, parts);
   const opened = await openDataStore(config.plugins.dataStore, subsystem(tools, "datastore"));
   parts.defer(() => opened.close());
   const store = meteredDataStore(opened, { metrics, clock: tools.clock });
   const reconfigurer = new Reconfigurer(tools.log);
   const pluginTools = { ...tools, reconfigurer };
-  const ca = await startCa(config, pluginTools, store, metrics, parts);
+  const ca = await startCa(inForce, pluginTools, store, metrics, parts);
   const authorized = await EntryRegistry.open(store, config.trustDomain);
   const watchers = new Watchers({ ...tools, registry: authorized });
   const federation = {
     ...tools,
     trustDomain: config.trustDomain,
-    config: config.federation,
+    config: () => inForce.config.federation,
     store,
     policy: tlsPolicy(config.experimental.requirePqKem),
     metrics,
@@ -87,13 +97,16 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   const serverChain = (): readonly Uint8Array[] => svid?.chain ?? [];
   const reconciler = new Reconciler({ trustDomain: config.trustDomain, store, ...tools });
   const made = { metrics, store, ca, authorized, watchers, refresher, reconciler, serverChain };
-  const services = await createServices(config, pluginTools, made);
-  const keeper = await startKeeper(config, tools, made, parts);
+  const services = await createServices(inForce, pluginTools, made);
+  const keeper = await startKeeper(inForce, tools, made, parts);
   // What listens for agents may come later than all else, but is closed when its turn is.
   const listeners = parts.use(new AsyncDisposableStack());
+  let bundleEndpoint: ShownBundleEndpoint | undefined;
   const serveAgents = async (): Promise<string> => {
     svid = await issueServerSvid(config, tools, made);
-    return await listenForAgents(config, tools, services, svid, federation, listeners);
+    const opened = await listenForAgents(config, tools, services, svid, federation, listeners);
+    bundleEndpoint = opened.bundleEndpoint;
+    return opened.address;
   };
   const what = ca.waitingFor();
   const address =
@@ -103,22 +116,30 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   parts.defer(() => watchers.close());
   startPruningTasks(config, tools, store, parts);
   await startHealthChecks(config, tools, made, parts);
-  const rereaders = { reconfigurer, keeper };
-  if (what === undefined) return running(address, rereaders, parts.move(), tools.log);
+  const lookNow = async (): Promise<void> => await bundleEndpoint?.lookNow();
+  const reread = { inForce, reconfigurer, ca, refresher, bundleEndpoint: { lookNow }, keeper };
+  const live = {
+    reconfigure: () => reconfigurer.reconfigure(),
+    reload: (next: ServerConfig) => reloadServer({ ...reread, log: tools.log }, next),
+    status: serverStatus({ trustDomain: config.trustDomain.name, address, store, ca }),
+  };
+  if (what === undefined) return running(address, live, parts.move(), tools.log);
   const late = { address, what, over: ca.live, serveAgents };
-  return waiting(late, rereaders, parts.move(), tools.log);
+  return waiting(late, live, parts.move(), tools.log);
 }
 
 /** Before the listeners: the first agent that asks finds the entries as they are declared. */
 async function startKeeper(
-  { entriesDir, auditLogEnabled }: ServerConfig,
+  inForce: ConfigInForce<ServerConfig>,
   tools: ServerTools,
   made: Pick<ServiceParts, "store" | "reconciler">,
   parts: AsyncDisposableStack,
 ): Promise<DirectoryKeeper | undefined> {
+  const { entriesDir } = inForce.config;
   if (entriesDir === undefined) return undefined;
   const log = subsystem(tools, "declared_entries");
   const { clock } = tools;
+  const auditLogEnabled = (): boolean => inForce.config.auditLogEnabled;
   const keeperParts = { directory: entriesDir, auditLogEnabled, ...made, clock, log };
   const keeper = await DirectoryKeeper.start(keeperParts);
   parts.defer(() => keeper.stop());
@@ -147,27 +168,22 @@ async function openTelemetry(
 }
 
 async function startCa(
-  config: ServerConfig,
+  inForce: ConfigInForce<ServerConfig>,
   tools: PluginTools,
   store: DataStore,
   metrics: Metrics,
   parts: AsyncDisposableStack,
 ): Promise<CaManager> {
-  const { trustDomain, plugins } = config;
+  const { trustDomain, caKeyType, jwtKeyType, disableJwtSvids, plugins } = inForce.config;
   const pluginParts = { trustDomain, ...tools };
   const above = await openUpstreamAuthority(plugins.upstreamAuthority, pluginParts);
   const ca = await CaManager.open({
     trustDomain,
-    caSubject: config.caSubject,
-    caKeyType: config.caKeyType,
-    jwtKeyType: config.jwtKeyType,
-    jwtSvidsDisabled: config.disableJwtSvids,
-    caTtlSeconds: config.caTtlSeconds,
-    defaultX509SvidTtlSeconds: config.defaultX509SvidTtlSeconds,
-    defaultJwtSvidTtlSeconds: config.defaultJwtSvidTtlSeconds,
-    agentTtlSeconds: config.agentTtlSeconds,
-    jwtIssuer: config.jwtIssuer,
-    witSvids: witSvidsOf(config),
+    profile: () => inForce.config,
+    caKeyType,
+    jwtKeyType,
+    jwtSvidsDisabled: disableJwtSvids,
+    witSvids: witSvidsOf(inForce.config),
     keyManager: await openKeyManager(plugins.keyManager, pluginParts),
     ...above,
     bundles: store.bundles,
@@ -219,11 +235,11 @@ function issueServerSvid(
 }
 
 async function createServices(
-  config: ServerConfig,
+  inForce: ConfigInForce<ServerConfig>,
   tools: PluginTools,
   made: ServiceParts,
 ): Promise<readonly BoundService[]> {
-  const { trustDomain, adminIds, auditLogEnabled, rateLimit, plugins } = config;
+  const { trustDomain, disableJwtSvids, experimental, plugins } = inForce.config;
   const attestors = await openNodeAttestors(plugins.nodeAttestors, {
     trustDomain,
     joinTokens: made.store.joinTokens,
@@ -233,16 +249,14 @@ async function createServices(
   return createApi({
     ...made,
     trustDomain,
-    adminIds,
-    auditLogEnabled,
-    rateLimit,
-    jwtSvidsDisabled: config.disableJwtSvids,
-    witSvidsEnabled: config.experimental.witSvids !== undefined,
+    settings: () => inForce.config,
+    jwtSvidsDisabled: disableJwtSvids,
+    witSvidsEnabled: experimental.witSvids !== undefined,
     hasUpstreamAuthority: plugins.upstreamAuthority !== undefined,
-    agentIdAsSelector: config.experimental.agentSpiffeIdAsSelector,
+    agentIdAsSelector: experimental.agentSpiffeIdAsSelector,
     attestors,
-    joinAddress: joinAddress(config, hostname()),
-    lostTime: readLostTime(config.dataDir, tools.log),
+    joinAddress: joinAddress(inForce.config, hostname()),
+    lostTime: readLostTime(inForce.config.dataDir, tools.log),
     clock: tools.clock,
     random: tools.random,
     log: subsystem(tools, "api"),
@@ -257,7 +271,7 @@ async function listenForAgents(
   svid: ServerSvid,
   federation: FederationParts,
   parts: AsyncDisposableStack,
-): Promise<string> {
+): Promise<{ readonly address: string; readonly bundleEndpoint: ShownBundleEndpoint }> {
   const log = subsystem(tools, "endpoints");
   const offered = { services, observer: { ended: rpcCounter(federation.metrics) }, log };
   const tls = await listenTls({
@@ -269,14 +283,14 @@ async function listenForAgents(
     ...offered,
   });
   parts.defer(() => tls.close(STOP_GRACE_MS));
-  const showBundleEndpoint = await startBundleEndpoint(federation, svid.identity, parts);
+  const bundleEndpoint = await startBundleEndpoint(federation, svid.identity, parts);
   const rotation = svid.rotate((identity) => {
     tls.setIdentity(identity);
-    showBundleEndpoint(identity);
+    bundleEndpoint.show(identity);
   });
   parts.defer(() => rotation.stop());
   log.info("Starting Server APIs", { address: tls.address, network: "tcp" });
-  return tls.address;
+  return { address: tls.address, bundleEndpoint };
 }
 
 async function listenForOperators(

@@ -18,6 +18,8 @@ export type UpstreamBundle = Pick<Bundle, "x509Authorities" | "jwtAuthorities" |
 
 export interface UpstreamAuthority {
   readonly name: string;
+  /** Why what was asked of it last could not be done, for the operator; undefined when it could. */
+  readonly problem: string | undefined;
   /**
    * Names the certificates of the authority as they are now: another name means that another authority has taken over, or that
    * it has new certificates. Asked every few seconds. An authority that cannot be looked at keeps its last name.

@@ -18,6 +18,8 @@ const NODE = "spiffe://example.org/node";
 const WORKLOAD = "spiffe://example.org/db";
 /** An executable that nobody but its owner may read. */
 const PRIVATE = "/opt/db/bin/fetch";
+/** As status lines have it. */
+const MOMENT = "\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d UTC";
 const TIMEOUT_MS = 60_000;
 
 const directory = mkdtempSync(join(tmpdir(), "spire-edge-machine-"));
@@ -46,6 +48,13 @@ async function fetchSvid(): Promise<string> {
 }
 
 const served = (): Promise<string> => eventually("the service gets its SVID", fetchSvid);
+
+/** What `systemctl status` shows of a unit, as soon as it has the words. */
+const statusWith = (unit: string, words: string): Promise<string> =>
+  eventually(`${unit} says ${words}`, async () => {
+    const { StatusText = "" } = await machine.show(unit);
+    return StatusText.includes(words) ? StatusText : undefined;
+  });
 
 async function mainPid(unit: string): Promise<string> {
   return (await machine.show(unit))["MainPID"] ?? "";
@@ -96,8 +105,11 @@ test(
     await machine.must("systemctl", "set-environment", "BUN_BE_BUN=1", "BUN_OPTIONS=--version");
     await machine.must("systemctl", "enable", "--now", "spire-server");
     expect(await server("healthcheck")).toContain("Server is healthy.");
-    expect((await machine.show("spire-server"))["StatusText"]).toBe(
-      "Serving trust domain example.org on 0.0.0.0:8081",
+    const { StatusText } = await machine.show("spire-server");
+    expect(StatusText).toMatch(
+      new RegExp(
+        `^Serving trust domain example.org on 0.0.0.0:8081; entries: 0; agents: 0; CA rotates ${MOMENT}, expires ${MOMENT}$`,
+      ),
     );
   },
   TIMEOUT_MS,
@@ -127,8 +139,11 @@ test(
     await machine.must("systemctl", "enable", "--now", "spire-agent");
     expect(await machine.journal("spire-agent")).not.toContain(word.slice(-20));
     await machine.must("systemctl", "unset-environment", "BUN_BE_BUN", "BUN_OPTIONS");
-    const { StatusText } = await machine.show("spire-agent");
-    expect(StatusText).toBe("Agent of trust domain example.org, server localhost:8081");
+    expect((await machine.show("spire-agent"))["StatusText"]).toMatch(
+      new RegExp(
+        `^Agent of trust domain example.org; server localhost:8081 connected; entries: 1; X509-SVIDs: [01]; next rotation ${MOMENT}$`,
+      ),
+    );
     expect(await machine.must("stat", "--format=%a", AGENT_SOCKET)).toBe("777\n");
   },
   TIMEOUT_MS,
@@ -146,6 +161,8 @@ test(
     const flags = selectors.flatMap((selector) => ["-selector", selector]);
     await server("entry", "create", "-parentID", NODE, "-spiffeID", WORKLOAD, ...flags);
     await served();
+    await statusWith("spire-server", "; entries: 2; agents: 1; ");
+    await statusWith("spire-agent", " connected; entries: 2; X509-SVIDs: 2; ");
   },
   TIMEOUT_MS,
 );
@@ -210,6 +227,10 @@ test(
     await machine.must("systemctl", "stop", "spire-server");
     await machine.must("systemctl", "restart", "spire-agent");
     expect(await served()).toBe(serial);
+    await statusWith(
+      "spire-agent",
+      "; server localhost:8081 not reached yet; entries: 2; X509-SVIDs: 2; ",
+    );
     const pid = await mainPid("spire-agent");
     await machine.must("kill", "-STOP", pid);
     await eventually("another process", async () => {
@@ -252,13 +273,25 @@ test.each(["spire-server", "spire-agent"])(
   "%s is reloaded in place, and stops when told",
   async (unit) => {
     const before = await machine.show(unit);
+    const file = `/etc/spire/${unit.slice("spire-".length)}/${unit.slice("spire-".length)}.conf`;
+    const conf = await machine.must("cat", file);
+    await machine.write(file, `${conf}nonsense = 1\n`);
+    expect((await machine.run("systemctl", "reload", unit)).code).not.toBe(0);
+    expect(await machine.journal(unit)).toMatch(/conf:\d+: unknown configuration detected/);
+    expect(await machine.journal(unit)).not.toContain("Asked to reload");
+    await machine.write(file, conf.replace(/(agent|server) \{/, '$&\n  log_level = "DEBUG"'));
     await machine.must("systemctl", "reload", unit);
+    await eventually("the reload is done", async () => {
+      const { SubState } = await machine.show(unit);
+      return SubState === "running" || undefined;
+    });
+    expect(await machine.journal(unit)).toContain('count from now on" keys=log_level');
     const { MainPID, ActiveState, StatusText } = await machine.show(unit);
-    expect({ MainPID, ActiveState, StatusText }).toEqual({
+    expect({ MainPID, ActiveState }).toEqual({
       MainPID: before["MainPID"] ?? "",
       ActiveState: "active",
-      StatusText: before["StatusText"] ?? "",
     });
+    expect(StatusText).toContain("trust domain example.org");
     await machine.must("systemctl", "stop", unit);
     expect(await machine.show(unit)).toMatchObject({ Result: "success", ExecMainStatus: "0" });
     expect(await machine.journal(unit)).toContain("stopped gracefully");

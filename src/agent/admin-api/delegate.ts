@@ -8,17 +8,15 @@ import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 export interface DelegatesParts extends CallerTools {
   readonly cache: WorkloadCache;
-  /** SPIFFE IDs. */
-  readonly authorizedDelegates: readonly string[];
+  /** SPIFFE IDs, as the configuration has them at this moment. */
+  readonly authorizedDelegates: () => readonly string[];
 }
 
 export class Delegates {
   readonly #parts: DelegatesParts;
-  readonly #authorized: ReadonlySet<string>;
 
   constructor(parts: DelegatesParts) {
     this.#parts = parts;
-    this.#authorized = new Set(parts.authorizedDelegates);
   }
 
   /** @throws StatusError when the caller is no delegate */
@@ -34,11 +32,11 @@ export class Delegates {
    * @throws StatusError PERMISSION_DENIED when the caller is no delegate, or no more; UNAVAILABLE when that cannot be said now
    */
   check({ peer }: AttestedCaller, identities: readonly Identity[]): void {
-    const { cache, log } = this.#parts;
+    const { authorizedDelegates, cache, log } = this.#parts;
     checkOpen(cache);
     // The process may have ended while its socket lives on in another.
     const ids = peer.isAlive() ? identities.map(({ entry }) => entry.spiffeId.toString()) : [];
-    if (ids.some((id) => this.#authorized.has(id))) return;
+    if (authorizedDelegates().some((id) => ids.includes(id))) return;
     if (peer.isAlive() && !cache.isFilled) throw unavailable(SERVER_AWAY);
     if (ids.length === 0) {
       log.error("No identity issued", { pid: peer.pid });

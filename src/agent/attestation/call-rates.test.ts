@@ -7,14 +7,14 @@ import { CallLimits } from "./call-rates.ts";
 const FETCH = "/SpiffeWorkloadAPI/FetchX509SVID";
 const BACKEND = new Set(["unix:uid:1", "unix:gid:1"]);
 
-function limits() {
+function limits(rates = new Map([[FETCH, 2]])) {
   const clock = new ManualClock();
   const counted: [string, Labels | undefined][] = [];
   const metrics = {
     ...noMetrics,
     count: (key: readonly string[], labels?: Labels) => void counted.push([key.join("."), labels]),
   };
-  return { clock, counted, limits: new CallLimits(new Map([[FETCH, 2]]), clock, metrics) };
+  return { clock, counted, limits: new CallLimits(() => rates, clock, metrics) };
 }
 
 test("so many calls a second, then a refusal, and more again as time passes", () => {
@@ -56,4 +56,17 @@ test("other workloads have buckets of their own, whatever the order of their sel
 test("other methods have no limit", () => {
   const { limits: tested } = limits();
   for (let calls = 0; calls < 10; calls++) tested.count("/SpiffeWorkloadAPI/Other", BACKEND);
+});
+
+test("a limit that is changed or taken away counts from the next call on", () => {
+  const rates = new Map([[FETCH, 1]]);
+  const { limits: tested } = limits(rates);
+  const call = (): void => tested.count(FETCH, BACKEND);
+  call();
+  expect(call).toThrow();
+  rates.set(FETCH, 3);
+  for (let calls = 0; calls < 3; calls++) call();
+  expect(call).toThrow();
+  rates.delete(FETCH);
+  call();
 });

@@ -11,13 +11,15 @@ import type { Metrics } from "#telemetry/metrics.ts";
 export type CallRates = ReadonlyMap<string, number>;
 
 export class CallLimits {
-  readonly #buckets: ReadonlyMap<string, TokenBuckets>;
+  readonly #rates: () => CallRates;
+  readonly #buckets: Map<string, TokenBuckets> = new Map();
+  readonly #clock: Clock;
   readonly #metrics: Metrics;
 
-  constructor(rates: CallRates, clock: Clock, metrics: Metrics) {
-    this.#buckets = new Map(
-      [...rates].map(([method, perSecond]) => [method, new TokenBuckets(perSecond, clock)]),
-    );
+  /** @param rates as the configuration has them at this moment */
+  constructor(rates: () => CallRates, clock: Clock, metrics: Metrics) {
+    this.#rates = rates;
+    this.#clock = clock;
     this.#metrics = metrics;
   }
 
@@ -28,13 +30,22 @@ export class CallLimits {
    * @throws StatusError UNAVAILABLE when there were too many
    */
   count(method: string, selectors: ReadonlySet<string>): void {
-    const buckets = this.#buckets.get(method);
-    if (buckets === undefined) return;
+    const perSecond = this.#rates().get(method);
+    if (perSecond === undefined) return;
+    const buckets = this.#bucketsOf(method, perSecond);
     const key = JSON.stringify([...selectors].sort());
     if (buckets.waitMs(key, 1) <= 0) buckets.take(key, 1);
     else {
       this.#metrics.count(["workload_api", "rate_limit_exceeded"], { method });
       throw new StatusError(StatusCode.UNAVAILABLE, `rate limit exceeded for ${method}`);
     }
+  }
+
+  #bucketsOf(method: string, perSecond: number): TokenBuckets {
+    const known = this.#buckets.get(method);
+    if (known?.perSecond === perSecond) return known;
+    const buckets = new TokenBuckets(perSecond, this.#clock);
+    this.#buckets.set(method, buckets);
+    return buckets;
   }
 }

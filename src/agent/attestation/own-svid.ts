@@ -112,6 +112,11 @@ export class OwnSvid {
     return this.#parts.link.svid.leaf.notAfter <= this.#parts.clock.nowSeconds();
   }
 
+  /** Unix seconds: when it is to be replaced. */
+  get rotatesAt(): number {
+    return this.#rotateAt;
+  }
+
   /** Replaces it at once if the test accepts the authority that signed it. */
   expedite(accepts: (signatory: Signatory) => boolean): void {
     if (!accepts(signatoryOf(this.#parts.link.svid.chain))) return;

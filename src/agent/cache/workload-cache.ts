@@ -39,7 +39,7 @@ export class WorkloadCache {
   #isClosed = false;
   #version = 0;
   #onDue: () => void = () => {};
-  #onChange: () => void = () => {};
+  readonly #listeners: Set<() => void> = new Set();
 
   constructor(parts: WorkloadCacheParts) {
     this.#parts = parts;
@@ -63,6 +63,11 @@ export class WorkloadCache {
     return this.#svids.size;
   }
 
+  /** Unix seconds: when the first of the SVIDs is to be replaced. Infinity when there are none. */
+  get renewAt(): number {
+    return Math.min(...[...this.#svids].map(([, { renewAt }]) => renewAt));
+  }
+
   /** Whether there is an SVID for the entry with that ID, as the entry is now. */
   hasSvid(entryId: string): boolean {
     const entry = this.#entries.get(entryId);
@@ -82,6 +87,7 @@ export class WorkloadCache {
   set isServerAway(away: boolean) {
     if (away === this.#isServerAway) return;
     this.#isServerAway = away;
+    for (const listener of this.#listeners) listener();
     if (!away) {
       this.#shrink();
       return;
@@ -95,6 +101,11 @@ export class WorkloadCache {
     return this.#isClosed;
   }
 
+  /** The rules of who may have what were changed: wakes all streams, so that they look again at whom they serve. */
+  reconsider(): void {
+    this.#callers.changed(() => true);
+  }
+
   /** The agent is about to stop: wakes all streams, so that they end. */
   close(): void {
     this.#isClosed = true;
@@ -106,14 +117,15 @@ export class WorkloadCache {
     return this.#version;
   }
 
-  /** Sets who is called when the version grows. */
-  whenChanged(call: () => void): void {
-    this.#onChange = call;
+  /** Calls the listener when the version grows, and when the server goes away or comes back. @returns ends that */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   #changed(): void {
     this.#version++;
-    this.#onChange();
+    for (const listener of this.#listeners) listener();
   }
 
   /** What it holds at this moment. */

@@ -78,7 +78,8 @@ export const run: Command = defineLeaf({
   run: async (invocation) => {
     const { io } = invocation;
     try {
-      return await serve(await loadConfig(invocation), (text) => io.err(text));
+      const load = (): Promise<AgentConfig> => loadConfig(invocation);
+      return await serve(await load(), load, (text) => io.err(text));
     } catch (error) {
       io.err(`${errorText(error)}\n`);
       return 1;
@@ -108,25 +109,28 @@ async function loadConfig({ flags, given }: Invocation<RunFlags>): Promise<Agent
   return loadAgentConfig(pickGiven(flags, given));
 }
 
-async function serve(config: AgentConfig, say: (text: string) => void): Promise<number> {
+async function serve(
+  config: AgentConfig,
+  load: () => Promise<AgentConfig>,
+  say: (text: string) => void,
+): Promise<number> {
   const [
-    { createLog, stdoutSink },
+    { DaemonLog },
     { systemClock },
     { systemRandom },
     { runDaemon },
     { openDescriptorStore },
     { runAgent },
   ] = await Promise.all([
-    import("#log/log.ts"),
+    import("#log/daemon-log.ts"),
     import("#clock/clock.ts"),
     import("#clock/random.ts"),
     import("#notify/daemon.ts"),
     import("#notify/descriptor-store.ts"),
     import("#agent/agent.ts"),
   ]);
-  const { file, level, format } = config.log;
-  const logFile = file === undefined ? undefined : openLogFile(file);
-  const log = createLog({ level, format }, () => systemClock.nowMs(), logFile ?? stdoutSink);
+  const daemonLog = new DaemonLog(config.log, () => systemClock.nowMs(), openLogFile);
+  const { log } = daemonLog;
   for (const warning of config.warnings) log.warn(warning);
   for (const note of config.notes) log.info(note);
   const tools = {
@@ -140,9 +144,16 @@ async function serve(config: AgentConfig, say: (text: string) => void): Promise<
     name: "Agent",
     log,
     clock: systemClock,
-    start: () => runAgent(config, tools),
-    statusLine: `Agent of trust domain ${config.trustDomain.name}, server ${config.serverAddress}:${config.serverPort}`,
-    reopenLog: () => logFile?.reopen(),
+    start: async () => {
+      const agent = await runAgent(config, tools);
+      const reload = async (): Promise<void> => {
+        const next = await load();
+        daemonLog.follow(next.log);
+        await agent.reload(next);
+      };
+      return { ...agent, reload };
+    },
+    reopenLog: () => daemonLog.reopen(),
     say,
   });
 }

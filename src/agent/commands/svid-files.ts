@@ -53,7 +53,6 @@ async function write(config: SvidFilesConfig, say: (text: string) => void): Prom
     log,
     clock: systemClock,
     start: (tell) => runSvidFiles(config, tools, tell),
-    statusLine: "Waiting for the agent",
     reopenLog: () => logFile?.reopen(),
     say,
   });

@@ -89,7 +89,7 @@ export class CacheKeeper {
   async #run(signal: AbortSignal): Promise<void> {
     const { cache, clock } = this.#parts;
     const changed = new Wakeup(clock);
-    cache.whenChanged(() => changed.wake());
+    cache.onChange(() => changed.wake());
     for (;;) {
       const started = clock.monotonicMs();
       const kept = await this.#keep();

@@ -3,6 +3,7 @@
  * uses it. Called by `spire-agent svid-files`; knows nothing of the agent but its socket.
  */
 import { Systemd } from "#dbus/systemd.ts";
+import type { StatusSource } from "#notify/status-line.ts";
 import type { SvidFilesConfig } from "./config.ts";
 import { wantsJwtBundles } from "./config-files.ts";
 import { Output, type OutputTools } from "./output.ts";
@@ -16,14 +17,13 @@ export interface RunningSvidFiles {
   stop(): Promise<void>;
   /** Does nothing: the configuration is read at the start. */
   reconfigure(): Promise<void>;
-  /** One line on how it stands. */
-  status(): string;
+  readonly status: StatusSource;
 }
 
 /**
  * Starts to write, and waits until all outputs are written.
  *
- * @param told called with one line whenever things stand otherwise
+ * @param told called with one line whenever things stand otherwise, until all outputs are written
  * @throws Error with a message for the operator when an output cannot be written ever
  */
 export async function runSvidFiles(
@@ -38,11 +38,13 @@ export async function runSvidFiles(
   });
   const outputs = await Promise.all(config.outputs.map((one) => Output.open(one, source, tools)));
   let last = "";
-  const tell = (): void => {
+  const tellAtStart = (): void => {
     const status = statusOf(outputs, source.problem);
     if (status !== last) told(status);
     last = status;
   };
+  let changed = tellAtStart;
+  const tell = (): void => changed();
   const stopping = new AbortController();
   source.start(config.outputs.some(({ files }) => wantsJwtBundles(files)));
   const work = Promise.all(outputs.map((output) => output.run(tell, stopping.signal)));
@@ -58,7 +60,15 @@ export async function runSvidFiles(
     stopped,
     stop,
     reconfigure: () => Promise.resolve(),
-    status: () => statusOf(outputs, source.problem),
+    status: {
+      text: async () => statusOf(outputs, source.problem),
+      onChange: (listener) => {
+        changed = listener;
+        return () => {
+          changed = () => {};
+        };
+      },
+    },
   };
 }
 

@@ -140,6 +140,11 @@ export class Synchronizer {
     return { chain: this.#link.svid.chain, roots: this.#link.roots };
   }
 
+  /** Unix seconds: when the agent's own SVID is to be replaced. */
+  get rotatesAt(): number {
+    return this.#own.rotatesAt;
+  }
+
   get clients(): ServerClients {
     return this.#link.clients;
   }

@@ -11,7 +11,11 @@ function refusals(logSelectors: readonly string[]) {
   const log = createLog({ level: "debug", format: "json" }, () => clock.nowMs(), {
     write: (line) => void lines.push(JSON.parse(line)),
   });
-  return { clock, lines, refusals: new RefusalLog({ logSelectors, clock, log }) };
+  return {
+    clock,
+    lines,
+    refusals: new RefusalLog({ logSelectors: () => logSelectors, clock, log }),
+  };
 }
 
 test.each([

@@ -4,7 +4,7 @@ import type { Log } from "#log/log.ts";
 
 export interface RefusalLogParts {
   /** What may be shown of selectors: those that are one of these, or begin with one and a colon. */
-  readonly logSelectors: readonly string[];
+  readonly logSelectors: () => readonly string[];
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -23,7 +23,7 @@ export class RefusalLog {
   noIdentity(pid: number, selectors: ReadonlySet<string>): void {
     const { log, logSelectors } = this.#parts;
     const shown = [...selectors]
-      .filter((selector) => logSelectors.some((prefix) => isOrIsBelow(selector, prefix)))
+      .filter((selector) => logSelectors().some((prefix) => isOrIsBelow(selector, prefix)))
       .sort();
     const fields = {
       pid,

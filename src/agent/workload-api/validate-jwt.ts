@@ -14,7 +14,7 @@ const KNOWN_CLAIMS = ["sub", "exp", "aud"];
 export interface ValidateParts {
   readonly trustDomain: TrustDomain;
   readonly cache: WorkloadCache;
-  readonly allowedForeignJwtClaims: readonly string[];
+  readonly allowedForeignJwtClaims: () => readonly string[];
   readonly clock: Clock;
 }
 
@@ -32,7 +32,7 @@ export async function validateJwtSvid(
     const own = id.memberOf(parts.trustDomain);
     const kept = Object.entries(claims).filter(
       ([name]) =>
-        own || KNOWN_CLAIMS.includes(name) || parts.allowedForeignJwtClaims.includes(name),
+        own || KNOWN_CLAIMS.includes(name) || parts.allowedForeignJwtClaims().includes(name),
     );
     return { spiffeId: id.toString(), claims: Object.fromEntries(kept) };
   } catch (error) {

@@ -30,8 +30,8 @@ export interface WorkloadApiParts extends CallerTools {
   readonly jwtSvids: JwtSvids;
   /** The present connection; it changes when the agent's SVID does. */
   readonly clients: () => ServerClients;
-  readonly allowUnauthenticatedVerifiers: boolean;
-  readonly allowedForeignJwtClaims: readonly string[];
+  readonly allowUnauthenticatedVerifiers: () => boolean;
+  readonly allowedForeignJwtClaims: () => readonly string[];
   readonly refusals: RefusalLog;
 }
 
@@ -88,7 +88,7 @@ function checkCaller(
   if (peer.isAlive()) {
     if (identities.length > 0) return;
     if (!parts.cache.isFilled) throw unavailable(SERVER_AWAY);
-    if (!needed && parts.allowUnauthenticatedVerifiers) return;
+    if (!needed && parts.allowUnauthenticatedVerifiers()) return;
   }
   parts.refusals.noIdentity(peer.pid, selectors);
   throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");

@@ -16,10 +16,17 @@ const FUNCTIONS: Functions = new Map(
 );
 
 export class Template {
+  readonly #text: string;
   readonly #nodes: readonly Node[];
 
-  private constructor(nodes: readonly Node[]) {
+  private constructor(text: string, nodes: readonly Node[]) {
+    this.#text = text;
     this.#nodes = nodes;
+  }
+
+  /** As it is written. */
+  toJSON(): string {
+    return this.#text;
   }
 
   /**
@@ -27,7 +34,7 @@ export class Template {
    * @throws TemplateError naming what is wrong and where
    */
   static parse(text: string, fields: readonly string[]): Template {
-    return new Template(parse(text, { functions: FUNCTIONS, fields }));
+    return new Template(text, parse(text, { functions: FUNCTIONS, fields }));
   }
 
   /** @throws TemplateError when the data do not have what the template asks for */

@@ -32,21 +32,27 @@ import { Exclusive } from "./exclusive.ts";
 import { createGuard, type Guard } from "./guard.ts";
 import { createLocalAuthorityService } from "./local-authority.ts";
 import { createLoggerService } from "./logger.ts";
-import { createRateLimits } from "./rate-limit.ts";
+import { createRateLimits, type RateLimitSwitches } from "./rate-limit.ts";
 import { createJoinTokenService } from "./rejoin.ts";
 import { createSvidService } from "./svid.ts";
 import { type BundleRefresh, createTrustDomainService } from "./trust-domain.ts";
 import { TrustRoots } from "./trust-roots.ts";
 
-export interface ApiParts {
-  readonly trustDomain: TrustDomain;
+/** What of the configuration may change while the server runs. */
+export interface ApiSettings {
   readonly adminIds: readonly SpiffeId[];
   readonly auditLogEnabled: boolean;
+  readonly rateLimit: RateLimitSwitches;
+}
+
+export interface ApiParts {
+  readonly trustDomain: TrustDomain;
+  /** As the configuration has it at this moment. */
+  readonly settings: () => ApiSettings;
   readonly jwtSvidsDisabled: boolean;
   readonly witSvidsEnabled: boolean;
   readonly hasUpstreamAuthority: boolean;
   readonly agentIdAsSelector: boolean;
-  readonly rateLimit: { readonly attestation: boolean; readonly signing: boolean };
   readonly store: DataStore;
   readonly authorized: AuthorizedEntriesSource;
   readonly watchers: Watchers;
@@ -77,7 +83,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
     bundles: store.bundles,
     relationships: store.federationRelationships,
     joinTokens: store.joinTokens,
-    limits: createRateLimits(parts.rateLimit, parts.clock),
+    limits: createRateLimits(() => parts.settings().rateLimit, parts.clock),
   };
   const options = { guard: guardOf(parts, agentLocks), log };
   return [
@@ -98,17 +104,22 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
 }
 
 function guardOf(parts: ApiParts, agentLocks: Exclusive): Guard {
-  const { store, trustDomain, adminIds, lostTime, clock, random, log, auditLogEnabled } = parts;
+  const { store, trustDomain, settings, lostTime, clock, random, log } = parts;
   const trustRoots = new TrustRoots(store);
   return createGuard({
-    identities: new CallerIdentities({ trustDomain, adminIds, trustRoots, clock }),
+    identities: new CallerIdentities({
+      trustDomain,
+      adminIds: () => settings().adminIds,
+      trustRoots,
+      clock,
+    }),
     entriesOf: async (id) => {
       const all = { size: 0, token: "" };
       return (await store.entries.list({ spiffeId: id.toString() }, all)).items;
     },
     checkAgent: (id, certificate) =>
       checkAgentStanding({ nodes: store.nodes, agentLocks, lostTime }, id, certificate),
-    auditLogEnabled,
+    auditLogEnabled: () => settings().auditLogEnabled,
     random,
     log,
   });

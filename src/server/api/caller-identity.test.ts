@@ -44,12 +44,14 @@ afterEach(async () => {
 const openCa = (trustDomain: TrustDomain): Promise<CaManager> =>
   CaManager.open({
     trustDomain,
-    caSubject: { country: ["US"], organization: ["SPIFFE"], commonName: "" },
-    caTtlSeconds: 86_400,
-    defaultX509SvidTtlSeconds: 3600,
-    defaultJwtSvidTtlSeconds: 300,
-    agentTtlSeconds: 3600,
-    jwtIssuer: "",
+    profile: () => ({
+      caSubject: { country: ["US"], organization: ["SPIFFE"], commonName: "" },
+      caTtlSeconds: 86_400,
+      defaultX509SvidTtlSeconds: 3600,
+      defaultJwtSvidTtlSeconds: 300,
+      agentTtlSeconds: 3600,
+      jwtIssuer: "",
+    }),
     caKeyType: "ec-p256",
     jwtKeyType: "ec-p256",
     jwtSvidsDisabled: false,
@@ -78,7 +80,7 @@ const identify = (caller: Caller): Promise<unknown> =>
 const identities = (): CallerIdentities =>
   new CallerIdentities({
     trustDomain: own,
-    adminIds: [admin],
+    adminIds: () => [admin],
     trustRoots: new TrustRoots(store),
     clock,
   });

@@ -34,20 +34,19 @@ interface Verified {
 
 export interface CallerIdentitiesParts {
   readonly trustDomain: TrustDomain;
-  readonly adminIds: readonly SpiffeId[];
+  /** Those of the configuration, as it is at this moment. */
+  readonly adminIds: () => readonly SpiffeId[];
   readonly trustRoots: TrustRoots;
   readonly clock: Clock;
 }
 
 export class CallerIdentities {
   readonly #parts: CallerIdentitiesParts;
-  readonly #adminIds: ReadonlySet<string>;
   /** A connection makes many calls with one chain; verifying it costs more than most calls do. */
   readonly #verified = new WeakMap<readonly Uint8Array[], Verified>();
 
   constructor(parts: CallerIdentitiesParts) {
     this.#parts = parts;
-    this.#adminIds = new Set(parts.adminIds.map(String));
   }
 
   /** @throws StatusError UNAUTHENTICATED, or PERMISSION_DENIED with AGENT_EXPIRED for an agent whose time ran out */
@@ -72,7 +71,7 @@ export class CallerIdentities {
   }
 
   isConfiguredAdmin(id: SpiffeId): boolean {
-    return this.#adminIds.has(id.toString());
+    return this.#parts.adminIds().some((adminId) => adminId.equals(id));
   }
 
   async #rootsFor(id: SpiffeId): Promise<readonly Certificate[]> {

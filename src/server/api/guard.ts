@@ -16,7 +16,8 @@ export interface GuardParts {
   readonly entriesOf: (id: SpiffeId) => Promise<readonly RegistrationEntry[]>;
   /** @throws StatusError when the agent is not in good standing */
   readonly checkAgent: (id: SpiffeId, certificate: Certificate) => Promise<void>;
-  readonly auditLogEnabled: boolean;
+  /** As the configuration has it at this moment. */
+  readonly auditLogEnabled: () => boolean;
   readonly random: Random;
   readonly log: Log;
 }
@@ -121,7 +122,7 @@ async function auditTrail(
   identity: CallerIdentity,
   log: Log,
 ): Promise<AuditTrail> {
-  if (!parts.auditLogEnabled) return new AuditTrail(undefined);
+  if (!parts.auditLogEnabled()) return new AuditTrail(undefined);
   return new AuditTrail(log.with(await localCallerFields(identity)));
 }
 

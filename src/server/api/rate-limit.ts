@@ -51,7 +51,7 @@ export class RateLimit {
   }
 }
 
-/** The limits of the API. Undefined means that the configuration switched it off. */
+/** The limits of the API. Undefined means that the configuration has switched it off at this moment. */
 export interface RateLimits {
   readonly attestation: RateLimit | undefined;
   /** Shared by all methods that sign X.509 certificates. */
@@ -62,17 +62,31 @@ export interface RateLimits {
   readonly agentStatus: RateLimit;
 }
 
-export function createRateLimits(
-  enabled: { readonly attestation: boolean; readonly signing: boolean },
-  clock: Clock,
-): RateLimits {
-  const signing = (): RateLimit | undefined =>
-    enabled.signing ? new RateLimit(SIGNATURES_PER_SECOND, clock) : undefined;
+/** What the configuration switches off. */
+export interface RateLimitSwitches {
+  readonly attestation: boolean;
+  readonly signing: boolean;
+}
+
+/** @param enabled as the configuration has it at this moment */
+export function createRateLimits(enabled: () => RateLimitSwitches, clock: Clock): RateLimits {
+  const attestation = new RateLimit(ATTESTATIONS_PER_SECOND, clock);
+  const x509Signing = new RateLimit(SIGNATURES_PER_SECOND, clock);
+  const jwtSigning = new RateLimit(SIGNATURES_PER_SECOND, clock);
+  const witSigning = new RateLimit(SIGNATURES_PER_SECOND, clock);
   return {
-    attestation: enabled.attestation ? new RateLimit(ATTESTATIONS_PER_SECOND, clock) : undefined,
-    x509Signing: signing(),
-    jwtSigning: signing(),
-    witSigning: signing(),
+    get attestation() {
+      return enabled().attestation ? attestation : undefined;
+    },
+    get x509Signing() {
+      return enabled().signing ? x509Signing : undefined;
+    },
+    get jwtSigning() {
+      return enabled().signing ? jwtSigning : undefined;
+    },
+    get witSigning() {
+      return enabled().signing ? witSigning : undefined;
+    },
     keyPublishing: new RateLimit(KEYS_PER_SECOND, clock),
     agentStatus: new RateLimit(STATUSES_PER_SECOND, clock),
   };

@@ -88,7 +88,7 @@ function start(...configured: FederationRelationship[]): BundleRefresher {
   });
   const refresher = new BundleRefresher({
     trustDomain: TrustDomain.parse("example.org"),
-    configured,
+    configured: () => configured,
     store,
     policy: tlsPolicy(false),
     clock,

@@ -18,8 +18,8 @@ const RELOAD_INTERVAL_MS = 10_000;
 
 export interface RefresherParts {
   readonly trustDomain: TrustDomain;
-  /** The relationships of the configuration. */
-  readonly configured: readonly FederationRelationship[];
+  /** The relationships of the configuration, as it is at this moment. */
+  readonly configured: () => readonly FederationRelationship[];
   readonly store: Pick<DataStore, "bundles" | "federationRelationships" | "onChange">;
   readonly policy: TlsPolicy;
   readonly clock: Clock;
@@ -57,6 +57,11 @@ export class BundleRefresher {
     return poller !== undefined;
   }
 
+  /** The configuration names other relationships than before. Resolves when they are followed. */
+  reconfigured(): Promise<void> {
+    return this.#reconcile();
+  }
+
   /** Resolves when nothing is under way any more. */
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -92,7 +97,7 @@ export class BundleRefresher {
   async #relationships(): Promise<ReadonlyMap<string, FederationRelationship>> {
     const { store, configured, trustDomain: own } = this.#parts;
     const { items } = await store.federationRelationships.list({ size: 0, token: "" });
-    const all = [...items, ...configured].map((one) => [one.trustDomain.name, one] as const);
+    const all = [...items, ...configured()].map((one) => [one.trustDomain.name, one] as const);
     const wanted = new Map(all);
     // Whatever the store holds: a stranger's endpoint never writes this server's own bundle.
     wanted.delete(own.name);

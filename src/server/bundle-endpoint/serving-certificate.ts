@@ -25,6 +25,12 @@ export async function loadServingCertificate(files: ServingCertificateFiles): Pr
   }
 }
 
+/** Files that are looked at every so often. */
+export interface CertificateWatch extends PeriodicTask {
+  /** Looks at them now. What is wrong with them is logged. */
+  lookNow(): Promise<void>;
+}
+
 /**
  * Looks at the files every so often. Files that are not a pair, as while one of them is being replaced, are not used: the pair before them
  * stays, and the next look finds them whole.
@@ -37,7 +43,7 @@ export function watchServingCertificate(
   loaded: TlsIdentity,
   onChange: (identity: TlsIdentity) => void,
   tools: { readonly clock: Clock; readonly log: Log },
-): PeriodicTask {
+): CertificateWatch {
   const { log } = tools;
   let current = loaded;
   let problem: string | undefined;
@@ -56,7 +62,8 @@ export function watchServingCertificate(
     }
   };
   const intervalMs = files.fileSyncIntervalSeconds * 1000;
-  return periodically("reload the serving certificate", intervalMs, look, tools);
+  const task = periodically("reload the serving certificate", intervalMs, look, tools);
+  return { stop: () => task.stop(), lookNow: look };
 }
 
 async function readFiles(files: ServingCertificateFiles): Promise<TlsIdentity> {

@@ -37,6 +37,9 @@ export class Authorities {
   readonly #parts: CaManagerParts;
   readonly #journal: CaJournal;
   readonly #stopping: AbortController = new AbortController();
+  #onChange: () => void = () => {};
+  /** What was last told of, in one text. */
+  #told = "";
   #ended: Promise<void> = Promise.resolve();
 
   private constructor(parts: CaManagerParts, journal: CaJournal, recovered: Recovered) {
@@ -46,6 +49,7 @@ export class Authorities {
     this.publisher = new JwtKeyPublisher(parts, (keyId) => this.madeJwtKey(keyId));
     const { promise: live, resolve: goLive } = Promise.withResolvers<void>();
     this.live = live;
+    void live.then(() => this.#tellIfChanged());
     const requests = parts.offline && new OfflineRequests(parts.offline, parts, journal);
     const steps = x509Steps(parts, journal, { requests, onActivated: goLive });
     this.x509 = new Rotation(steps, turns, recovered.x509);
@@ -76,6 +80,17 @@ export class Authorities {
     return this.#journal.keys("jwt").some(({ authorityId }) => authorityId === keyId);
   }
 
+  /** Does now what is due, and looks at the upstream. What fails is logged, and tried again as usual. */
+  async lookNow(): Promise<void> {
+    await this.#rotate();
+    this.#tellIfChanged();
+  }
+
+  /** Sets who is called when another CA signs, or the upstream does no longer, or again, what is asked of it. */
+  whenChanged(call: () => void): void {
+    this.#onChange = call;
+  }
+
   /** From now on rotates by itself. */
   start(): void {
     this.#ended = this.#run();
@@ -91,8 +106,17 @@ export class Authorities {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       const done = await this.#rotate();
+      this.#tellIfChanged();
       await this.#parts.clock.sleep(done ? this.#untilDueMs() : this.#retryMs(), signal);
     }
+  }
+
+  #tellIfChanged(): void {
+    const { active } = this.x509.state;
+    const now = JSON.stringify([active?.authorityId, this.#parts.upstream?.problem]);
+    if (now === this.#told) return;
+    this.#told = now;
+    this.#onChange();
   }
 
   /** Whether all that was due could be done. One kind that fails does not hold up the other. */
@@ -146,7 +170,7 @@ export class Authorities {
   }
 
   #retryMs(): number {
-    const share = (this.#parts.caTtlSeconds * 1000) / ATTEMPTS_IN_A_LIFE;
+    const share = (this.#parts.profile().caTtlSeconds * 1000) / ATTEMPTS_IN_A_LIFE;
     return Math.min(Math.max(share, SHORTEST_WAIT_MS), LONGEST_WAIT_MS);
   }
 }

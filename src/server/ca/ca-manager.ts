@@ -40,6 +40,15 @@ export interface X509SvidFields {
   readonly subjectDer?: Uint8Array;
 }
 
+export interface CaState {
+  /** When another CA takes over. */
+  readonly rotatesAt: number;
+  /** When the one that signs ends. */
+  readonly expiresAt: number;
+  /** Absent for a server that is its own root. */
+  readonly upstream: { readonly name: string; readonly problem: string | undefined } | undefined;
+}
+
 export class CaManager {
   /** The authorities themselves, for those who rotate them by hand. */
   readonly authorities: Authorities;
@@ -55,6 +64,27 @@ export class CaManager {
   /** Recovers the authorities of the last run, or makes new ones. @throws Error or StatusError when it cannot */
   static async open(parts: CaManagerParts): Promise<CaManager> {
     return new CaManager(parts, await Authorities.open(parts));
+  }
+
+  /** What an operator is shown of it; times are Unix seconds. */
+  get state(): CaState {
+    const { x509 } = this.authorities;
+    const { upstream } = this.#parts;
+    return {
+      rotatesAt: Math.floor(x509.rotatesAt),
+      expiresAt: x509.state.active?.notAfter ?? 0,
+      upstream: upstream && { name: upstream.name, problem: upstream.problem },
+    };
+  }
+
+  /** Sets who is called when what `state` says of CA or upstream changed. */
+  whenChanged(call: () => void): void {
+    this.authorities.whenChanged(call);
+  }
+
+  /** Does now what is due, and looks at the upstream. What fails is logged, and tried again as usual. */
+  lookNow(): Promise<void> {
+    return this.authorities.lookNow();
   }
 
   /** From now on rotates by itself, and follows the upstream's bundle. */
@@ -85,16 +115,19 @@ export class CaManager {
 
   /** Issues a workload's X509-SVID; its life is cut to the CA's. @throws StatusError UNAVAILABLE without a CA */
   x509Svid(fields: X509SvidFields): Promise<X509Svid> {
-    return this.#issueX509(fields, ttlOr(fields.ttlSeconds, this.#parts.defaultX509SvidTtlSeconds));
+    return this.#issueX509(
+      fields,
+      ttlOr(fields.ttlSeconds, this.#parts.profile().defaultX509SvidTtlSeconds),
+    );
   }
 
   agentSvid(fields: X509SvidFields): Promise<X509Svid> {
-    return this.#issueX509(fields, this.#parts.agentTtlSeconds);
+    return this.#issueX509(fields, this.#parts.profile().agentTtlSeconds);
   }
 
   serverSvid(publicKeySpki: Uint8Array): Promise<X509Svid> {
     const id = serverId(this.#parts.trustDomain);
-    return this.#issueX509({ id, publicKeySpki }, this.#parts.defaultX509SvidTtlSeconds);
+    return this.#issueX509({ id, publicKeySpki }, this.#parts.profile().defaultX509SvidTtlSeconds);
   }
 
   async #issueX509(fields: X509SvidFields, ttlSeconds: number): Promise<X509Svid> {
@@ -121,7 +154,8 @@ export class CaManager {
     readonly publicKey?: KeyObject;
     readonly ttlSeconds?: number;
   }): Promise<{ readonly chain: readonly Uint8Array[]; readonly expiresAt: number }> {
-    const { clock, random, metrics, trustDomain, caSubject, caTtlSeconds } = this.#parts;
+    const { clock, random, metrics, trustDomain } = this.#parts;
+    const { caSubject, caTtlSeconds } = this.#parts.profile();
     const ca = this.#activeX509();
     const now = clock.nowSeconds();
     if (!hasRoomBelow(ca, await this.#parts.bundles.find(trustDomain.name), now)) {
@@ -155,7 +189,8 @@ export class CaManager {
     readonly ttlSeconds?: number;
     readonly includeJti?: boolean;
   }): Promise<TokenSvid> {
-    const { clock, random, metrics, jwtIssuer, defaultJwtSvidTtlSeconds } = this.#parts;
+    const { clock, random, metrics } = this.#parts;
+    const { jwtIssuer, defaultJwtSvidTtlSeconds } = this.#parts.profile();
     const now = clock.nowSeconds();
     const key = usable(this.authorities.jwt.state.active, now, "JWT key is not available yet");
     const ttl = ttlOr(fields.ttlSeconds, defaultJwtSvidTtlSeconds);

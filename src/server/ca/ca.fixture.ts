@@ -41,24 +41,27 @@ export class CaStage {
   }
 
   /** Opens a CA Manager on what the last one left behind. */
-  async open(
-    given: {
-      readonly caTtlSeconds?: number;
-      readonly upstream?: UpstreamAuthority;
-      readonly offline?: OfflineAuthority;
-      readonly jwtSvidsDisabled?: boolean;
-      readonly witSvids?: WitSvidProfile;
-    } = {},
-  ): Promise<CaManager> {
+  async open({
+    caTtlSeconds = 3600,
+    ...given
+  }: {
+    readonly caTtlSeconds?: number;
+    readonly upstream?: UpstreamAuthority;
+    readonly offline?: OfflineAuthority;
+    readonly jwtSvidsDisabled?: boolean;
+    readonly witSvids?: WitSvidProfile;
+  } = {}): Promise<CaManager> {
     const store = await this.store();
     const manager = await CaManager.open({
       trustDomain: this.trustDomain,
-      caSubject: { country: ["US"], organization: ["SPIFFE"], commonName: "" },
-      caTtlSeconds: 3600,
-      defaultX509SvidTtlSeconds: 3600,
-      defaultJwtSvidTtlSeconds: 300,
-      agentTtlSeconds: 3600,
-      jwtIssuer: "",
+      profile: () => ({
+        caSubject: { country: ["US"], organization: ["SPIFFE"], commonName: "" },
+        caTtlSeconds,
+        defaultX509SvidTtlSeconds: 3600,
+        defaultJwtSvidTtlSeconds: 300,
+        agentTtlSeconds: 3600,
+        jwtIssuer: "",
+      }),
       caKeyType: "ec-p256",
       jwtKeyType: "ec-p256",
       jwtSvidsDisabled: false,

@@ -39,6 +39,7 @@ function upstream(): UpstreamAuthority {
   };
   return {
     name: "above",
+    problem: undefined,
     currentVersion: async () => "above",
     mintX509Ca: async (csr, ttlSeconds) => {
       reach();

@@ -155,7 +155,8 @@ export class OfflineCa {
   }
 
   #warningsOf({ certificate, issuedAt, notAfter }: X509Ca): string[] {
-    const { trustDomain, defaultX509SvidTtlSeconds, agentTtlSeconds } = this.#parts;
+    const { trustDomain, profile } = this.#parts;
+    const { defaultX509SvidTtlSeconds, agentTtlSeconds } = profile();
     const longest = Math.max(defaultX509SvidTtlSeconds, agentTtlSeconds);
     const warnings: string[] = [];
     if (notAfter - issuedAt < longest * OVERLAP_SHARE) {

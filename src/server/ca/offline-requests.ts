@@ -56,13 +56,13 @@ export class OfflineRequests {
    */
   async begin(slot: Slot): Promise<undefined> {
     if (this.#pending !== undefined) return;
-    const { keyManager, caKeyType, caSubject, trustDomain, clock, random, log } = this.#parts;
+    const { keyManager, caKeyType, profile, trustDomain, clock, random, log } = this.#parts;
     const key = await keyManager.generateKey(x509KeyId(slot), caKeyType);
     // A serial number keeps the subjects of one server's CAs apart: some signers take no subject twice.
     const serialNumber = serialText(newSerial(random));
     const csr = await createCsr({
       signer: key,
-      subjectDer: caSubjectDer(caSubject, { serialNumber }),
+      subjectDer: caSubjectDer(profile().caSubject, { serialNumber }),
       uriSan: trustDomain.id,
     });
     const requestedAt = clock.nowSeconds();

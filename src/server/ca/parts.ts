@@ -3,13 +3,17 @@ import type { Random } from "#clock/random.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
 import type { Bundles, CaJournals } from "#server/datastore/datastore.ts";
+import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
 import type { OfflineAuthority, UpstreamAuthority } from "#upstream/upstream-authority.ts";
 import type { KeyType } from "#x509/signer.ts";
 import type { CaProfile, WitSvidProfile } from "./profile.ts";
 
 /** All that the CA Manager is made of. */
-export interface CaManagerParts extends CaProfile {
+export interface CaManagerParts {
+  readonly trustDomain: TrustDomain;
+  /** As the configuration has it at this moment. */
+  readonly profile: () => CaProfile;
   readonly caKeyType: KeyType;
   readonly jwtKeyType: KeyType;
   /** No key for JWT-SVIDs is made then. */

@@ -43,15 +43,16 @@ async function signedByItself(
   key: ManagedKey,
 ): Promise<Prepared> {
   const now = parts.clock.nowSeconds();
+  const { caSubject, caTtlSeconds } = parts.profile();
   const serial = newSerial(parts.random);
-  const subjectDer = caSubjectDer(parts.caSubject, { serialNumber: serialText(serial) });
+  const subjectDer = caSubjectDer(caSubject, { serialNumber: serialText(serial) });
   const der = await issueCertificate(
     {
       serialNumber: serial,
       issuerDer: subjectDer,
       subjectDer,
       notBefore: now - NOT_BEFORE_CUSHION_SECONDS,
-      notAfter: now + parts.caTtlSeconds,
+      notAfter: now + caTtlSeconds,
       publicKeySpki: key.publicKeySpki,
       extensions: [
         ...CA_EXTENSIONS,
@@ -75,12 +76,13 @@ async function signedByUpstream(
   upstream: UpstreamAuthority,
 ): Promise<Prepared> {
   const now = parts.clock.nowSeconds();
+  const { caSubject, caTtlSeconds } = parts.profile();
   const csr = await createCsr({
     signer: key,
-    subjectDer: caSubjectDer(parts.caSubject, {}),
+    subjectDer: caSubjectDer(caSubject, {}),
     uriSan: parts.trustDomain.id,
   });
-  const minted = await upstream.mintX509Ca(csr, parts.caTtlSeconds);
+  const minted = await upstream.mintX509Ca(csr, caTtlSeconds);
   const { caChain, upstreamRoots, version } = minted;
   const [certificate, ...above] = caChain.map((der) => Certificate.parse(der));
   if (certificate === undefined)

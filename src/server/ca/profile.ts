@@ -1,6 +1,5 @@
-/** What the certificates of this server look like: one value, made from the configuration once, trusted afterwards. */
+/** What the certificates of this server look like. */
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
-import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import {
   basicConstraintsExtension,
   extKeyUsageExtension,
@@ -20,8 +19,8 @@ export interface CaSubject {
   readonly commonName: string;
 }
 
+/** What the operator has a say in; what is issued from then on follows a change. */
 export interface CaProfile {
-  readonly trustDomain: TrustDomain;
   readonly caSubject: CaSubject;
   /** Seconds, all four. */
   readonly caTtlSeconds: number;

@@ -79,6 +79,12 @@ export class Rotation<T extends Authority> {
     return Math.max(this.#startsAt(prepared), active === undefined ? 0 : activateAt(active));
   }
 
+  /** Unix seconds, perhaps with a fraction: when the next authority takes over; 0 while there is none. */
+  get rotatesAt(): number {
+    const { active } = this.#state;
+    return active === undefined ? 0 : activateAt(active);
+  }
+
   /** Does what is due. @param now Unix seconds */
   advance(now: number): Promise<void> {
     return this.#turns.take(async () => {

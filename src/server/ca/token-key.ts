@@ -57,7 +57,7 @@ export async function prepareTokenKey(
 ): Promise<TokenKey> {
   const key = await parts.keyManager.generateKey(tokenKeyId(name, slot), keyType);
   const now = parts.clock.nowSeconds();
-  const notAfter = now + parts.caTtlSeconds;
+  const notAfter = now + parts.profile().caTtlSeconds;
   const authorityId = randomKeyId(parts);
   const tokenKey = { slot, key, authorityId, upstreamAuthorityId: "", issuedAt: now, notAfter };
   await publish(keyAuthorityOf(tokenKey));

@@ -45,7 +45,8 @@ export const run: Command = defineLeaf({
   run: async (invocation) => {
     const { io } = invocation;
     try {
-      return await serve(await loadConfig(invocation), (text) => io.err(text));
+      const load = (): Promise<ServerConfig> => loadConfig(invocation);
+      return await serve(await load(), load, (text) => io.err(text));
     } catch (error) {
       io.err(`${errorText(error)}\n`);
       return 1;
@@ -74,42 +75,38 @@ async function loadConfig({ flags, given }: Invocation<RunFlags>): Promise<Serve
   return loadServerConfig(pickGiven(flags, given));
 }
 
-async function serve(config: ServerConfig, say: (text: string) => void): Promise<number> {
-  const [
-    { createLog, stdoutSink },
-    { systemClock },
-    { systemRandom },
-    { runDaemon },
-    { runServer },
-  ] = await Promise.all([
-    import("#log/log.ts"),
-    import("#clock/clock.ts"),
-    import("#clock/random.ts"),
-    import("#notify/daemon.ts"),
-    import("#server/server.ts"),
-  ]);
-  const { file, level, format } = config.log;
-  const logFile = file === undefined ? undefined : openLogFile(file);
-  const log = createLog({ level, format }, () => systemClock.nowMs(), logFile ?? stdoutSink);
+async function serve(
+  config: ServerConfig,
+  load: () => Promise<ServerConfig>,
+  say: (text: string) => void,
+): Promise<number> {
+  const [{ DaemonLog }, { systemClock }, { systemRandom }, { runDaemon }, { runServer }] =
+    await Promise.all([
+      import("#log/daemon-log.ts"),
+      import("#clock/clock.ts"),
+      import("#clock/random.ts"),
+      import("#notify/daemon.ts"),
+      import("#server/server.ts"),
+    ]);
+  const daemonLog = new DaemonLog(config.log, () => systemClock.nowMs(), openLogFile);
+  const { log } = daemonLog;
   for (const warning of config.warnings) log.warn(warning);
   for (const note of config.notes) log.info(note);
-  const statusLine = `Serving trust domain ${config.trustDomain.name} on ${config.bindAddress}:${config.bindPort}`;
   return runDaemon({
     name: "Server",
     log,
     clock: systemClock,
-    start: async (tell) => {
+    start: async () => {
       const tools = { log, version: VERSION, clock: systemClock, random: systemRandom };
       const server = await runServer(config, tools);
-      let status = server.waiting?.what ?? statusLine;
-      void server.waiting?.over.then(() => {
-        status = statusLine;
-        tell(status);
-      });
-      return { ...server, status: () => status };
+      const reload = async (): Promise<void> => {
+        const next = await load();
+        daemonLog.follow(next.log);
+        await server.reload(next);
+      };
+      return { ...server, reload };
     },
-    statusLine,
-    reopenLog: () => logFile?.reopen(),
+    reopenLog: () => daemonLog.reopen(),
     say,
   });
 }

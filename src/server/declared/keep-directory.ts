@@ -38,7 +38,8 @@ export interface DirectoryKeeperParts {
   readonly directory: string;
   readonly reconciler: Reconciler;
   readonly store: Pick<DataStore, "declaredEntries" | "onChange">;
-  readonly auditLogEnabled: boolean;
+  /** As the configuration has it at this moment. */
+  readonly auditLogEnabled: () => boolean;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -176,7 +177,7 @@ export class DirectoryKeeper {
   /** What was made is made; the rest waits for the next start when the server stops. */
   #made(changes: readonly MadeChange[]): void {
     const { auditLogEnabled, log } = this.#parts;
-    if (auditLogEnabled) {
+    if (auditLogEnabled()) {
       for (const { change, entryId } of changes) {
         log.info("Declared entry changed", {
           ...auditFields(DIRECTORY_SET, change.kind, changeMessage(change, entryId)),

@@ -52,6 +52,10 @@ export class DiskUpstreamAuthority implements UpstreamAuthority {
     this.#authority = authority;
   }
 
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
   /** Takes other files. @throws Error when they do not fit; those before are used on */
   async configure(config: DiskUpstreamConfig): Promise<void> {
     this.#authority = await load(config, this.#parts.clock);

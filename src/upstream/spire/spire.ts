@@ -38,6 +38,10 @@ export class SpireUpstreamAuthority implements UpstreamAuthority {
     this.#server = new UpstreamServer({ ...config, trustDomain }, this.#identity, clock);
   }
 
+  get problem(): string | undefined {
+    return this.#server.problem;
+  }
+
   /** Turns to another server. Calls under way end as if the one before had gone away, and are made again. */
   configure(config: SpireUpstreamConfig): void {
     const { trustDomain, clock } = this.#parts;

@@ -29,6 +29,7 @@ export class UpstreamServer {
   readonly #clock: Clock;
   readonly #closing = new AbortController();
   #connection: Connection | undefined;
+  #problem: string | undefined;
 
   /** Connects when it is first called. */
   constructor(address: ServerAddress, identity: WorkloadIdentity, clock: Clock) {
@@ -43,6 +44,26 @@ export class UpstreamServer {
    * @throws StatusError UNAVAILABLE when the server cannot be reached or does not answer, or this server has no SVID to show
    */
   async call<N extends keyof Clients, M extends keyof Clients[N] & string>(
+    service: N,
+    method: M,
+    request: UnaryRequest<Clients[N][M]>,
+  ): Promise<UnaryResponse<Clients[N][M]>> {
+    try {
+      const answer = await this.#call(service, method, request);
+      this.#problem = undefined;
+      return answer;
+    } catch (error) {
+      this.#problem = errorText(error);
+      throw error;
+    }
+  }
+
+  /** Why the last call failed; undefined when it did not. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  async #call<N extends keyof Clients, M extends keyof Clients[N] & string>(
     service: N,
     method: M,
     request: UnaryRequest<Clients[N][M]>,

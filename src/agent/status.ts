@@ -1,0 +1,47 @@
+/** What `systemctl status` shows of the agent. */
+import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { Clock } from "#clock/clock.ts";
+import { momentText, type StatusSource } from "#notify/status-line.ts";
+import type { AgentConfig } from "./config.ts";
+import type { Membership } from "./membership.ts";
+
+export interface AgentStatusParts {
+  readonly config: Pick<AgentConfig, "trustDomain" | "serverAddress" | "serverPort">;
+  readonly cache: Pick<
+    WorkloadCache,
+    "entries" | "svidCount" | "renewAt" | "isServerAway" | "onChange"
+  >;
+  readonly membership: Pick<Membership, "rotatesAt" | "lastSyncSuccess" | "whenChanged">;
+  readonly clock: Clock;
+}
+
+export function agentStatus(parts: AgentStatusParts): StatusSource {
+  const { config, cache, membership } = parts;
+  const { trustDomain, serverAddress, serverPort } = config;
+  const text = async (): Promise<string> =>
+    [
+      `Agent of trust domain ${trustDomain.name}`,
+      `server ${serverAddress}:${serverPort} ${reached(parts)}`,
+      `entries: ${cache.entries.size}`,
+      `X509-SVIDs: ${cache.svidCount}`,
+      `next rotation ${nextRotation(parts)}`,
+    ].join("; ");
+  const onChange = (listener: () => void): (() => void) => {
+    membership.whenChanged(listener);
+    return cache.onChange(listener);
+  };
+  return { text, onChange };
+}
+
+function reached({ cache, membership: { rotatesAt, lastSyncSuccess } }: AgentStatusParts): string {
+  if (rotatesAt === undefined) return "not joined";
+  if (lastSyncSuccess === 0) return "not reached yet";
+  return cache.isServerAway ? `away, last reached ${momentText(lastSyncSuccess)}` : "connected";
+}
+
+/** Of the agent's own SVID or of a workload's, whichever comes first. */
+function nextRotation({ cache, membership, clock }: AgentStatusParts): string {
+  const at = Math.min(membership.rotatesAt ?? Number.POSITIVE_INFINITY, cache.renewAt);
+  if (at === Number.POSITIVE_INFINITY) return "none";
+  return at <= clock.nowSeconds() ? "now" : momentText(Math.floor(at));
+}

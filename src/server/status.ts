@@ -1,0 +1,43 @@
+/** What `systemctl status` shows of the server. */
+import { momentText, type StatusSource } from "#notify/status-line.ts";
+import type { CaManager } from "./ca/ca-manager.ts";
+import type { DataStore } from "./datastore/datastore.ts";
+
+export interface ServerStatusParts {
+  readonly trustDomain: string;
+  /** `host:port` */
+  readonly address: string;
+  readonly store: Pick<DataStore, "entries" | "nodes" | "onChange">;
+  readonly ca: Pick<CaManager, "state" | "waitingFor" | "whenChanged">;
+}
+
+export function serverStatus({ trustDomain, address, store, ca }: ServerStatusParts): StatusSource {
+  const text = async (): Promise<string> => {
+    const [entries, agents] = await Promise.all([store.entries.count({}), store.nodes.count({})]);
+    const { rotatesAt, expiresAt, upstream } = ca.state;
+    const waiting = ca.waitingFor()?.replace(/^./, (first) => first.toUpperCase());
+    const parts = [
+      waiting ?? `Serving trust domain ${trustDomain} on ${address}`,
+      `entries: ${entries}`,
+      `agents: ${agents}`,
+    ];
+    if (waiting === undefined) {
+      parts.push(`CA rotates ${momentText(rotatesAt)}, expires ${momentText(expiresAt)}`);
+    }
+    if (upstream !== undefined) {
+      parts.push(`upstream ${upstream.name}: ${upstream.problem ?? "in order"}`);
+    }
+    return parts.join("; ");
+  };
+  const onChange = (listener: () => void): (() => void) => {
+    ca.whenChanged(listener);
+    return store.onChange(({ entries, nodes }) => {
+      const count = [entries, nodes].flatMap(({ stored, removed }) => [
+        ...stored,
+        ...removed,
+      ]).length;
+      if (count > 0) listener();
+    });
+  };
+  return { text, onChange };
+}
