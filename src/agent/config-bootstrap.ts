@@ -1,7 +1,7 @@
 /** How the agent knows its server on first contact, and what it does when it does not know it any more. */
 import type { Block, Problems } from "#config/block.ts";
 import { parseDuration } from "#config/duration.ts";
-import { flagOrKey } from "#config/settings.ts";
+import { flagOrKey, pathFlagOrKey } from "#config/settings.ts";
 import { parseEndpointSocket } from "#spiffe/endpoint-socket.ts";
 import type { JoinWord } from "#spiffe/join-word.ts";
 import { errorText } from "#spiffe/status-error.ts";
@@ -36,7 +36,7 @@ export function readBootstrap(
   zero: boolean,
 ): BootstrapConfig {
   const text = (flag: string | undefined, key: string): string => flagOrKey(agent, flag, key);
-  const path = text(flags.trustBundle, "trust_bundle_path");
+  const path = pathFlagOrKey(agent, flags.trustBundle, "trust_bundle_path");
   const url = text(flags.trustBundleUrl, "trust_bundle_url");
   const socket = agent.string("trust_bundle_unix_socket") ?? "";
   const endpoint = agent.string("trust_bundle_spiffe_workload_api") ?? "";

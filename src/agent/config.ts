@@ -5,7 +5,14 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { OfflineConfig } from "#agent/offline/open-keeper.ts";
 import { Block, Problems } from "#config/block.ts";
-import { flagOrKey, type LogConfig, readConfigFile, readLogConfig } from "#config/settings.ts";
+import { isCredential } from "#config/credential.ts";
+import {
+  flagOrKey,
+  type LogConfig,
+  pathFlagOrKey,
+  readConfigFile,
+  readLogConfig,
+} from "#config/settings.ts";
 import { type HealthChecksConfig, readHealthChecks } from "#health/health-checks.ts";
 import { parseHostPort } from "#spiffe/host-port.ts";
 import type { JoinWord } from "#spiffe/join-word.ts";
@@ -207,7 +214,7 @@ function readJoinToken(
 ): Pick<AgentConfig, "joinToken" | "joinTokenFile"> {
   for (const key of ["join_token", "join_token_file"]) agent.has(key);
   const token = flags.joinToken ?? agent.string("join_token") ?? "";
-  const file = flags.joinTokenFile ?? agent.string("join_token_file") ?? "";
+  const file = pathFlagOrKey(agent, flags.joinTokenFile, "join_token_file");
   if (token !== "" && file !== "") {
     problems.add("only one of join_token or join_token_file can be specified, not both");
   }
@@ -217,7 +224,8 @@ function readJoinToken(
   try {
     refuseJoinWordAsToken(token);
     if (file === "") return token === "" ? {} : { joinToken: token };
-    refuseJoinWordAsToken(readTokenFile(file));
+    // A credential that is missing was told of already.
+    if (!isCredential(file)) refuseJoinWordAsToken(readTokenFile(file));
   } catch (error) {
     problems.add(errorText(error));
   }

@@ -4,6 +4,7 @@
  */
 import { errorText } from "#spiffe/status-error.ts";
 import { ConfigError } from "./config-error.ts";
+import { filePath } from "./credential.ts";
 import { parseDuration } from "./duration.ts";
 import { parseWhole } from "./go-number.ts";
 import type { Entry, ObjectValue, Value } from "./tree.ts";
@@ -128,6 +129,27 @@ export class Block {
       this.#wrong(entry, "a list of strings");
       return [];
     });
+  }
+
+  /** The path of a file that is read: one of the machine's, or a credential's. */
+  path(key: string): string | undefined {
+    const text = this.string(key);
+    return text === undefined ? undefined : this.#filePath(key, text);
+  }
+
+  /** The paths of several such files. */
+  paths(key: string): readonly string[] {
+    return this.strings(key).map((text) => this.#filePath(key, text));
+  }
+
+  #filePath(key: string, text: string): string {
+    try {
+      return filePath(text);
+    } catch (error) {
+      this.#problems.add(`${key}: ${errorText(error)}`, this.lineOf(key));
+      // Never used, as there is a problem; but the key is not empty.
+      return text;
+    }
   }
 
   /**

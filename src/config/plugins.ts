@@ -58,7 +58,7 @@ function pluginData(
   problems: Problems,
 ): { readonly data: Block; readonly source: Sourced } {
   const data = block.block("plugin_data");
-  const path = block.string("plugin_data_file");
+  const path = block.path("plugin_data_file");
   if (path === undefined) return { data: data ?? block.none(), source: {} };
   const line = block.lineOf("plugin_data_file");
   const where = `plugin_data_file of ${kind} ${JSON.stringify(name)}`;

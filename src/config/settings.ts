@@ -49,6 +49,12 @@ export function flagOrKey(block: Block, flag: string | undefined, key: string): 
   return flag ?? value ?? "";
 }
 
+/** The path of a file that is read; a key may name a credential. */
+export function pathFlagOrKey(block: Block, flag: string | undefined, key: string): string {
+  const path = block.path(key);
+  return flag ?? path ?? "";
+}
+
 /** Reports a trust domain that is missing or wrong; what it then returns is never used. */
 export function readTrustDomain(
   block: Block,

@@ -7,10 +7,14 @@ import { dlopen, type FFIFunction, type Library, read } from "bun:ffi";
 /** Debian and most others; then musl's name on either machine. */
 const NAMES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
 
+/** Bun has no calls into C without memory that is both written to and executed. */
+const NO_COMPILER =
+  "the C library cannot be called: the runtime's compiler is switched off; take MemoryDenyWriteExecute= out of the unit, and BUN_JSC_useJIT out of the environment";
+
 /**
  * Opens the C library with those functions.
  *
- * @throws Error when there is none; its message has the names that were tried
+ * @throws Error when there is none, with the names that were tried, or saying what forbids the call
  */
 export function openLibc<T extends Record<string, FFIFunction>>(symbols: T): Library<T>["symbols"] {
   // Looked up beforehand: a lookup between a failed call and the question for its error could change the answer.
@@ -37,7 +41,8 @@ function open<T extends Record<string, FFIFunction>>(symbols: T): Library<T>["sy
   for (const name of NAMES) {
     try {
       return dlopen(name, symbols).symbols;
-    } catch {
+    } catch (error) {
+      if (String(error).includes("JIT")) throw new Error(NO_COMPILER, { cause: error });
       // The other C library, then.
     }
   }

@@ -163,7 +163,7 @@ function readServingCertificate(
     return undefined;
   }
   const path = (key: string): string => {
-    const value = block.string(key) ?? "";
+    const value = block.path(key) ?? "";
     if (value === "") problems.add(`serving_cert_file: ${key} must be configured`, block.line);
     return value;
   };

@@ -187,7 +187,7 @@ function readUpstream(
 }
 
 export function readDiskUpstreamConfig(data: Block, problems: Problems): UpstreamDiskConfig {
-  const path = (key: string): string | undefined => data.string(key) || undefined;
+  const path = (key: string): string | undefined => data.path(key) || undefined;
   const cert = path("cert_file_path");
   const key = path("key_file_path");
   const bundle = path("bundle_file_path");

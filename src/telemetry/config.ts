@@ -87,9 +87,9 @@ function readPrometheus(
 function readTls(block: Block | undefined, problems: Problems): PrometheusTls | undefined {
   if (block === undefined) return undefined;
   refuse(block, TLS_REFUSED, problems);
-  const certPath = block.string("cert_file") ?? "";
-  const keyPath = block.string("key_file") ?? "";
-  const clientCaPath = block.string("client_ca_file") ?? "";
+  const certPath = block.path("cert_file") ?? "";
+  const keyPath = block.path("key_file") ?? "";
+  const clientCaPath = block.path("client_ca_file") ?? "";
   const hasFiles = certPath !== "" && keyPath !== "";
   if (!hasFiles && !block.asksFor("use_spire_svid")) {
     problems.add("telemetry.Prometheus.tls: cert_file and key_file must be configured", block.line);

@@ -70,14 +70,15 @@ export class Machine {
     );
   }
 
-  /** Properties of a unit, as systemd has them in force. */
+  /** Properties of a unit, as systemd has them in force; one that comes several times has a line for each. */
   async show(unit: string): Promise<Readonly<Record<string, string>>> {
-    const shown = await this.must("systemctl", "show", unit);
-    const pairs = shown.split("\n").map((line): [string, string] => {
+    const shown: Record<string, string> = {};
+    for (const line of (await this.must("systemctl", "show", "--all", unit)).split("\n")) {
       const at = line.indexOf("=");
-      return [line.slice(0, at), line.slice(at + 1)];
-    });
-    return Object.fromEntries(pairs);
+      const [name, value] = [line.slice(0, at), line.slice(at + 1)];
+      shown[name] = shown[name] === undefined ? value : `${shown[name]}\n${value}`;
+    }
+    return shown;
   }
 
   /** The last lines that a unit and systemd wrote about it. */

@@ -12,13 +12,13 @@ export type X509popAgentConfig =
 const NAME = 'NodeAttestor "x509pop"';
 
 export function readX509popAgentConfig(data: Block, problems: Problems): X509popAgentConfig {
-  const path = (key: string): string | undefined => data.string(key)?.trim() || undefined;
+  const path = (key: string): string | undefined => data.path(key)?.trim() || undefined;
   const privateKey = path("private_key_path");
   const certificate = path("certificate_path");
   const intermediates = path("intermediates_path");
   const pkcs12 = path("pkcs12_file_path");
   const password = path("pkcs12_password_file");
-  const socket = path("spiffe_endpoint_socket");
+  const socket = data.string("spiffe_endpoint_socket")?.trim() || undefined;
   if (socket !== undefined) {
     return { name: "x509pop", spiffeSocketPath: readSocketPath(socket, data, problems) };
   }

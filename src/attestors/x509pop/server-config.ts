@@ -54,8 +54,8 @@ function readCaBundlePaths(
   mode: X509popServerConfig["mode"],
   problems: Problems,
 ): readonly string[] {
-  const path = data.string("ca_bundle_path") ?? "";
-  const paths = data.strings("ca_bundle_paths");
+  const path = data.path("ca_bundle_path") ?? "";
+  const paths = data.paths("ca_bundle_paths");
   const line = data.lineOf("ca_bundle_paths") ?? data.lineOf("ca_bundle_path");
   if (mode === "spiffe") {
     if (path !== "" || paths.length > 0) {

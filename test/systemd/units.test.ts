@@ -1,0 +1,202 @@
+/** What the units say, one directive after the other, and what of it is in force; secrets that come as systemd's credentials. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { MachineNode } from "../support/machine-node.ts";
+import { eventually } from "../support/process.ts";
+
+const UNITS = resolve(import.meta.dir, "../../systemd");
+const TIMEOUT_MS = 60_000;
+
+let node: MachineNode;
+beforeAll(async () => {
+  node = await MachineNode.boot();
+}, 120_000);
+afterAll(() => node?.close(), TIMEOUT_MS);
+
+/** The [Service] lines of a unit, the values of one directive together. */
+function directivesOf(unit: string): ReadonlyMap<string, string> {
+  const text = readFileSync(join(UNITS, unit), "utf8");
+  const section = /^\[Service\]\n(.*?)^\[/ms.exec(text)?.[1] ?? "";
+  const found = new Map<string, string>();
+  for (const [, name = "", value = ""] of section.matchAll(/^(\w+)=(.*)$/gm)) {
+    found.set(name, [found.get(name), value].filter((one) => one !== undefined).join(" "));
+  }
+  return found;
+}
+
+/** Where systemd shows a directive under another name. */
+const PROPERTIES: Readonly<Record<string, string>> = {
+  WatchdogSec: "WatchdogUSec",
+  RestartSec: "RestartUSec",
+  TimeoutStartSec: "TimeoutStartUSec",
+  TimeoutStopSec: "TimeoutStopUSec",
+};
+
+/** Where systemd shows a value in other words. */
+const SHOWN: Readonly<Record<string, string>> = { "120s": "2min" };
+
+const words = (text: string): string[] => text.split(/[ ;]+/).sort();
+
+/** Directives that systemd shows in a form of its own. */
+const SPECIAL: Readonly<Record<string, (shown: string, value: string) => void>> = {
+  ExecStart: (shown, value) => expect(shown).toContain(`argv[]=${value} ;`),
+  ExecReload: (shown, value) => {
+    const commands = value.split(/ (?=\/usr\/bin\/|\/bin\/sh)/);
+    expect(commands).toHaveLength(3);
+    for (const command of commands) {
+      expect(shown).toContain(`argv[]=${command.replaceAll("'", "")} ;`);
+    }
+  },
+  Environment: (shown, value) => expect(words(shown)).toEqual(words(value)),
+  UnsetEnvironment: (shown, value) => expect(words(shown)).toEqual(words(value)),
+  CapabilityBoundingSet: (shown, value) => expect(words(shown)).toEqual(words(value.toLowerCase())),
+  AmbientCapabilities: (shown, value) => expect(words(shown)).toEqual(words(value.toLowerCase())),
+  RestrictAddressFamilies: (shown, value) => expect(words(shown)).toEqual(words(value)),
+  SystemCallErrorNumber: (shown) => expect(["1", "EPERM"]).toContain(shown),
+  SystemCallFilter: (shown) => {
+    const calls = shown.split(" ");
+    const needed = ["openat", "sendmsg", "clone3", "pidfd_open"];
+    expect(calls.filter((call) => needed.includes(call))).toHaveLength(needed.length);
+    const dangerous = ["mount", "ptrace", "bpf", "chroot", "setuid", "init_module", "reboot"];
+    expect(calls.filter((call) => dangerous.includes(call))).toEqual([]);
+  },
+};
+
+test.each([
+  ["spire-server.service", "spire-server"],
+  ["spire-agent.service", "spire-agent"],
+])("every directive of %s is in force", async (file, unit) => {
+  const shown = await node.machine.show(unit);
+  for (const [name, value] of directivesOf(file)) {
+    // It shows none; what they do is tested below.
+    if (name === "LoadCredential") continue;
+    const property = shown[PROPERTIES[name] ?? name];
+    const special = SPECIAL[name];
+    if (property === undefined) throw new Error(`systemd knows no ${name}`);
+    if (special !== undefined) special(property, value);
+    else expect(`${name}=${property}`).toBe(`${name}=${SHOWN[value] ?? value}`);
+  }
+});
+
+test(
+  "systemd finds nothing to say about the units, and little that they might do",
+  async () => {
+    const instance = "spire-agent@second.service";
+    const units = ["spire-server.service", "spire-agent.service", "spire-agent.socket", instance];
+    // It ends with 0 also when it complains.
+    const { code, stdout, stderr } = await node.machine.run("systemd-analyze", "verify", ...units);
+    expect({ code, printed: stdout + stderr }).toEqual({ code: 0, printed: "" });
+    for (const [unit, most] of [
+      ["spire-server.service", 14],
+      ["spire-agent.service", 20],
+      ["spire-agent@.service", 20],
+    ]) {
+      const options = ["--offline=yes", "--no-pager", `--threshold=${most}`];
+      const file = `/etc/systemd/system/${unit}`;
+      await node.machine.must("systemd-analyze", "security", ...options, file);
+    }
+  },
+  TIMEOUT_MS,
+);
+
+test("the two agent units say the same, each of its own files", () => {
+  const single = directivesOf("spire-agent.service");
+  const template = directivesOf("spire-agent@.service");
+  const changed = [...template].filter(([name, value]) => single.get(name) !== value);
+  expect(template.size).toBe(single.size);
+  expect(changed.map(([name]) => name).sort()).toEqual([
+    "ExecReload",
+    "ExecStart",
+    "LoadCredential",
+    "RuntimeDirectory",
+    "StateDirectory",
+  ]);
+});
+
+/** agent.conf for an instance of the template. */
+async function configurationOf(instance: string): Promise<string> {
+  const conf = await node.machine.must("cat", "/etc/spire/agent/agent.conf");
+  return conf
+    .replaceAll("/run/spire/agent/", `/run/spire/agent-${instance}/`)
+    .replaceAll("/var/lib/spire/agent", `/var/lib/spire/agent-${instance}`);
+}
+
+test(
+  "without memory that is written to and executed, a daemon says what forbids it",
+  async () => {
+    const dropIn = "/run/systemd/system/spire-agent@strict.service.d/strict.conf";
+    await node.machine.write(dropIn, "[Service]\nMemoryDenyWriteExecute=yes\nRestart=no\n");
+    await node.machine.write("/etc/spire/agent/strict.conf", await configurationOf("strict"));
+    await node.machine.must("systemctl", "daemon-reload");
+    expect((await node.machine.run("systemctl", "start", "spire-agent@strict")).code).not.toBe(0);
+    expect(await node.machine.journal("spire-agent@strict")).toContain(
+      "take MemoryDenyWriteExecute= out of the unit",
+    );
+  },
+  TIMEOUT_MS,
+);
+
+describe("secrets that root alone may read", () => {
+  const secret = async (name: string, text: string): Promise<void> => {
+    await node.machine.write(`/etc/credstore/${name}`, text);
+    await node.machine.must("chmod", "600", `/etc/credstore/${name}`);
+  };
+
+  test(
+    "an agent joins by a token that is a credential; without it, it says what the unit lacks",
+    async () => {
+      const conf = await configurationOf("second");
+      await node.machine.write(
+        "/etc/spire/agent/second.conf",
+        conf.replace('"/etc/spire/agent/join-token"', '"credential:join-token"'),
+      );
+      const start = () => node.machine.run("systemctl", "start", "spire-agent@second");
+      expect((await start()).code).not.toBe(0);
+      await node.machine.must("systemctl", "stop", "spire-agent@second");
+      expect(await node.machine.journal("spire-agent@second")).toMatch(
+        /second\.conf:\d+: join_token_file: there is no credential "join-token" in \/run\/credentials\/\S+: the unit needs LoadCredential=/,
+      );
+      const token = await node.token("spiffe://example.org/second");
+      await secret("spire-agent-second.join-token", `${token}\n`);
+      expect((await start()).stderr).toBe("");
+      await node.machine.must("systemctl", "reload", "spire-agent@second");
+      await node.machine.must("systemctl", "stop", "spire-agent@second");
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "a server signs below an authority whose key is a credential, and reloads with it",
+    async () => {
+      const { machine } = node;
+      await machine.must(
+        ...["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+        ...["-nodes", "-days", "3", "-subj", "/CN=above", "-addext", "keyUsage=keyCertSign"],
+        ...["-keyout", "/root/key.pem", "-out", "/etc/spire/server/above.pem"],
+      );
+      await secret("spire-server.upstream-key", await machine.must("cat", "/root/key.pem"));
+      const conf = await machine.must("cat", "/etc/spire/server/server.conf");
+      const upstream = `UpstreamAuthority "disk" {
+        plugin_data {
+          cert_file_path = "/etc/spire/server/above.pem"
+          key_file_path = "credential:upstream-key"
+        }
+      }`;
+      await machine.write(
+        "/etc/spire/server/server.conf",
+        conf.replace("plugins {", `plugins {\n${upstream}`),
+      );
+      await machine.must("systemctl", "restart", "spire-server");
+      await machine.must("systemctl", "reload", "spire-server");
+      await eventually("the reload is done", async () => {
+        const { SubState } = await machine.show("spire-server");
+        return SubState === "running" || undefined;
+      });
+      const { StatusText } = await machine.show("spire-server");
+      expect(StatusText).toEndWith("; upstream disk: in order");
+      expect(await machine.journal("spire-server")).not.toContain("level=error");
+    },
+    TIMEOUT_MS,
+  );
+});
