@@ -9,6 +9,7 @@ export const AGENT_KEYS: KeyTable<AgentConfig> = {
   dataDir: atStart("data_dir"),
   socketPath: atStart("socket_path"),
   adminSocketPath: atStart("admin_socket_path"),
+  credentialsSocketPath: atStart("credentials_socket_path"),
   joinWord: atStart("join"),
   joinFile: atStart("join_file"),
   authorityFingerprints: atStart("join"),

@@ -78,11 +78,8 @@ test(
     }
     await machine.must("systemctl", "start", "spire-server");
     const node = "spiffe://example.org/node";
-    const token = JSON.parse(
-      await server("token", "generate", "-spiffeID", node, "-output", "json"),
-    );
-    await machine.write("/etc/spire/agent/join-token", token.value);
-    await machine.write("/etc/spire/agent/bundle.pem", await server("bundle", "show"));
+    const word = ["token", "generate", "-join", "-serverAddress", "localhost", "-spiffeID", node];
+    await machine.write("/etc/spire/agent/join", await server(...word));
     const ids = ["-parentID", node, "-spiffeID", "spiffe://example.org/root"];
     await server("entry", "create", ...ids, "-selector", "unix:uid:0");
     await machine.must("systemctl", "start", "spire-agent");

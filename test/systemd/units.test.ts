@@ -70,7 +70,7 @@ test.each([
   const shown = await node.machine.show(unit);
   for (const [name, value] of directivesOf(file)) {
     // It shows none; what they do is tested below.
-    if (name === "LoadCredential") continue;
+    if (name.endsWith("Credential")) continue;
     const property = shown[PROPERTIES[name] ?? name];
     const special = SPECIAL[name];
     if (property === undefined) throw new Error(`systemd knows no ${name}`);
@@ -128,6 +128,7 @@ test(
     const dropIn = "/run/systemd/system/spire-agent@strict.service.d/strict.conf";
     await node.machine.write(dropIn, "[Service]\nMemoryDenyWriteExecute=yes\nRestart=no\n");
     await node.machine.write("/etc/spire/agent/strict.conf", await configurationOf("strict"));
+    await node.machine.must("cp", "/etc/spire/agent/join", "/etc/spire/agent/strict.join");
     await node.machine.must("systemctl", "daemon-reload");
     expect((await node.machine.run("systemctl", "start", "spire-agent@strict")).code).not.toBe(0);
     expect(await node.machine.journal("spire-agent@strict")).toContain(
@@ -147,9 +148,18 @@ describe("secrets that root alone may read", () => {
     "an agent joins by a token that is a credential; without it, it says what the unit lacks",
     async () => {
       const conf = await configurationOf("second");
+      await node.machine.write("/etc/spire/bundle.pem", await node.server("bundle", "show"));
       await node.machine.write(
         "/etc/spire/agent/second.conf",
-        conf.replace('"/etc/spire/agent/join-token"', '"credential:join-token"'),
+        conf.replace(
+          "agent {",
+          `agent {
+  trust_domain = "example.org"
+  server_address = "localhost"
+  server_port = 8081
+  trust_bundle_path = "/etc/spire/bundle.pem"
+  join_token_file = "credential:join-token"`,
+        ),
       );
       const start = () => node.machine.run("systemctl", "start", "spire-agent@second");
       expect((await start()).code).not.toBe(0);
