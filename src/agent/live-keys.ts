@@ -39,7 +39,6 @@ export const AGENT_KEYS: KeyTable<AgentConfig> = {
   },
   disableWorkloadApi: atStart("disable_workload_api"),
   disableSdsApi: atStart("disable_sds_api"),
-  credentialsSocketPath: atStart("experimental.credentials_socket_path"),
   authorizedDelegates: live("authorized_delegates"),
   sds: atStart("sds"),
   allowUnauthenticatedVerifiers: live("allow_unauthenticated_verifiers"),

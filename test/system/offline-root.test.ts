@@ -63,7 +63,9 @@ test("from the first start to a workload's SVID, without a restart", async () =>
     fetch(`http://127.0.0.1:${healthPort}${path}`);
   expect((await server.cli("healthcheck")).stderr).toContain("NOT_SERVING");
   await eventually("systemd is told", async () => systemd.heard.includes("READY=1") || undefined);
-  expect(systemd.heard).toContain(`STATUS=Waiting for CA: csr at ${csrFile(server)}`);
+  expect(systemd.heard).toContain(
+    `STATUS=Waiting for CA: csr at ${csrFile(server)}; entries: 0; agents: 0`,
+  );
   expect((await health("/live")).status).toBe(200);
   const ready = await health("/ready");
   expect([ready.status, await ready.text()]).toEqual([

@@ -130,18 +130,20 @@ describe("a set handed in", () => {
   });
 
   test("waits for no third one", async () => {
-    const waiting = [open(), open()];
-    for (const call of waiting) call.send({ options: optionsOf({ dryRun: true }), entries: [] });
-    const outcome = async (): Promise<unknown> =>
-      await refused(reconcile(optionsOf({ dryRun: true })));
-    let last: unknown;
-    // The two have begun when a third one is turned away.
-    while (last === undefined) last = await outcome().catch(() => undefined);
-    expect(last).toMatchObject({ code: StatusCode.RESOURCE_EXHAUSTED });
-    for (const call of waiting) {
-      call.finish();
-      while ((await call.receive()) !== undefined);
-    }
+    const third = async (): Promise<unknown> => {
+      const two = [open(), open()];
+      for (const call of two) call.send({ options: optionsOf({ dryRun: true }), entries: [] });
+      const outcome = await refused(reconcile(optionsOf({ dryRun: true }))).catch(() => undefined);
+      for (const call of two) {
+        call.finish();
+        // One of them is turned away where the third one was there before it.
+        while ((await call.receive().catch(() => undefined)) !== undefined);
+      }
+      return outcome;
+    };
+    let turnedAway: unknown;
+    while (turnedAway === undefined) turnedAway = await third();
+    expect(turnedAway).toMatchObject({ code: StatusCode.RESOURCE_EXHAUSTED });
     expect(await reconcile(optionsOf({ dryRun: true }))).not.toBeEmpty();
   });
 
