@@ -7,6 +7,7 @@ import { inspectDatabase } from "#server/datastore/sqlite/copy.ts";
 import { writeOlder } from "#server/datastore/sqlite/older.fixture.ts";
 import { SCHEMA_VERSION } from "#server/datastore/sqlite/schema.ts";
 import { Chance } from "../faults/chance.ts";
+import { backUp, freshMachine, restore } from "../support/backups.ts";
 import { eventually } from "../support/process.ts";
 import { Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
 
@@ -101,6 +102,21 @@ test("a server that is killed while it brings its datastore up to date does so a
   expect(inspectDatabase(`${path}.schema-1`).counts.joinTokens).toBe(MANY_TOKENS);
   await server.daemon.stop();
 }, 120_000);
+
+test("a backup made of an older datastore is restored, and brought up to date as any other", async () => {
+  const server = await TestServer.start(stage, "ours");
+  await server.entry(`spiffe://${TRUST_DOMAIN}/a`, `spiffe://${TRUST_DOMAIN}/b`, ["unix:uid:1"]);
+  const authorities = await server.json("localauthority", "x509", "show");
+  await turnBack(server, 1);
+  const path = join(stage.room("backups"), "old");
+  expect(await backUp(server, path)).toContain("Schema version       : 1\n");
+  const next = await freshMachine(stage, server);
+  await restore(next, path);
+  await next.start();
+  expect(await next.json("entry", "count")).toEqual({ count: 1 });
+  expect(await next.json("localauthority", "x509", "show")).toEqual(authorities);
+  await next.daemon.stop();
+}, 60_000);
 
 test("a datastore of a later version is refused with both versions and the ways out, and stays as it is", async () => {
   const server = await TestServer.start(stage, "ours");
