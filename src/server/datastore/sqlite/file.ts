@@ -53,11 +53,15 @@ function createFile(path: string): void {
   closeSync(openSync(draft, "wx", 0o600));
   const db = new Database(draft, { readwrite: true, create: false, strict: true });
   try {
+    // Nobody finds the draft before it is renamed, and it goes to the disk as a whole before that: until then no step need be safe.
+    db.run("PRAGMA journal_mode = MEMORY");
+    db.run("PRAGMA synchronous = OFF");
     migrate(db);
     db.run("PRAGMA journal_mode = WAL");
   } finally {
     db.close();
   }
+  sync(draft);
   // What lies beside a file that is gone belongs to another history: SQLite would replay it into the new database.
   for (const suffix of COMPANIONS) refuseLeftover(`${path}${suffix}`, path);
   renameSync(draft, path);
