@@ -26,7 +26,7 @@ export type CallerIdentity =
     };
 
 interface Verified {
-  readonly identity: CallerIdentity;
+  readonly identity: Extract<CallerIdentity, { readonly kind: "spiffe" }>;
   readonly roots: readonly Certificate[];
   /** Unix seconds. */
   readonly validUntil: number;
@@ -55,16 +55,17 @@ export class CallerIdentities {
     const { certificates, remoteAddress: address } = caller;
     const [leafDer] = certificates;
     if (leafDer === undefined) return { kind: "anonymous", address };
-    const certificate = parseLeaf(leafDer);
-    const id = idOf(certificate);
+    // Reading a certificate costs more than many a call, so a known one is not read again.
+    const known = this.#verified.get(certificates);
+    const certificate = known?.identity.certificate ?? parseLeaf(leafDer);
+    const id = known?.identity.id ?? idOf(certificate);
     const roots = await this.#rootsFor(id);
     const now = this.#parts.clock.nowSeconds();
-    const known = this.#verified.get(certificates);
     if (known !== undefined && known.roots === roots && now <= known.validUntil) {
       return known.identity;
     }
     const chain = this.#verify(certificates, certificate, id, roots, now);
-    const identity: CallerIdentity = { kind: "spiffe", address, id, certificate };
+    const identity = { kind: "spiffe", address, id, certificate } as const;
     const validUntil = Math.min(...chain.map(({ notAfter }) => notAfter));
     this.#verified.set(certificates, { identity, roots, validUntil });
     return identity;
