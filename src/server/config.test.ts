@@ -163,3 +163,17 @@ test("a file that is not UTF-8 is refused, not misread", async () => {
   const outcome = await loadServerConfig({ config: path }).catch(errorText);
   expect(outcome).toContain("it is not text in UTF-8");
 });
+
+test("ca_ttl says nothing of X509-SVIDs below a CA that is signed by hand", async () => {
+  const keys = `default_x509_svid_ttl = "12h"\ndefault_jwt_svid_ttl = "12h"`;
+  const warned = async (plugins: string): Promise<string[]> =>
+    (await load(keys, {}, plugins)).warnings.map((text) => text.replace(/ .*/, ""));
+  const memory = 'KeyManager "memory" {}';
+  expect(await warned(memory)).toEqual([
+    "default_x509_svid_ttl",
+    "default_jwt_svid_ttl",
+    "agent_ttl",
+  ]);
+  const offline = `${memory}\nUpstreamAuthority "offline" { plugin_data {} }`;
+  expect(await warned(offline)).toEqual(["default_jwt_svid_ttl"]);
+});

@@ -204,21 +204,34 @@ function finishServer(
     rateLimit: readRateLimit(server),
     experimental,
     federation,
-    warnings: [
-      ...ttlWarnings(caTtlSeconds, {
-        default_x509_svid_ttl: x509Ttl,
-        default_jwt_svid_ttl: jwtTtl,
-        agent_ttl: agentTtl,
-      }),
-      ...federationWarnings,
-      ...experimentalWarnings(experimental),
-    ],
+    warnings: [...federationWarnings, ...experimentalWarnings(experimental)],
   };
   readOtherServerKeys(server, problems);
   server.finish();
   const plugins = pluginsFor(dataDir);
   problems.check();
-  return { ...config, plugins, notes: problems.notes };
+  const warnings = [
+    ...ttlWarnings(caTtlSeconds, lifetimesWithinCaTtl(config, plugins)),
+    ...config.warnings,
+  ];
+  return { ...config, plugins, warnings, notes: problems.notes };
+}
+
+/** By their keys. How long a CA lives that is signed by hand, the signer decides; the server speaks of that at its import. */
+function lifetimesWithinCaTtl(
+  config: Pick<
+    ServerConfig,
+    "defaultX509SvidTtlSeconds" | "defaultJwtSvidTtlSeconds" | "agentTtlSeconds"
+  >,
+  { upstreamAuthority }: ServerPlugins,
+): Readonly<Record<string, number>> {
+  const jwt = { default_jwt_svid_ttl: config.defaultJwtSvidTtlSeconds };
+  if (upstreamAuthority?.name === "offline") return jwt;
+  return {
+    default_x509_svid_ttl: config.defaultX509SvidTtlSeconds,
+    ...jwt,
+    agent_ttl: config.agentTtlSeconds,
+  };
 }
 
 /** An IPv6 address may have its brackets. */

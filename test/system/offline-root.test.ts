@@ -80,6 +80,14 @@ test("from the first start to a workload's SVID, without a restart", async () =>
     (await server.cli("jwt", "mint", "-spiffeID", `spiffe://${TRUST_DOMAIN}/x`, "-audience", "y"))
       .code,
   ).toBe(0);
+  // An agent may know the root before there is anything below it; it tries until then.
+  const trustBundle = `trust_bundle_path = "${ceremony.root}"`;
+  const agent = await TestAgent.prepare(stage, "ours", server, { trustBundle });
+  const joined = agent.start();
+  await eventually(
+    "the agent was refused",
+    async () => agent.daemon.lines.some((line) => line.includes("ECONNREFUSED")) || undefined,
+  );
 
   await ceremony.sign();
   const printed = await ceremony.importSigned();
@@ -97,7 +105,7 @@ test("from the first start to a workload's SVID, without a restart", async () =>
   });
   await systemd.close();
 
-  const agent = await TestAgent.start(stage, "ours", server);
+  await joined;
   await server.entry(`spiffe://${TRUST_DOMAIN}/me`, agent.id, ["unix:uid:1"]);
   const svid = await eventually("the SVID", async () => {
     const answer = await run([GO_CLIENT, "x509", agent.socket], { uid: 1 });
