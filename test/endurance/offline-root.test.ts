@@ -4,20 +4,14 @@
  */
 import { afterAll, expect, test } from "bun:test";
 import { Ceremony, pluginBlock } from "../support/ceremony.ts";
+import { CA_EXTENSIONS, URI } from "../support/offline-server.ts";
 import { eventually } from "../support/process.ts";
-import { Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
+import { Stage, TestAgent, TestServer } from "../support/spire.ts";
 import { EnduringPair } from "./enduring-pair.ts";
 
 /** Of the first CA. Its successor is asked for at half of it, and takes over at five sixths. */
 const LIFE_SECONDS = 48;
 const SVID_TTL_SECONDS = 4;
-
-const EXTENSIONS = [
-  "basicConstraints = critical, CA:TRUE, pathlen:0",
-  "keyUsage = critical, keyCertSign, cRLSign",
-  "subjectKeyIdentifier = hash",
-  `subjectAltName = URI:spiffe://${TRUST_DOMAIN}`,
-];
 
 const stage = new Stage();
 afterAll(() => stage.close(), 60_000);
@@ -84,7 +78,7 @@ test("no handshake is lost to a change of CA or root", async () => {
   await first.carryRequest();
   const firstEnd = Math.floor(Date.now() / 1000 + LIFE_SECONDS) * 1000;
   const end = new Date(firstEnd).toISOString();
-  await first.signWith(EXTENSIONS, { until: end.replace(/[-:T]|\.\d+/g, "") });
+  await first.signWith([...CA_EXTENSIONS, URI], { until: end.replace(/[-:T]|\.\d+/g, "") });
   await first.importSigned();
   const oldRoot = (await shown(server)).active.upstream_authority_id;
   const agent = await TestAgent.start(stage, "ours", server);

@@ -27,6 +27,8 @@ export interface SigningOptions {
   readonly until?: string;
   /** Instead of the request's. */
   readonly subject?: string;
+  /** More words about the signature. */
+  readonly signature?: readonly string[];
 }
 
 /** One offline machine, and the medium between it and a server. */
@@ -73,7 +75,7 @@ export class Ceremony {
 
   /** Signs the request on the medium with extensions of one's own. */
   async signWith(extensions: readonly string[], options: SigningOptions = {}): Promise<void> {
-    const { days = 30, digest = "sha256", until, subject } = options;
+    const { days = 30, digest = "sha256", until, subject, signature = [] } = options;
     const lines = ["[server_ca]", ...extensions, "authorityKeyIdentifier = keyid:always"];
     writeFileSync(join(this.directory, "offline-ca/other.cnf"), `${lines.join("\n")}\n`);
     const end = until === undefined ? ["-days", String(days)] : ["-enddate", until];
@@ -81,6 +83,7 @@ export class Ceremony {
     await this.openssl(
       ...["ca", "-config", "ca.cnf", "-extfile", "other.cnf", "-extensions", "server_ca"],
       ...["-batch", "-notext", "-md", digest, ...begin, ...end],
+      ...signature,
       ...(subject === undefined ? [] : ["-subj", subject]),
       ...["-in", join(this.stick, "server-ca.csr"), "-out", this.certificate],
     );

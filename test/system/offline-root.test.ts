@@ -1,60 +1,30 @@
 /** A server whose CA a real openssl signs, off the network; the commands are those of docs/OFFLINE-ROOT.md. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { afterAll, expect, test } from "bun:test";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { backUp, restore } from "../support/backups.ts";
-import { Ceremony, pluginBlock, type SigningOptions } from "../support/ceremony.ts";
+import { type Ceremony, pluginBlock } from "../support/ceremony.ts";
+import {
+  activeCa,
+  CA_EXTENSIONS,
+  csrFile,
+  startWaiting,
+  URI,
+  waitingServer,
+} from "../support/offline-server.ts";
 import { eventually, freePort, run } from "../support/process.ts";
 import { ServiceManager } from "../support/service-manager.ts";
-import {
-  GO_CLIENT,
-  type ServerOptions,
-  Stage,
-  TestAgent,
-  TestServer,
-  TRUST_DOMAIN,
-} from "../support/spire.ts";
+import { GO_CLIENT, Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
 
 const stage = new Stage();
 afterAll(() => stage.close(), 60_000);
-
-const CA_EXTENSIONS = [
-  "basicConstraints = critical, CA:TRUE, pathlen:0",
-  "keyUsage = critical, keyCertSign, cRLSign",
-  "subjectKeyIdentifier = hash",
-];
-const URI = `subjectAltName = URI:spiffe://${TRUST_DOMAIN}`;
-
-/** A server that waits for its first CA, and the offline machine. */
-async function waitingServer(
-  options: ServerOptions = {},
-): Promise<{ server: TestServer; ceremony: Ceremony }> {
-  const ceremony = new Ceremony(stage.room("ceremony"));
-  await ceremony.makeRoot();
-  const server = await TestServer.prepare(stage, "ours", { plugins: pluginBlock(), ...options });
-  ceremony.server = server;
-  await startWaiting(server);
-  return { server, ceremony };
-}
-
-/** Starts the server, and comes back when it waits. */
-function startWaiting(server: TestServer): Promise<void> {
-  return server.start("Server is waiting for CA: csr at ");
-}
-
-async function authority(server: TestServer, which: "active" | "prepared"): Promise<string> {
-  const shown = (await server.json("ca", "show"))[which] as { authority_id?: string } | null;
-  return shown?.authority_id ?? "";
-}
-
-const csrFile = (server: TestServer): string => join(server.directory, "data/server-ca.csr");
 
 test("from the first start to a workload's SVID, without a restart", async () => {
   const healthPort = await freePort();
   const notify = join(stage.room("notify"), "socket");
   const systemd = new ServiceManager(notify);
   await eventually("the service manager listens", async () => existsSync(notify) || undefined);
-  const { server, ceremony } = await waitingServer({
+  const { server, ceremony } = await waitingServer(stage, {
     env: { NOTIFY_SOCKET: notify },
     more: `health_checks {\n listener_enabled = true\n bind_address = "127.0.0.1"\n bind_port = "${healthPort}"\n}`,
   });
@@ -114,10 +84,10 @@ test("from the first start to a workload's SVID, without a restart", async () =>
   expect(svid["chain"]).toBe(2);
   await opensslVerifies(server, ceremony);
   // A restart goes on with the same CA.
-  const before = await authority(server, "active");
+  const before = await activeCa(server);
   await server.daemon.stop();
   await server.start();
-  expect(await authority(server, "active")).toBe(before);
+  expect(await activeCa(server)).toBe(before);
   expect(server.daemon.lines.join("\n")).not.toContain("waiting for CA");
 }, 90_000);
 
@@ -131,7 +101,7 @@ function masked(text: string, server: TestServer): string {
 }
 
 test("what the commands print: before, while a CA signs, and when the next one is asked for", async () => {
-  const { server, ceremony } = await waitingServer();
+  const { server, ceremony } = await waitingServer(stage);
   const shown = async (...words: string[]): Promise<string> => {
     const { stdout, stderr } = await server.cli(...words);
     return masked(stdout + stderr, server);
@@ -182,7 +152,7 @@ Then                : spire-server ca import -cert FILE -root FILE
 }, 60_000);
 
 test("a backup has the request and its key: what was signed is imported where it is restored", async () => {
-  const { server, ceremony } = await waitingServer();
+  const { server, ceremony } = await waitingServer(stage);
   await ceremony.sign();
   const doctor = await server.cli("doctor", "-config", server.configuration);
   expect(doctor.code).toBe(1);
@@ -211,7 +181,7 @@ test("a server that makes its CA by itself shows it, and has nothing to be signe
 });
 
 test("a port that is taken when the CA arrives ends the server; the CA is kept", async () => {
-  const { server, ceremony } = await waitingServer();
+  const { server, ceremony } = await waitingServer(stage);
   await ceremony.sign();
   const taken = Bun.listen({ hostname: "127.0.0.1", port: server.port, socket: { data() {} } });
   // The server may be gone before the answer is.
@@ -219,7 +189,7 @@ test("a port that is taken when the CA arrives ends the server; the CA is kept",
   expect(await server.daemon.exited).toBe(1);
   taken.stop(true);
   await server.start();
-  expect(await authority(server, "active")).not.toBe("");
+  expect(await activeCa(server)).not.toBe("");
 }, 60_000);
 
 /** What openssl says of an SVID, with nothing but the offline root to trust. */
@@ -236,191 +206,34 @@ async function opensslVerifies(server: TestServer, ceremony: Ceremony): Promise<
   expect(verified.stdout).toBe(`${svid}: OK\n`);
 }
 
-describe("what is refused", () => {
-  let server: TestServer;
-  let ceremony: Ceremony;
-  let other: Ceremony;
-  beforeAll(async () => {
-    ({ server, ceremony } = await waitingServer());
-    other = new Ceremony(stage.room("ceremony"));
-    await other.makeRoot();
-    await ceremony.sign();
-  }, 60_000);
-
-  const importing = async (root = ceremony.root): Promise<string> => {
-    const answer = await server.cli("ca", "import", "-cert", ceremony.certificate, "-root", root);
-    expect(answer.code).toBe(1);
-    expect(await authority(server, "active")).toBe("");
-    expect(await Bun.file(csrFile(server)).exists()).toBe(true);
-    return answer.stderr;
-  };
-
-  test.each([
-    [
-      "a certificate that is no CA's",
-      ["basicConstraints = critical, CA:FALSE", ...CA_EXTENSIONS.slice(1), URI],
-      {},
-      "it is not a CA certificate",
-    ],
-    [
-      "a CA that may not sign certificates",
-      ["basicConstraints = critical, CA:TRUE", "keyUsage = critical, cRLSign", URI],
-      {},
-      "its key usage must hold keyCertSign",
-    ],
-    [
-      "a CA without a key usage",
-      ["basicConstraints = critical, CA:TRUE", URI],
-      {},
-      "its key usage must hold keyCertSign",
-    ],
-    [
-      "another trust domain",
-      [...CA_EXTENSIONS, "subjectAltName = URI:spiffe://other.org"],
-      {},
-      `its URI SAN is "spiffe://other.org"; it must be "spiffe://${TRUST_DOMAIN}" alone, or none`,
-    ],
-    [
-      "a workload's ID",
-      [...CA_EXTENSIONS, `subjectAltName = URI:spiffe://${TRUST_DOMAIN}/web`],
-      {},
-      `must be "spiffe://${TRUST_DOMAIN}" alone`,
-    ],
-    [
-      "a certificate that ended",
-      [...CA_EXTENSIONS, URI],
-      { until: "20210101000000Z" },
-      "has expired at 2021-01-01",
-    ],
-    [
-      "a life beyond the root's",
-      [...CA_EXTENSIONS, URI],
-      { days: 5000 },
-      "have it signed for less time",
-    ],
-    [
-      "a weak signature",
-      [...CA_EXTENSIONS, URI],
-      { digest: "sha1" },
-      "an algorithm that is weak or not supported",
-    ],
-    [
-      "clients' certificates only",
-      [...CA_EXTENSIONS, URI, "extendedKeyUsage = clientAuth"],
-      {},
-      "leaves out serverAuth or clientAuth",
-    ],
-    [
-      "URIs of another trust domain only",
-      [...CA_EXTENSIONS, "nameConstraints = critical, permitted;URI:other.org"],
-      {},
-      "is outside the name constraints",
-    ],
-    [
-      "no subject key identifier",
-      [...CA_EXTENSIONS.slice(0, 2), "subjectKeyIdentifier = none", URI],
-      {},
-      "it needs a subject key identifier and an authority key identifier",
-    ],
-    [
-      "the subject of the root",
-      [...CA_EXTENSIONS, URI],
-      { subject: "/O=Example/CN=Example offline root" },
-      "it has the subject of its issuer",
-    ],
-  ])(
-    "%s",
-    async (_what, extensions, options: SigningOptions, why) => {
-      await ceremony.signWith(extensions, options);
-      expect(await importing()).toContain(why);
-    },
-    60_000,
-  );
-
-  test("a root that did not sign it, and none at all", async () => {
-    await ceremony.signWith([...CA_EXTENSIONS, URI]);
-    expect(await importing(other.root)).toContain("it leads to no root that counts");
-    const without = await server.cli("ca", "import", "-cert", ceremony.certificate);
-    expect(without.stderr).toContain(
-      "no root was given: name it with -root, or set root_cert_path",
-    );
-    const nothing = await server.cli("ca", "import", "-cert", csrFile(server));
-    expect(nothing.stderr).toContain("no PEM blocks of type CERTIFICATE found");
-  });
-
-  test("another key", async () => {
-    const key = join(ceremony.directory, "other.key");
+test.each([
+  ["RSA", ["RSA", "-pkeyopt", "rsa_keygen_bits:3072"], []],
+  [
+    "RSA, signing by RSASSA-PSS",
+    ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+    ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"],
+  ],
+  ["Ed25519", ["ED25519"], []],
+])(
+  "a root with a key of the kind %s",
+  async (_kind, key, signature) => {
+    const { server, ceremony } = await waitingServer(stage);
+    await ceremony.openssl("genpkey", "-algorithm", ...key, "-out", "root.key");
     await ceremony.openssl(
-      "genpkey",
-      "-algorithm",
-      "EC",
-      "-pkeyopt",
-      "ec_paramgen_curve:P-256",
-      "-out",
-      key,
+      ...["req", "-config", "ca.cnf", "-x509", "-new", "-days", "3650", "-key", "root.key"],
+      ...["-out", ceremony.root],
     );
-    await ceremony.openssl(
-      ...[
-        "req",
-        "-new",
-        "-key",
-        key,
-        "-subj",
-        "/O=Other",
-        "-out",
-        join(ceremony.stick, "server-ca.csr"),
-      ],
-    );
-    await ceremony.signWith([...CA_EXTENSIONS, URI]);
-    expect(await importing()).toContain("it is for another key than the pending request's");
-  });
-
-  test("a root without room below it", async () => {
-    const root = join(ceremony.directory, "narrow");
-    await narrowRoot(ceremony, root);
-    expect(await importing(`${root}.pem`)).toContain("is longer than its path length allows");
-  });
-});
-
-/** Signs the pending request by a root whose path length is 0. */
-async function narrowRoot(ceremony: Ceremony, root: string): Promise<void> {
-  await ceremony.openssl(
-    "genpkey",
-    "-algorithm",
-    "EC",
-    "-pkeyopt",
-    "ec_paramgen_curve:P-256",
-    "-out",
-    `${root}.key`,
-  );
-  await ceremony.openssl(
-    ...[
-      "req",
-      "-x509",
-      "-new",
-      "-key",
-      `${root}.key`,
-      "-subj",
-      "/O=Narrow",
-      "-days",
-      "99",
-      "-out",
-      `${root}.pem`,
-    ],
-    ...["-addext", "basicConstraints=critical,CA:TRUE,pathlen:0"],
-  );
-  const extensions = join(ceremony.directory, "narrow.cnf");
-  writeFileSync(extensions, `${[...CA_EXTENSIONS, URI].join("\n")}\n`);
-  const csr = (await ceremony.server?.cli("ca", "csr", "-write", `${root}.csr`))?.stdout;
-  expect(csr).toBe(`Request written to ${root}.csr\n`);
-  await ceremony.openssl(
-    ...["x509", "-req", "-in", `${root}.csr`, "-CA", `${root}.pem`, "-CAkey", `${root}.key`],
-    ...["-CAcreateserial", "-extfile", extensions, "-out", ceremony.certificate],
-  );
-}
+    await ceremony.openssl("x509", "-in", ceremony.root, "-out", "root.pem");
+    await ceremony.carryRequest();
+    await ceremony.signWith([...CA_EXTENSIONS, URI], { digest: "default", signature });
+    expect(await ceremony.importSigned()).toContain("It signs now.");
+    await opensslVerifies(server, ceremony);
+  },
+  60_000,
+);
 
 test("the request survives a restart, kill -9 and the loss of its file", async () => {
-  const { server, ceremony } = await waitingServer();
+  const { server, ceremony } = await waitingServer(stage);
   const request = readFileSync(csrFile(server), "utf8");
   await ceremony.sign();
   await server.daemon.stop();
@@ -435,5 +248,5 @@ test("the request survives a restart, kill -9 and the loss of its file", async (
   expect(await ceremony.importSigned()).toContain("It signs now.");
   await server.daemon.kill();
   await server.start();
-  expect(await authority(server, "active")).not.toBe("");
+  expect(await activeCa(server)).not.toBe("");
 }, 90_000);

@@ -11,7 +11,7 @@ import { KeyUsage } from "#x509/extensions.ts";
 import { subjectKeyIdOf } from "#x509/issue.ts";
 import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
 import { Oid } from "#x509/oid.ts";
-import { isSoundAlgorithm, verifySignature } from "#x509/signature.ts";
+import { isSoundAlgorithm, publicKeyProblem, verifySignature } from "#x509/signature.ts";
 import { verifyX509Svid } from "#x509/svid.ts";
 import { isoTime, type X509Ca } from "./authority.ts";
 import { issueX509Svid } from "./issue.ts";
@@ -176,6 +176,7 @@ function trustedRoots(
   { anchors, known }: AcceptanceRules,
 ): Certificate[] {
   for (const root of given) {
+    checkKey(root);
     if (!isSelfSigned(root)) {
       throw refusal(`${named(root)} was given as a root, but is not self-signed`);
     }
@@ -202,6 +203,17 @@ function trustedRoots(
     throw refusal("every root is tainted; nothing new is to be below one that is");
   }
   return sound;
+}
+
+/** Said by itself: a signature by a key that is not supported looks like none. */
+function checkKey(root: Certificate): void {
+  let problem: string | undefined;
+  try {
+    problem = publicKeyProblem(root.publicKey);
+  } catch {
+    problem = "it is of a kind that is not supported";
+  }
+  if (problem !== undefined) throw refusal(`key of the root ${named(root)}: ${problem}`);
 }
 
 function isSelfSigned(one: Certificate): boolean {

@@ -94,13 +94,13 @@ export class OfflineCa {
     return { ca, warnings };
   }
 
-  /** Does what is to be done again and again; never fails. */
+  /** Does what is to be done again and again. @throws Error when a request cannot be made */
   async look(): Promise<void> {
     const { name } = this.#requests.authority;
     // A CA from before the authority was configured goes on until its time, but the next one is wanted at once.
-    await this.#rotation.prepareUnless(
-      ({ upstreamVersion }) => upstreamVersion === name || this.pending !== undefined,
-    );
+    if (this.pending === undefined) {
+      await this.#rotation.prepareUnless(({ upstreamVersion }) => upstreamVersion === name);
+    }
     await this.#requests.showRequest();
     if (this.pending === undefined) return;
     await this.#takeFile();

@@ -91,8 +91,8 @@ export class OfflineRequests {
     const path = acceptedPath(this.#parts, answer, { key, anchors, known, activeEndsAt, now });
     const ca = this.#caOf(path, slot, key, now);
     await tryOut(this.#parts, ca, path);
-    const [certificate, issuer] = path;
-    await confirmCertificate(certificate.der, issuer.der);
+    await confirmed(path);
+    const [, issuer] = path;
     const root = { certificate: path[path.length - 1]?.der ?? issuer.der, tainted: false };
     await bundles.append({ ...emptyBundle(trustDomain), x509Authorities: [root] });
     const record = journalX509Ca(ca);
@@ -162,5 +162,18 @@ export class OfflineRequests {
       requested_at: requestedAt,
     });
     return undefined;
+  }
+}
+
+/** A second implementation must agree that the issuer signed. */
+async function confirmed([certificate, issuer]: CaPath): Promise<void> {
+  try {
+    await confirmCertificate(certificate.der, issuer.der);
+  } catch (error) {
+    throw new StatusError(
+      StatusCode.INVALID_ARGUMENT,
+      `the CA certificate is refused: ${errorText(error)}`,
+      { cause: error },
+    );
   }
 }

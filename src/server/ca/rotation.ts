@@ -91,9 +91,8 @@ export class Rotation<T extends Authority> {
       const active = stillValid(this.#state.active, now);
       const prepared = stillValid(this.#state.prepared, now);
       // A prepared authority is known to the fleet already, so it goes before a new one.
-      if (prepared === undefined && (active === undefined || now >= this.#prepareAt(active))) {
-        await this.#prepare();
-      }
+      const isWanted = active === undefined || now >= this.#prepareAt(active);
+      if (prepared === undefined && isWanted && !this.#isAwaited) await this.#prepare();
       const next = stillValid(this.#state.prepared, now);
       if (next === undefined || this.#startsAt(next) > now) return;
       if (active === undefined || now >= activateAt(active)) await this.#activate();
