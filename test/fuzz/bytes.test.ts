@@ -1,8 +1,11 @@
-/** Bytes from outside, damaged: certificates, chains, requests, files of keys, headers of balancers. What is read is what was signed, and nothing crashes. */
+/** Bytes from outside, damaged: certificates, chains, requests, files of keys, headers of balancers, answers of systemd. What is read is what was signed, and nothing crashes. */
 import { beforeAll, expect, test } from "bun:test";
 import { isIP } from "node:net";
 import fc from "fast-check";
 import forge from "node-forge";
+import { marshal } from "#dbus/marshal.ts";
+import { decodeMessage } from "#dbus/message.ts";
+import { MessageStream } from "#dbus/message-stream.ts";
 import { readProxyHeader } from "#grpc/proxy-header.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { Certificate } from "#x509/certificate.ts";
@@ -133,5 +136,36 @@ test(
       expect(read.bytes).toBeLessThanOrEqual(bytes.length);
       if (read.address !== undefined) expect(isIP(read.address)).not.toBe(0);
     }),
+  FUZZ_TIMEOUT_MS,
+);
+
+/** An answer as systemd gives it: one value in a variant. */
+function dbusAnswer(type: string, value: string | readonly number[]): Uint8Array {
+  const body = marshal("v", [{ signature: type, value }]);
+  const fields = [
+    [5, { signature: "u", value: 7 }],
+    [7, { signature: "s", value: ":1.0" }],
+    [8, { signature: "g", value: "v" }],
+  ];
+  const header = marshal("yyyyuua(yv)", [0x6c, 2, 1, 1, body.length, 3, fields]);
+  return Buffer.concat([header, Buffer.alloc(-header.length & 7), body]);
+}
+
+test(
+  "answers of systemd: as a message, and in the stream that they come in",
+  () =>
+    fuzz(
+      "D-Bus",
+      damagedBytes([dbusAnswer("s", "nginx.service"), dbusAnswer("ay", [1, 2, 3, 4])]),
+      async (bytes) => {
+        await attempt(() => decodeMessage(Buffer.from(bytes)));
+        await attempt(() => {
+          const stream = new MessageStream();
+          stream.push(Buffer.concat([Buffer.from("OK 1\r\n"), bytes, bytes]));
+          stream.line();
+          for (const message of stream.messages()) decodeMessage(message);
+        });
+      },
+    ),
   FUZZ_TIMEOUT_MS,
 );
