@@ -9,7 +9,6 @@ export const AGENT_KEYS: KeyTable<AgentConfig> = {
   dataDir: atStart("data_dir"),
   socketPath: atStart("socket_path"),
   adminSocketPath: atStart("admin_socket_path"),
-  credentialsSocketPath: atStart("credentials_socket_path"),
   joinWord: atStart("join"),
   joinFile: atStart("join_file"),
   authorityFingerprints: atStart("join"),
@@ -32,6 +31,7 @@ export const AGENT_KEYS: KeyTable<AgentConfig> = {
   jwtSvidCacheHitTimeoutSeconds: atStart("experimental.jwt_svid_cache_hit_timeout"),
   syncIntervalSeconds: atStart("experimental.sync_interval"),
   tlsPolicy: atStart("experimental.require_pq_kem"),
+  credentialsSocketPath: atStart("experimental.credentials_socket_path"),
   callRates: live("experimental.ratelimit"),
   offline: {
     disabled: atStart("experimental.disable_offline_cache"),
