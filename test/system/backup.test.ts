@@ -126,6 +126,10 @@ test("what a restore replaces is kept, and the CA of the backup signs again", as
     join(data, "datastore.sqlite3"),
     join(data, "keys.json"),
   ]);
+  // Once more, in the same second: nothing that was kept is replaced.
+  await restore(server, path, "-moveAside");
+  const kept = readdirSync(data).filter((name) => name.includes(".before-restore-"));
+  expect(kept.length).toBe(2 * aside.length);
   expect(aside.every((name) => existsSync(name))).toBe(true);
   expect(readdirSync(data).filter((name) => /\.new$|restoring|unfinished/.test(name))).toEqual([]);
   await server.start();

@@ -62,7 +62,7 @@ export async function restoreBackup(request: RestoreRequest): Promise<Restored> 
     if (unfinished === undefined && !request.moveAside) refuseToReplace(files);
     removeStaged(files);
     const { manifest, contents } = await stage(request);
-    const note = unfinished ?? { suffix: suffixOf(request.now), before: presentFiles(files) };
+    const note = unfinished ?? newNote(files, request.now);
     const movedAside = await replace(files, note, { from: manifest.createdAt, until: request.now });
     return { manifest, contents, movedAside };
   } catch (error) {
@@ -195,8 +195,15 @@ function asideOf({ databasePath }: ServerFiles, path: string, suffix: string): s
     : `${path}${suffix}`;
 }
 
-function suffixOf(now: number): string {
-  return `.before-restore-${new Date(now * 1000).toISOString().replace(/[-:]|\.000/g, "")}`;
+/** Under names that nothing has yet, whatever the clock says. */
+function newNote(files: ServerFiles, now: number): Unfinished {
+  const before = presentFiles(files);
+  const time = new Date(now * 1000).toISOString().replace(/[-:]|\.000/g, "");
+  for (let number = 1; ; number += 1) {
+    const suffix = `.before-restore-${time}${number === 1 ? "" : `-${number}`}`;
+    const isTaken = before.some((path) => existsSync(asideOf(files, path, suffix)));
+    if (!isTaken) return { suffix, before };
+  }
 }
 
 async function syncAll(files: ServerFiles): Promise<void> {
