@@ -3,7 +3,7 @@
  * two workloads that connect ten times a second never notice.
  */
 import { afterAll, expect, test } from "bun:test";
-import { Ceremony, pluginBlock } from "../support/ceremony.ts";
+import { Ceremony, opensslTime, pluginBlock } from "../support/ceremony.ts";
 import { CA_EXTENSIONS, URI } from "../support/offline-server.ts";
 import { eventually } from "../support/process.ts";
 import { Stage, TestAgent, TestServer } from "../support/spire.ts";
@@ -77,8 +77,7 @@ test("no handshake is lost to a change of CA or root", async () => {
   await server.start("Server is waiting for CA");
   await first.carryRequest();
   const firstEnd = Math.floor(Date.now() / 1000 + LIFE_SECONDS) * 1000;
-  const end = new Date(firstEnd).toISOString();
-  await first.signWith([...CA_EXTENSIONS, URI], { until: end.replace(/[-:T]|\.\d+/g, "") });
+  await first.signWith([...CA_EXTENSIONS, URI], { until: opensslTime(firstEnd) });
   await first.importSigned();
   const oldRoot = (await shown(server)).active.upstream_authority_id;
   const agent = await TestAgent.start(stage, "ours", server);

@@ -7,6 +7,11 @@ import { executable, type TestServer } from "./spire.ts";
 const PAGE = resolve(import.meta.dir, "../../docs/OFFLINE-ROOT.md");
 const BLOCK = /^```(sh offline|sh server|hcl)\n(.*?)^```$/gms;
 
+/** As openssl wants a date: `20270131235959Z`. @param at milliseconds since the epoch */
+export function opensslTime(at: number): string {
+  return new Date(at).toISOString().replace(/[-:T]|\.\d+/g, "");
+}
+
 /** The fenced blocks of the page, in order. */
 function blocksOf(kind: "sh offline" | "sh server" | "hcl"): string[] {
   const text = readFileSync(PAGE, "utf8");

@@ -42,13 +42,24 @@ export async function tierBelow(
   name: string,
   [server, agent]: readonly [Implementation, Implementation],
 ): Promise<Tier> {
+  const below = await serverBelow(stage, above, name, server);
+  await below.start();
+  return withAgent(stage, agent, below);
+}
+
+/** A server below a tier, not started yet. */
+export async function serverBelow(
+  stage: Stage,
+  above: Tier,
+  name: string,
+  implementation: Implementation,
+): Promise<TestServer> {
   await allowBelow(above, name);
   await eventually(`${name} has an identity`, async () => {
     const fetched = await above.agent.cli(["api", "fetch", "x509"]);
     return fetched.code === 0 ? true : undefined;
   });
-  const plugins = upstreamBlock(above);
-  return withAgent(stage, agent, await TestServer.start(stage, server, { plugins }));
+  return TestServer.prepare(stage, implementation, { plugins: upstreamBlock(above) });
 }
 
 async function withAgent(

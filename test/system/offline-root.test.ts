@@ -1,9 +1,10 @@
 /** A server whose CA a real openssl signs, off the network; the commands are those of docs/OFFLINE-ROOT.md. */
-import { afterAll, expect, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { backUp, restore } from "../support/backups.ts";
-import { type Ceremony, pluginBlock } from "../support/ceremony.ts";
+import { type Ceremony, opensslTime, pluginBlock } from "../support/ceremony.ts";
+import { serverBelow } from "../support/nested.ts";
 import {
   activeCa,
   CA_EXTENSIONS,
@@ -250,3 +251,51 @@ test("the request survives a restart, kill -9 and the loss of its file", async (
   await server.start();
   expect(await activeCa(server)).not.toBe("");
 }, 90_000);
+
+test("a CA that ends before its successor is signed ends the work of a running server, not the server", async () => {
+  const { server, ceremony } = await waitingServer(stage);
+  await ceremony.carryRequest();
+  await ceremony.signWith([...CA_EXTENSIONS, URI], { until: opensslTime(Date.now() + 6000) });
+  const first = await ceremony.importSigned();
+  expect(first).toContain("It signs now.");
+  await server.daemon.line((line) => line.includes("have the request signed, then import it"));
+  await eventually("the CA has ended", async () => {
+    const { stderr } = await server.cli("healthcheck");
+    return stderr.includes("NOT_SERVING") || undefined;
+  });
+  const mint = await server.cli("x509", "mint", "-spiffeID", `spiffe://${TRUST_DOMAIN}/x`);
+  expect(mint.stderr).toContain("X509 CA is not available for signing: waiting for CA: csr at ");
+  await ceremony.sign();
+  expect(await ceremony.importSigned()).toContain("It signs now.");
+  // Agents are shown an SVID below the new CA.
+  await TestAgent.start(stage, "ours", server);
+}, 90_000);
+
+describe("a server below this one", () => {
+  const PATHS = [
+    { own: 0, root: 1 },
+    { own: 1, root: 2 },
+  ] as const;
+  test.each(PATHS)(
+    "where the path length of the CA is $own and that of its root is $root",
+    async ({ own, root }) => {
+      const { server, ceremony } = await waitingServer(stage);
+      await ceremony.openssl(
+        ...["req", "-x509", "-new", "-key", "root.key", "-subj", "/O=Wide", "-days", "99"],
+        ...["-addext", `basicConstraints=critical,CA:TRUE,pathlen:${root}`, "-out", ceremony.root],
+      );
+      await ceremony.openssl("x509", "-in", ceremony.root, "-out", "root.pem");
+      await ceremony.carryRequest();
+      const basic = `basicConstraints = critical, CA:TRUE, pathlen:${own}`;
+      await ceremony.signWith([basic, ...CA_EXTENSIONS.slice(1), URI]);
+      await ceremony.importSigned();
+      const agent = await TestAgent.start(stage, "ours", server);
+      const below = await serverBelow(stage, { server, agent }, "below", "ours");
+      if (own > 0) return await below.start();
+      const daemon = below.launch();
+      expect(await daemon.exited).toBe(1);
+      expect(daemon.lines.join("\n")).toContain("no CA may be below the CA of this server");
+    },
+    90_000,
+  );
+});

@@ -40,6 +40,8 @@ export class Authorities {
   #onChange: () => void = () => {};
   /** What was last told of, in one text. */
   #told = "";
+  /** The wait under way. */
+  #pause: AbortController = new AbortController();
   #ended: Promise<void> = Promise.resolve();
 
   private constructor(parts: CaManagerParts, journal: CaJournal, recovered: Recovered) {
@@ -53,7 +55,9 @@ export class Authorities {
     const requests = parts.offline && new OfflineRequests(parts.offline, parts, journal);
     const steps = x509Steps(parts, journal, { requests, onActivated: goLive });
     this.x509 = new Rotation(steps, turns, recovered.x509);
-    this.offline = requests && new OfflineCa(parts, requests, this.x509);
+    // With what was imported the next thing is due at another time.
+    const wake = (): void => this.#pause.abort();
+    this.offline = requests && new OfflineCa(parts, requests, this.x509, wake);
     if (this.offline?.waitingFor() === undefined && recovered.x509.active !== undefined) goLive();
     const rotationOf = (kind: TokenKeyKind): Rotation<TokenKey> =>
       new Rotation(tokenKeySteps(parts, journal, kind), turns, recovered[kind.name]);
@@ -99,6 +103,7 @@ export class Authorities {
   /** Resolves when no rotation is under way any more. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#pause.abort();
     await this.#ended;
   }
 
@@ -107,7 +112,10 @@ export class Authorities {
     while (!signal.aborted) {
       const done = await this.#rotate();
       this.#tellIfChanged();
-      await this.#parts.clock.sleep(done ? this.#untilDueMs() : this.#retryMs(), signal);
+      this.#pause = new AbortController();
+      if (signal.aborted) return;
+      const waitMs = done ? this.#untilDueMs() : this.#retryMs();
+      await this.#parts.clock.sleep(waitMs, this.#pause.signal);
     }
   }
 

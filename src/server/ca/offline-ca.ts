@@ -28,13 +28,20 @@ export class OfflineCa {
   readonly #parts: CaManagerParts;
   readonly #requests: OfflineRequests;
   readonly #rotation: Rotation<X509Ca>;
+  readonly #onImported: () => void;
   /** Unix seconds. */
   #nextWarningAt = 0;
 
-  constructor(parts: CaManagerParts, requests: OfflineRequests, rotation: Rotation<X509Ca>) {
+  constructor(
+    parts: CaManagerParts,
+    requests: OfflineRequests,
+    rotation: Rotation<X509Ca>,
+    onImported: () => void,
+  ) {
     this.#parts = parts;
     this.#requests = requests;
     this.#rotation = rotation;
+    this.#onImported = onImported;
     // That there is none is said at the start.
     if (this.waitingFor() !== undefined) {
       this.#nextWarningAt = parts.clock.nowSeconds() + WAITING_PAUSE_SECONDS;
@@ -91,6 +98,7 @@ export class OfflineCa {
       // It is stored, and the loop tries again.
       log.error("Unable to activate the X509 CA", { error: errorText(error) });
     }
+    this.#onImported();
     return { ca, warnings };
   }
 
