@@ -1,13 +1,16 @@
 /** What `systemctl status` shows of the server. */
 import { momentText, type StatusSource } from "#notify/status-line.ts";
 import type { CaManager } from "./ca/ca-manager.ts";
-import type { DataStore } from "./datastore/datastore.ts";
+import type { DataStore, Entries, Nodes } from "./datastore/datastore.ts";
 
 export interface ServerStatusParts {
   readonly trustDomain: string;
   /** `host:port` */
   readonly address: string;
-  readonly store: Pick<DataStore, "entries" | "nodes" | "onChange">;
+  readonly store: Pick<DataStore, "onChange"> & {
+    readonly entries: Pick<Entries, "count">;
+    readonly nodes: Pick<Nodes, "count">;
+  };
   readonly ca: Pick<CaManager, "state" | "waitingFor" | "whenChanged">;
 }
 
@@ -32,11 +35,10 @@ export function serverStatus({ trustDomain, address, store, ca }: ServerStatusPa
   const onChange = (listener: () => void): (() => void) => {
     ca.whenChanged(listener);
     return store.onChange(({ entries, nodes }) => {
-      const count = [entries, nodes].flatMap(({ stored, removed }) => [
-        ...stored,
-        ...removed,
-      ]).length;
-      if (count > 0) listener();
+      const isCounted = [entries, nodes].some(
+        ({ stored, removed }) => stored.length + removed.length > 0,
+      );
+      if (isCounted) listener();
     });
   };
   return { text, onChange };

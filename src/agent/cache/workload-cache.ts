@@ -65,7 +65,9 @@ export class WorkloadCache {
 
   /** Unix seconds: when the first of the SVIDs is to be replaced. Infinity when there are none. */
   get renewAt(): number {
-    return Math.min(...[...this.#svids].map(([, { renewAt }]) => renewAt));
+    let first = Number.POSITIVE_INFINITY;
+    for (const [, { renewAt }] of this.#svids) first = Math.min(first, renewAt);
+    return first;
   }
 
   /** Whether there is an SVID for the entry with that ID, as the entry is now. */

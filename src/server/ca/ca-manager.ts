@@ -80,6 +80,7 @@ export class CaManager {
   /** Sets who is called when what `state` says of CA or upstream changed. */
   whenChanged(call: () => void): void {
     this.authorities.whenChanged(call);
+    void this.live.then(call);
   }
 
   /** Does now what is due, and looks at the upstream. What fails is logged, and tried again as usual. */
