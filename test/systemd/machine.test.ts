@@ -147,56 +147,6 @@ test(
 );
 
 test(
-  "what the units promise is in force",
-  async () => {
-    for (const [unit, capabilities] of [
-      ["spire-server", 0n],
-      // CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
-      ["spire-agent", (1n << 19n) | (1n << 2n)],
-    ] as const) {
-      const shown = await machine.show(unit);
-      expect(shown).toMatchObject({
-        Type: "notify",
-        NotifyAccess: "all",
-        User: unit,
-        WatchdogUSec: "30s",
-        Restart: "on-failure",
-        ProtectSystem: "strict",
-        NoNewPrivileges: "yes",
-        LimitCORE: "0",
-        UMask: "0077",
-        MemorySwapMax: "0",
-        RuntimeDirectoryPreserve: unit === "spire-agent" ? "yes" : "no",
-        FileDescriptorStoreMax: unit === "spire-agent" ? "4" : "0",
-      });
-      const pid = shown["MainPID"];
-      const status = await machine.must("cat", `/proc/${pid}/status`);
-      for (const set of ["CapPrm", "CapEff", "CapBnd", "CapAmb"]) {
-        expect(status).toContain(`${set}:\t${capabilities.toString(16).padStart(16, "0")}\n`);
-      }
-      expect(status).toMatch(/NoNewPrivs:\t1\n(.*\n)*Seccomp:\t2\n/);
-      expect(await machine.must("cat", `/proc/${pid}/environ`)).not.toMatch(
-        /BUN_(BE_BUN|OPTIONS)=/,
-      );
-      const readOnly = ["/etc/spire", "/usr", "/root"].map(
-        (path) => `/proc/${pid}/root${path}/probe`,
-      );
-      for (const path of readOnly) expect((await machine.run("touch", path)).code).not.toBe(0);
-    }
-    expect(
-      await machine.must(
-        "stat",
-        "--format=%a %U",
-        "/var/lib/spire/server",
-        "/var/lib/spire/agent",
-        "/run/spire/server",
-      ),
-    ).toBe("700 spire-server\n700 spire-agent\n750 spire-server\n");
-  },
-  TIMEOUT_MS,
-);
-
-test(
   "an agent that hangs is found by the watchdog, and its successor serves what it served",
   async () => {
     const serial = await served();
