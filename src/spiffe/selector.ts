@@ -7,6 +7,11 @@ export interface Selector {
 /** How the selectors of a filter relate to those of a record. */
 export type MatchBehavior = "exact" | "subset" | "superset" | "any";
 
+/** Of types that nearly all selectors have, one text is shared. */
+const TYPES: ReadonlyMap<string, string> = new Map(
+  ["unix", "systemd", "x509pop", "spiffe_id"].map((type) => [type, type]),
+);
+
 /**
  * Reads `type:value` as the command line writes it. The value may hold further colons.
  *
@@ -17,7 +22,8 @@ export function parseSelector(text: string): Selector {
   if (colon === -1) {
     throw new Error(`selector ${JSON.stringify(text)} must be formatted as type:value`);
   }
-  return { type: text.slice(0, colon), value: text.slice(colon + 1) };
+  const type = text.slice(0, colon);
+  return { type: TYPES.get(type) ?? type, value: text.slice(colon + 1) };
 }
 
 /** The one spelling of a selector. A type never holds a colon, so two selectors are equal when their keys are. */

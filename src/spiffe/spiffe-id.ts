@@ -16,10 +16,11 @@ export class SpiffeId {
   readonly path: string;
   readonly #text: string;
 
-  private constructor(trustDomain: TrustDomain, path: string) {
+  /** @param text the whole ID; a server holds hundreds of thousands, so it is not put together a second time */
+  private constructor(trustDomain: TrustDomain, path: string, text: string) {
     this.trustDomain = trustDomain;
     this.path = path;
-    this.#text = `${SCHEME}${trustDomain.name}${path}`;
+    this.#text = text;
   }
 
   /** @throws SpiffeIdError naming what is wrong with the text */
@@ -34,7 +35,7 @@ export class SpiffeId {
     const trustDomain = TrustDomain.fromName(name, text);
     const path = slash === -1 ? "" : text.slice(slash);
     checkPath(path, text);
-    return new SpiffeId(trustDomain, path);
+    return new SpiffeId(trustDomain, path, text);
   }
 
   /**
@@ -51,7 +52,7 @@ export class SpiffeId {
       throw new SpiffeIdError(`SPIFFE ID is longer than ${MAX_SPIFFE_ID_BYTES} bytes`, text);
     }
     checkPath(path, text);
-    return new SpiffeId(trustDomain, path);
+    return new SpiffeId(trustDomain, path, text);
   }
 
   memberOf(trustDomain: TrustDomain): boolean {

@@ -1,6 +1,9 @@
 import { SpiffeIdError } from "./spiffe-id-error.ts";
 
 const MAX_TRUST_DOMAIN_BYTES = 255;
+/** Names of which one value is shared: a server's IDs are nearly all of a few trust domains. */
+const SHARED = 64;
+const shared = new Map<string, TrustDomain>();
 
 /**
  * A trust domain name. A value of this class is always valid, so nothing that takes one checks it again.
@@ -39,6 +42,8 @@ export class TrustDomain {
    * @throws SpiffeIdError when the name is not a valid trust domain
    */
   static fromName(name: string, whole: string = name): TrustDomain {
+    const known = shared.get(name);
+    if (known !== undefined) return known;
     if (name === "") throw new SpiffeIdError("trust domain is missing", whole);
     if (!/^[a-z0-9._-]+$/.test(name)) {
       throw new SpiffeIdError(
@@ -49,7 +54,9 @@ export class TrustDomain {
     if (name.length > MAX_TRUST_DOMAIN_BYTES) {
       throw new SpiffeIdError(`trust domain is longer than ${MAX_TRUST_DOMAIN_BYTES} bytes`, whole);
     }
-    return new TrustDomain(name);
+    const trustDomain = new TrustDomain(name);
+    if (shared.size < SHARED) shared.set(name, trustDomain);
+    return trustDomain;
   }
 
   /** The SPIFFE ID of the trust domain itself, `spiffe://name`. */

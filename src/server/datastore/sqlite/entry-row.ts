@@ -83,11 +83,19 @@ export function entryChangeRow(change: EntryChange): Partial<EntryRow> {
 }
 
 /** @throws SpiffeIdError for a stored ID that is none */
+/** Entries of one parent mostly come one after the other. */
+let latestParent: SpiffeId | undefined;
+
+function parentOf(text: string): SpiffeId {
+  if (latestParent?.toString() !== text) latestParent = SpiffeId.parse(text);
+  return latestParent;
+}
+
 export function entryFromRow(row: EntryRow): RegistrationEntry {
   return {
     id: row.id,
     spiffeId: SpiffeId.parse(row.spiffeId),
-    parentId: SpiffeId.parse(row.parentId),
+    parentId: parentOf(row.parentId),
     selectors: parseSelectorSet(row.selectorSet),
     x509SvidTtl: row.x509SvidTtl,
     jwtSvidTtl: row.jwtSvidTtl,
