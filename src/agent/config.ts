@@ -107,9 +107,13 @@ const MIN_AVAILABILITY_TARGET_SECONDS = 24 * 3600;
  * Reads the configuration. Without a file, a join word or a server address on the command line is enough to run on disk keys and a join
  * token.
  *
+ * @param isFromOutside whether it is only looked at, perhaps by a process that has not the credentials of the daemon's unit
  * @throws ConfigError with every problem found, a line each
  */
-export async function loadAgentConfig(flags: AgentRunFlags): Promise<AgentConfig> {
+export async function loadAgentConfig(
+  flags: AgentRunFlags,
+  isFromOutside = false,
+): Promise<AgentConfig> {
   const path = flags.config ?? DEFAULT_FILE;
   const isServerGiven = flags.serverAddress !== undefined || hasJoinWord(flags);
   if (flags.config === undefined && !existsSync(path) && isServerGiven) {
@@ -119,7 +123,7 @@ export async function loadAgentConfig(flags: AgentRunFlags): Promise<AgentConfig
     const whole = { ...flags, dataDir, ...splitAddress(flags, problems) };
     return finish(empty, whole, problems, undefined, () => zeroAgentPlugins(dataDir));
   }
-  const problems = new Problems(path);
+  const problems = new Problems(path, undefined, isFromOutside);
   const root = new Block([readConfigFile(path, flags.expandEnv)], "the file", problems);
   const agent = root.block("agent");
   if (agent === undefined) problems.add("agent section must be configured");

@@ -4,7 +4,7 @@
  */
 import { errorText } from "#spiffe/status-error.ts";
 import { ConfigError } from "./config-error.ts";
-import { filePath } from "./credential.ts";
+import { filePath, NoCredentialsError } from "./credential.ts";
 import { parseDuration } from "./duration.ts";
 import { parseWhole } from "./go-number.ts";
 import type { Entry, ObjectValue, Value } from "./tree.ts";
@@ -14,9 +14,21 @@ export class Problems {
   readonly #file: string;
   readonly #found: string[];
   readonly #notes: string[];
+  /** Whether credentials of the unit, which only its own processes have, are no problem while they are not there. */
+  readonly #isFromOutside: boolean;
 
-  constructor(file: string, whole?: Problems) {
+  /**
+   * @param file that they are about
+   * @param whole whose problems these are, too
+   * @param isFromOutside whether the file is only looked at, perhaps by a process that has not the credentials of the daemon's unit
+   */
+  constructor(
+    file: string,
+    whole?: Problems,
+    isFromOutside: boolean = whole?.isFromOutside ?? false,
+  ) {
     this.#file = file;
+    this.#isFromOutside = isFromOutside;
     this.#found = whole === undefined ? [] : whole.#found;
     this.#notes = whole === undefined ? [] : whole.#notes;
   }
@@ -33,6 +45,10 @@ export class Problems {
   /** Nothing is wrong, but a key does not do what its author may think. */
   note(message: string, line?: number): void {
     this.#notes.push(this.#at(message, line));
+  }
+
+  get isFromOutside(): boolean {
+    return this.#isFromOutside;
   }
 
   get notes(): readonly string[] {
@@ -146,8 +162,9 @@ export class Block {
     try {
       return filePath(text);
     } catch (error) {
-      this.#problems.add(`${key}: ${errorText(error)}`, this.lineOf(key));
-      // Never used, as there is a problem; but the key is not empty.
+      const isElsewhere = this.#problems.isFromOutside && error instanceof NoCredentialsError;
+      const found = isElsewhere ? "note" : "add";
+      this.#problems[found](`${key}: ${errorText(error)}`, this.lineOf(key));
       return text;
     }
   }

@@ -37,6 +37,23 @@ describe("a path in the configuration", () => {
   });
 });
 
+test("outside of a unit a file can be looked at without its credentials, but not run with", () => {
+  const text = 'key_file_path = "credential:none"';
+  const read = (isFromOutside: boolean): Problems => {
+    const problems = new Problems("server.conf", undefined, isFromOutside);
+    const block = new Block(
+      [parseHcl(text, "server.conf")],
+      "the block",
+      problems.of("server.conf"),
+    );
+    expect(block.path("key_file_path")).toBe("credential:none");
+    return problems;
+  };
+  expect(read(true).notes).toEqual([expect.stringContaining("server.conf:1: key_file_path: ")]);
+  read(true).check();
+  expect(() => read(false).check()).toThrow("$CREDENTIALS_DIRECTORY is not set");
+});
+
 test("a key's problem has its line, and a key of several files may have some as credentials", () => {
   const problems = new Problems("server.conf");
   const text =

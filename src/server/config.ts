@@ -99,9 +99,13 @@ const HOUR_SECONDS = 3600;
  * Reads the configuration. Without a file (and with a trust domain on the command line) the server runs on SQLite, disk keys and join
  * tokens.
  *
+ * @param isFromOutside whether it is only looked at, perhaps by a process that has not the credentials of the daemon's unit
  * @throws ConfigError with every problem found, a line each
  */
-export async function loadServerConfig(flags: ServerRunFlags): Promise<ServerConfig> {
+export async function loadServerConfig(
+  flags: ServerRunFlags,
+  isFromOutside = false,
+): Promise<ServerConfig> {
   const path = configurationPath(flags) ?? (flags.trustDomain === undefined ? DEFAULT_FILE : "");
   if (path === "") {
     const dataDir = zeroDataDir(flags);
@@ -112,7 +116,7 @@ export async function loadServerConfig(flags: ServerRunFlags): Promise<ServerCon
       zeroServerPlugins(dataDir),
     );
   }
-  const problems = new Problems(path);
+  const problems = new Problems(path, undefined, isFromOutside);
   const root = new Block([readConfigFile(path, flags.expandEnv)], "the file", problems);
   const server = root.block("server");
   if (server === undefined) problems.add("server section must be configured");

@@ -255,6 +255,10 @@ describe("secrets that root alone may read", () => {
       });
       const { StatusText } = await machine.show("spire-server");
       expect(StatusText).toEndWith("; upstream disk: in order");
+      const byHand = ["spire-server", "validate", "-config", "/etc/spire/server/server.conf"];
+      expect(await machine.must(...byHand)).toContain("is valid");
+      const doctor = await machine.run("spire-server", "doctor", ...byHand.slice(2));
+      expect(doctor.stdout).toContain("its files are credentials of the server's unit");
       expect(await machine.journal("spire-server")).not.toContain("level=error");
     },
     TIMEOUT_MS,

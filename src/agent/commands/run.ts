@@ -93,7 +93,7 @@ export const validate: Command = defineLeaf({
   run: async (invocation) => {
     const { io } = invocation;
     try {
-      await loadConfig(invocation);
+      await loadConfig(invocation, true);
     } catch (error) {
       io.err(`SPIRE agent configuration file is invalid: ${errorText(error)}\n`);
       return 1;
@@ -103,10 +103,13 @@ export const validate: Command = defineLeaf({
   },
 });
 
-async function loadConfig({ flags, given }: Invocation<RunFlags>): Promise<AgentConfig> {
+async function loadConfig(
+  { flags, given }: Invocation<RunFlags>,
+  isFromOutside = false,
+): Promise<AgentConfig> {
   for (const secret of [flags.join, flags.joinToken]) hideArgument(secret);
   const { loadAgentConfig } = await import("#agent/config.ts");
-  return loadAgentConfig(pickGiven(flags, given));
+  return loadAgentConfig(pickGiven(flags, given), isFromOutside);
 }
 
 async function serve(

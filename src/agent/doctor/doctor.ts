@@ -19,6 +19,7 @@ import { type Finding, fail, ok, tried, warn } from "#cli/doctor/finding.ts";
 import { checkExecutable, holderOf, programOf } from "#cli/doctor/process.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import type { Clock } from "#clock/clock.ts";
+import { isCredential } from "#config/credential.ts";
 import { readKeyFile } from "#keymanager/key-file.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { signerFromPrivateKey } from "#x509/keys.ts";
@@ -48,7 +49,7 @@ async function configuration(
 ): Promise<{ readonly config?: AgentConfig; readonly findings: readonly Finding[] }> {
   const check = "configuration";
   try {
-    const config = await loadAgentConfig(flags);
+    const config = await loadAgentConfig(flags, true);
     const advice = "see docs/CONFIGURATION.md for what the key does";
     return {
       config,
@@ -103,6 +104,9 @@ async function nodeCertificate(
   clock: Clock,
 ): Promise<readonly Finding[]> {
   if (!("files" in nodeAttestor)) return [];
+  if (Object.values(nodeAttestor.files).some(isCredential)) {
+    return [ok("node_certificate", "not looked at: its files are credentials of the agent's unit")];
+  }
   return [await checkNodeCertificate(nodeAttestor.files, clock.nowSeconds())];
 }
 
@@ -131,7 +135,7 @@ function privateFiles({ dataDir, plugins }: AgentConfig): readonly string[] {
         ]
       : [];
   const files = [...keys, ...node, storedStatePath(dataDir)];
-  return files.filter((path) => path !== undefined);
+  return files.filter((path) => path !== undefined).filter((path) => !isCredential(path));
 }
 
 async function checkHealth(socketPath: string): Promise<readonly Finding[]> {

@@ -60,7 +60,7 @@ export const validate: Command = defineLeaf({
   run: async (invocation) => {
     const { io } = invocation;
     try {
-      await loadConfig(invocation);
+      await loadConfig(invocation, true);
     } catch (error) {
       io.err(`SPIRE server configuration file is invalid: ${errorText(error)}\n`);
       return 1;
@@ -70,9 +70,12 @@ export const validate: Command = defineLeaf({
   },
 });
 
-async function loadConfig({ flags, given }: Invocation<RunFlags>): Promise<ServerConfig> {
+async function loadConfig(
+  { flags, given }: Invocation<RunFlags>,
+  isFromOutside = false,
+): Promise<ServerConfig> {
   const { loadServerConfig } = await import("#server/config.ts");
-  return loadServerConfig(pickGiven(flags, given));
+  return loadServerConfig(pickGiven(flags, given), isFromOutside);
 }
 
 async function serve(

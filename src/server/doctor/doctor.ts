@@ -12,6 +12,7 @@ import {
 } from "#cli/doctor/files.ts";
 import { type Finding, fail, ok, tried, warn } from "#cli/doctor/finding.ts";
 import { checkExecutable, holderOf, programOf } from "#cli/doctor/process.ts";
+import { isCredential } from "#config/credential.ts";
 import { connectServer } from "#server/commands/connection.ts";
 import { loadServerConfig, type ServerConfig, type ServerRunFlags } from "#server/config.ts";
 import { readDirectory } from "#server/declared/read-directory.ts";
@@ -57,7 +58,7 @@ async function configuration(
 ): Promise<{ readonly config?: ServerConfig; readonly findings: readonly Finding[] }> {
   const check = "configuration";
   try {
-    const config = await loadServerConfig(flags);
+    const config = await loadServerConfig(flags, true);
     const advice = "see docs/CONFIGURATION.md for what the key does";
     return {
       config,
@@ -135,5 +136,7 @@ function privateFiles({ plugins }: ServerConfig): readonly string[] {
     upstream?.name === "disk"
       ? [upstream.keyFilePath, upstream.pkcs12FilePath, upstream.pkcs12PasswordFile]
       : [];
-  return [...keys, ...above].filter((path) => path !== undefined);
+  return [...keys, ...above]
+    .filter((path) => path !== undefined)
+    .filter((path) => !isCredential(path));
 }

@@ -1,5 +1,6 @@
 import { type Finding, fail, ok, warn } from "#cli/doctor/finding.ts";
 import { whenText } from "#cli/doctor/times.ts";
+import { isCredential } from "#config/credential.ts";
 import type { ServerConfig } from "#server/config.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { checkAuthority } from "#upstream/disk/authority.ts";
@@ -12,6 +13,11 @@ export async function checkUpstream(
 ): Promise<readonly Finding[]> {
   if (config?.name !== "disk") return [];
   const check = "upstream_authority";
+  const { certFilePath, keyFilePath, bundleFilePath, pkcs12FilePath, pkcs12PasswordFile } = config;
+  const files = [certFilePath, keyFilePath, bundleFilePath, pkcs12FilePath, pkcs12PasswordFile];
+  if (files.some((path) => path !== undefined && isCredential(path))) {
+    return [ok(check, "not looked at: its files are credentials of the server's unit")];
+  }
   const replace = "put the files of the next upstream CA in place; the server notices by itself";
   try {
     const { notAfter } = checkAuthority(await loadAuthority(config), now);

@@ -47,7 +47,7 @@ async function create(invocation: Invocation<typeof CREATE_FLAGS>): Promise<void
   ]);
   const { config, dataDir, trustDomain, expandEnv } = flags;
   const runFlags = pickGiven({ config, dataDir, trustDomain, expandEnv }, given);
-  const server = await loadServerConfig(runFlags);
+  const server = await loadServerConfig(runFlags, true);
   const passphrase = await readPassphrase(flags.passphraseFile, io);
   const made = await createBackup({
     files: await serverFiles(server.dataDir, server.plugins),

@@ -79,7 +79,7 @@ async function readTarget({
       trustDomain: undefined,
     };
   }
-  const server = await loadServerConfig(placed);
+  const server = await loadServerConfig(placed, true);
   return {
     files: await serverFiles(server.dataDir, server.plugins),
     trustDomain: server.trustDomain.name,
