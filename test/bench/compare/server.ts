@@ -18,7 +18,7 @@ import {
 /** Entries of the agent that the loads speak for. */
 const PER_AGENT = 1_000;
 /** Entries that one call of BatchCreateEntry creates. */
-const CREATE_BATCH = 100;
+const CREATE_BATCH = 500;
 /** Until a daemon that was started is quiet. */
 const SETTLE_MS = 8_000;
 const AGENT = "bench";

@@ -14,6 +14,7 @@ import {
   entryFromRow,
   entryRow,
   SELECT_ENTRIES,
+  writtenEntry,
 } from "./entry-row.ts";
 import { entryConditions } from "./filter.ts";
 import { countRows, listRows } from "./listing.ts";
@@ -36,7 +37,7 @@ export class SqliteEntries implements Entries {
     return outcomes.map((outcome) =>
       "refusal" in outcome
         ? refusalError(outcome.refusal)
-        : { entry: entryFromRow(outcome.row), created: outcome.created },
+        : { entry: writtenEntry(outcome.row), created: outcome.created },
     );
   }
 
@@ -61,7 +62,7 @@ export class SqliteEntries implements Entries {
 
   async update(id: string, change: EntryChange): Promise<RegistrationEntry> {
     const row = await this.#writer.write("entries.update", { id, change: entryChangeRow(change) });
-    return entryFromRow(row);
+    return writtenEntry(row);
   }
 
   async delete(id: string): Promise<RegistrationEntry> {

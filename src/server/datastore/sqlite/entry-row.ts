@@ -113,6 +113,17 @@ export function entryFromRow(row: EntryRow): RegistrationEntry {
   };
 }
 
+const written = new WeakMap<EntryRow, RegistrationEntry>();
+
+/** Of a row that the writer thread answered with: it is in the result and in the change that is announced, and read once for both. */
+export function writtenEntry(row: EntryRow): RegistrationEntry {
+  const known = written.get(row);
+  if (known !== undefined) return known;
+  const entry = entryFromRow(row);
+  written.set(row, entry);
+  return entry;
+}
+
 function trustDomainsText(names: readonly string[]): string {
   return JSON.stringify([...new Set(names)].sort());
 }

@@ -3,7 +3,7 @@ import { fullDiskHint } from "#files/full-disk.ts";
 import type { Log } from "#log/log.ts";
 import type { DataStoreChange } from "#server/datastore/datastore.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { entryFromRow } from "./entry-row.ts";
+import { writtenEntry } from "./entry-row.ts";
 import { nodeFromRow } from "./node-row.ts";
 import { type Refusal, refusalError } from "./refusal.ts";
 import type { RowChanges } from "./write-context.ts";
@@ -154,7 +154,7 @@ export class Writer {
     }
     const change: DataStoreChange = {
       entries: {
-        stored: changes.storedEntries.map(entryFromRow),
+        stored: changes.storedEntries.map(writtenEntry),
         removed: changes.removedEntries,
       },
       nodes: { stored: changes.storedNodes.map(nodeFromRow), removed: changes.removedNodes },
