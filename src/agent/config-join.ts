@@ -3,7 +3,7 @@
  * a secret; no message here quotes it.
  */
 import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, parse } from "node:path";
 import type { Block, Problems } from "#config/block.ts";
 import { flagOrKey, readTrustDomain } from "#config/settings.ts";
 import { JoinWord, MAX_JOIN_WORD_LENGTH } from "#spiffe/join-word.ts";
@@ -34,7 +34,7 @@ export function hasJoinWord(flags: AgentRunFlags): boolean {
 }
 
 /**
- * Reads the word from flag or key, from a file, or else from systemd's credential.
+ * Reads the word from flag or key, from a file, or else from systemd's credential, or from what becomes that.
  *
  * @throws ConfigError at once when it is none: what it should have said would be missing everywhere
  */
@@ -46,7 +46,8 @@ export function readJoinWord(
   const text = flagOrKey(agent, flags.join, "join");
   const file = flagOrKey(agent, flags.joinFile, "join_file");
   if (text === "") {
-    const joinFile = file === "" ? credential() : file;
+    const found = credential() ?? (problems.isFromOutside ? beside(flags.config) : undefined);
+    const joinFile = file === "" ? found : file;
     if (joinFile === undefined) return {};
     const read = (): JoinWord => readJoinFile(joinFile);
     return { joinWord: orProblem(read, agent.lineOf("join_file"), problems), joinFile };
@@ -114,6 +115,14 @@ function credential(): string | undefined {
   const path = join(directory, CREDENTIAL);
   if (directory === "" || !existsSync(path)) return undefined;
   return isBlank(path) ? undefined : path;
+}
+
+/** What the units hand over, found from outside of them: for agent.conf the file `join`, for NAME.conf the file NAME.join. */
+function beside(configuration: string | undefined): string | undefined {
+  if (configuration === undefined) return undefined;
+  const { dir, name } = parse(configuration);
+  const path = join(dir, name === "agent" ? "join" : `${name}.join`);
+  return existsSync(path) && !isBlank(path) ? path : undefined;
 }
 
 /** Where the server is, and of what trust domain: from the word, or from flags and keys; where both say it, they must say the same. */

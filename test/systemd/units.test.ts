@@ -159,6 +159,15 @@ test(
   TIMEOUT_MS,
 );
 
+test("what the units hand over is found by whoever looks at the configuration by hand", async () => {
+  const configuration = ["-config", "/etc/spire/agent/agent.conf"];
+  expect(await node.machine.must("spire-agent", "validate", ...configuration)).toContain(
+    "is valid",
+  );
+  const doctor = await node.machine.run("spire-agent", "doctor", ...configuration);
+  expect(doctor.stdout).toContain("valid, for trust domain example.org");
+});
+
 test("the two agent units say the same, each of its own files", () => {
   const single = directivesOf("spire-agent.service");
   const template = directivesOf("spire-agent@.service");
