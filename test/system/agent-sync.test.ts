@@ -1,6 +1,8 @@
 /** The agent's synchronisation, with executables: what the server changes reaches workloads, whatever happens in between. */
 import { afterAll, expect, test } from "bun:test";
+import { once } from "node:events";
 import { readFile, rename, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { Metadata } from "@grpc/grpc-js";
 import { readStream, unixChannel } from "#grpc/client.ts";
@@ -278,4 +280,17 @@ test("with a small cache every workload is served, whether its SVID was there be
     await becomes(agent, uid, new RegExp(`/${name}$`));
   }
   expect(agent.daemon.lines.join("\n")).not.toContain("has no effect");
+}, 60_000);
+
+test("an agent that waits for an answer of its server stops at once when told", async () => {
+  const server = await TestServer.start(stage, "ours");
+  const agent = await settled(server, OFTEN);
+  await server.daemon.kill();
+  // As a machine of the same address that is not up yet: a connection is made, and nothing comes.
+  const silent = createServer();
+  silent.listen(server.port, "127.0.0.1");
+  await once(silent, "connection");
+  agent.daemon.signal("SIGTERM");
+  expect(await agent.daemon.exited).toBe(0);
+  silent.close();
 }, 60_000);

@@ -85,8 +85,8 @@ export class ServerLink {
     await this.#parts.save(undefined, this.#roots);
   }
 
+  /** Nothing takes its place: calls that fail by it are not to be made again. */
   close(): void {
-    this.#replaced.abort();
     this.#clients.close();
   }
 
