@@ -1,4 +1,5 @@
 import { accessSync, constants, mkdirSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import { errorText } from "#spiffe/status-error.ts";
 
 /**
@@ -8,7 +9,7 @@ import { errorText } from "#spiffe/status-error.ts";
  */
 export function prepareDataDirectory(path: string): void {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makePrivateDirectory(path);
     if (!statSync(path).isDirectory()) throw new Error("not a directory");
     accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
@@ -17,4 +18,10 @@ export function prepareDataDirectory(path: string): void {
       { cause: error },
     );
   }
+}
+
+/** Makes what is missing of a directory that is for its owner alone. Those above it are as the umask has them: its owner may be another one later. */
+export function makePrivateDirectory(path: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  mkdirSync(path, { recursive: true, mode: 0o700 });
 }

@@ -3,14 +3,14 @@
  * made, files are renamed, and the note is taken away: a restore that is broken off before the note has changed nothing, and one that is
  * broken off after it is repeated. Nothing that was there before is deleted.
  */
-import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { syncDirectory } from "#files/atomic-write.ts";
 import { writeError } from "#files/full-disk.ts";
 import { type FileLock, lockFile } from "#files/lock.ts";
 import { giveToOwnerOfDirectory } from "#files/owner.ts";
-import { prepareDataDirectory } from "#server/data-directory.ts";
+import { makePrivateDirectory, prepareDataDirectory } from "#server/data-directory.ts";
 import { companionsOf, prepareRestored } from "#server/datastore/sqlite/copy.ts";
 import { lostTimePath, writeLostTime } from "#server/restored.ts";
 import type { Extracted } from "./archive.ts";
@@ -55,7 +55,7 @@ const STAGED = ".restoring";
 export async function restoreBackup(request: RestoreRequest): Promise<Restored> {
   const { files } = request;
   prepareDataDirectory(files.dataDir);
-  for (const path of targetsOf(files)) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  for (const path of targetsOf(files)) makePrivateDirectory(dirname(path));
   const locks = takeLocks(files);
   try {
     const unfinished = readUnfinished(files.dataDir);
