@@ -1,5 +1,5 @@
 /** A machine of its own with a real systemd as process 1, for tests of units and packages. */
-import { readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Daemon, eventually, type Finished, run } from "./process.ts";
 
@@ -8,11 +8,23 @@ const ENDED = "";
 
 const BOOT = resolve(import.meta.dir, "../systemd/boot");
 
-export class Machine {
-  readonly #console: Daemon;
-  readonly #leader: string;
+/** So many were booted by this process. */
+let booted = 0;
 
-  private constructor(console: Daemon, leader: string) {
+/** A place in a network of machines. */
+export interface Place {
+  readonly hostname: string;
+  /** A process in the network namespace that has the bridge `fleet`. */
+  readonly network: number;
+}
+
+export class Machine {
+  readonly #name: string;
+  readonly #console: Daemon;
+  #leader: string;
+
+  private constructor(name: string, console: Daemon, leader: string) {
+    this.#name = name;
     this.#console = console;
     this.#leader = leader;
   }
@@ -21,20 +33,23 @@ export class Machine {
    * Boots it; needs root.
    *
    * @param packages a directory of this machine, there seen as /packages
+   * @param directory for what its console prints
+   * @param place without one it has no network but loopback, and starts no service that is enabled
    * @throws Error with what the boot printed, when this machine cannot do it
    */
-  static async boot(packages: string, directory: string): Promise<Machine> {
-    const name = `spire-edge.${process.pid}`;
-    const console = new Daemon([BOOT, name, packages], join(directory, "console.log"));
+  static async boot(packages: string, directory: string, place?: Place): Promise<Machine> {
+    booted += 1;
+    const name = `spire-edge.${process.pid}.${booted}`;
+    const enter = place === undefined ? [] : ["nsenter", "-t", String(place.network), "-n", "--"];
+    const words = place === undefined ? [] : [place.hostname];
+    const command = [...enter, BOOT, name, packages, ...words];
+    const console = new Daemon(command, join(directory, `console-${booted}.log`));
     try {
       // The installation of systemd-nspawn, where it is missing, is part of this time.
       const leader = await eventually("a process 1", async () => leaderOf(name, console), 90_000);
       if (leader === ENDED) throw new Error("the boot ended");
-      const machine = new Machine(console, leader);
-      await eventually("systemd is up", async () => {
-        const { stdout } = await machine.run("systemctl", "is-system-running");
-        return /running|degraded/.test(stdout) || undefined;
-      });
+      const machine = new Machine(name, console, leader);
+      await machine.#up();
       return machine;
     } catch (error) {
       const printed = console.lines.slice(-15).join("\n");
@@ -86,10 +101,38 @@ export class Machine {
     return this.must("journalctl", "--unit", unit, "--no-pager", "--output=cat");
   }
 
+  /** Has it reboot, and waits until it is up again. */
+  async reboot(): Promise<void> {
+    // The command is a process there, and may be ended before it says how it went.
+    await this.run("systemctl", "reboot");
+    const leader = await eventually("another process 1", async () => {
+      const found = leaderOf(this.#name, this.#console);
+      return found === this.#leader ? undefined : found;
+    });
+    if (leader === ENDED) throw new Error("the machine ended instead of rebooting");
+    this.#leader = leader;
+    await this.#up();
+  }
+
   /** As by pulling the plug; nothing of it is kept. */
   async close(): Promise<void> {
-    process.kill(Number(this.#leader), "SIGKILL");
+    const leader = leaderOf(this.#name, this.#console);
+    if (leader) process.kill(Number(leader), "SIGKILL");
+    else await this.#console.stop();
     await this.#console.exited;
+  }
+
+  /** Copies a file from there. */
+  copyOut(path: string, to: string): void {
+    copyFileSync(`/proc/${this.#leader}/root${path}`, to);
+  }
+
+  /** Waits until every service that is enabled has been started or has failed. */
+  async #up(): Promise<void> {
+    await eventually("systemd is up", async () => {
+      const { stdout } = await this.run("systemctl", "is-system-running");
+      return /running|degraded/.test(stdout) || undefined;
+    });
   }
 }
 
