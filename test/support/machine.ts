@@ -101,10 +101,10 @@ export class Machine {
     return this.must("journalctl", "--unit", unit, "--no-pager", "--output=cat");
   }
 
-  /** Has it reboot, and waits until it is up again. */
-  async reboot(): Promise<void> {
+  /** Has it reboot, in order or as after a power cut, when nothing is told to stop, and waits until it is up again. */
+  async reboot(how: "in order" | "power cut"): Promise<void> {
     // The command is a process there, and may be ended before it says how it went.
-    await this.run("systemctl", "reboot");
+    await this.run("systemctl", "reboot", ...(how === "power cut" ? ["--force", "--force"] : []));
     const leader = await eventually("another process 1", async () => {
       const found = leaderOf(this.#name, this.#console);
       return found === this.#leader ? undefined : found;
