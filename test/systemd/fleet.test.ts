@@ -96,7 +96,7 @@ const svidOf = (machine: Machine, user: string): Promise<string> =>
 async function ledger(): Promise<{ handshakes: number; failed: string[] }> {
   const reports = (await journal(second, "web")).split("\n").filter((line) => line.startsWith("{"));
   const { handshakes, kept } = JSON.parse(reports.at(-1) ?? "{}");
-  // A stream that ends with its agent is opened again; what counts is that the services reach each other.
+  // What its agent's end cuts off is asked for again; nobody may be refused, neither by an agent nor by the other service.
   return { handshakes, failed: kept.filter((one: string) => one.includes(" connect: ")) };
 }
 
