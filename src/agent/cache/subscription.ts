@@ -6,6 +6,8 @@ export interface Identity {
   readonly entry: WorkloadEntry;
   /** Undefined until it is issued. */
   readonly svid: WorkloadX509Svid | undefined;
+  /** Whether the server would not issue one for the entry as it is now. */
+  readonly isRefused: boolean;
 }
 
 /** One stream's view of the cache; dispose of it when the stream ends. */

@@ -15,8 +15,8 @@ export function checkOpen(cache: WorkloadCache): void {
 }
 
 /**
- * Whether to wait for X509-SVIDs before these identities are sent. The first message has all SVIDs; later ones do not hold back what is
- * there because of one that is not.
+ * Whether to wait for X509-SVIDs before these identities are sent. The first message has all SVIDs but those that the server refuses to
+ * issue; later ones do not hold back what is there because of one that is not.
  *
  * @throws StatusError UNAVAILABLE when the server that is to issue them is away
  */
@@ -26,8 +26,10 @@ export function waitsForSvids(
   isFirst: boolean,
 ): boolean {
   const isMissing = ({ svid }: Identity): boolean => svid === undefined;
+  const isComing = (one: Identity): boolean => isMissing(one) && !one.isRefused;
   const waits =
-    identities.length > 0 && (isFirst ? identities.some(isMissing) : identities.every(isMissing));
+    identities.length > 0 &&
+    (identities.every(isMissing) || (isFirst && identities.some(isComing)));
   if (waits && cache.isServerAway) throw unavailable(SERVER_AWAY);
   return waits;
 }

@@ -173,7 +173,11 @@ export class WorkloadCache {
   }
 
   #identities(entries: readonly WorkloadEntry[]): readonly Identity[] {
-    return entries.map((entry) => ({ entry, svid: this.#svids.of(entry) }));
+    return entries.map((entry) => ({
+      entry,
+      svid: this.#svids.of(entry),
+      isRefused: this.#svids.isRefused(entry),
+    }));
   }
 
   /** Takes all entries there are, in place of those known. */
@@ -223,6 +227,13 @@ export class WorkloadCache {
     this.#shrink();
     this.#changed();
     this.#callers.svidsChanged(concerned);
+  }
+
+  /** The server would not issue an SVID for the entry: whatever else a workload is does not wait for it any more. */
+  refuseSvid(entry: WorkloadEntry): void {
+    if (!this.#entries.has(entry.id) || this.#svids.isRefused(entry)) return;
+    this.#svids.refuse(entry);
+    this.#callers.svidsChanged([entry]);
   }
 
   #shrink(): void {

@@ -1,5 +1,5 @@
 /** The X509-SVIDs of workloads with their keys, in memory alone, those used longest ago first. */
-import type { WorkloadEntry } from "./workload-entry.ts";
+import { isSameRevision, type WorkloadEntry } from "./workload-entry.ts";
 
 /** An authority that signed something, in hexadecimal digits. */
 export interface Signatory {
@@ -27,6 +27,8 @@ export interface WorkloadX509Svid {
 export class X509Svids {
   /** By entry ID. */
   readonly #svids: Map<string, WorkloadX509Svid> = new Map();
+  /** The entries that the server would not issue for, by their IDs. */
+  readonly #refused: Map<string, WorkloadEntry> = new Map();
 
   get size(): number {
     return this.#svids.size;
@@ -40,10 +42,22 @@ export class X509Svids {
 
   set(entryId: string, svid: WorkloadX509Svid): void {
     this.#svids.set(entryId, svid);
+    this.#refused.delete(entryId);
   }
 
   delete(entryId: string): void {
     this.#svids.delete(entryId);
+    this.#refused.delete(entryId);
+  }
+
+  refuse(entry: WorkloadEntry): void {
+    this.#refused.set(entry.id, entry);
+  }
+
+  /** Whether the server would not issue for the entry as it is now, when it was asked last. */
+  isRefused(entry: WorkloadEntry): boolean {
+    const refused = this.#refused.get(entry.id);
+    return refused !== undefined && isSameRevision(refused, entry);
   }
 
   /** Marks it as the one used last. */

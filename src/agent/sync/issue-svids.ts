@@ -4,7 +4,9 @@ import type { WorkloadX509Svid } from "#agent/cache/x509-svids.ts";
 import type { Clock } from "#clock/clock.ts";
 import { callUnary } from "#grpc/client.ts";
 import type { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
+import type { Status } from "#grpc/gen/spire/api/types/status.ts";
 import type { Log } from "#log/log.ts";
+import { StatusCode } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { createCsr } from "#x509/csr.ts";
 import { generatePrivateKey, privateKeyToPkcs8Der, signerFromPrivateKey } from "#x509/keys.ts";
@@ -32,8 +34,18 @@ export interface IssuedSvid extends WorkloadX509Svid {
 export interface Issued {
   readonly svids: ReadonlyMap<string, IssuedSvid>;
   /** Entries that the server gave none for, and why. */
-  readonly refused: readonly { readonly entry: WorkloadEntry; readonly error: unknown }[];
+  readonly refused: readonly RefusedSvid[];
 }
+
+export interface RefusedSvid {
+  readonly entry: WorkloadEntry;
+  readonly error: unknown;
+  /** Whether that is because the entry is not, or no longer, the one that the server knows. */
+  readonly isChanging: boolean;
+}
+
+/** The entry is not, or no longer, the one that the server knows: one of the two is about to hear of a change. */
+class ChangingEntryError extends Error {}
 
 interface Pending {
   readonly entry: WorkloadEntry;
@@ -56,14 +68,14 @@ export async function issueSvids(
     { timeoutMs: TIMEOUT_MS },
   );
   const svids = new Map<string, IssuedSvid>();
-  const refused: Issued["refused"][number][] = [];
+  const refused: RefusedSvid[] = [];
   for (const [index, one] of pending.entries()) {
     const result = results[index];
     try {
-      if (result?.svid === undefined) throw new Error(result?.status?.message ?? "no answer");
+      if (result?.svid === undefined) throw refusalOf(result?.status);
       svids.set(one.entry.id, received(tools, one, result.svid.certChain));
     } catch (error) {
-      refused.push({ entry: one.entry, error });
+      refused.push({ entry: one.entry, error, isChanging: error instanceof ChangingEntryError });
       tools.log.error("Could not get an X509-SVID", {
         entry_id: one.entry.id,
         spiffe_id: one.entry.spiffeId.toString(),
@@ -72,6 +84,13 @@ export async function issueSvids(
     }
   }
   return { svids, refused };
+}
+
+function refusalOf(status: Status | undefined): Error {
+  const message = status?.message ?? "no answer";
+  return status?.code === StatusCode.NOT_FOUND
+    ? new ChangingEntryError(message)
+    : new Error(message);
 }
 
 async function prepare(keyType: KeyType, entry: WorkloadEntry): Promise<Pending> {

@@ -1,5 +1,6 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import type { Identity } from "#agent/cache/subscription.ts";
+import { waitsForSvids } from "#agent/cache/waiting.ts";
 import { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
@@ -37,6 +38,7 @@ const entry = (id: string, more: Partial<WorkloadEntry> = {}): WorkloadEntry => 
   svidKey: id,
   ...more,
 });
+const never = new AbortController().signal;
 const selectors = (id: string): Set<string> => new Set([`unix:user:${id}`]);
 
 /** Signs all requests of a call, but for the entries that it is to refuse. */
@@ -44,10 +46,11 @@ async function sign(
   { params }: BatchNewX509SVIDRequest,
   refuses: (id: string) => boolean = () => false,
   validity: { readonly notBefore?: number; readonly notAfter?: number } = {},
+  code: StatusCode = StatusCode.NOT_FOUND,
 ): Promise<BatchNewX509SVIDResponse> {
   const results = await Promise.all(
     params.map(async ({ entryId, csr }) => {
-      if (refuses(entryId)) return { status: { code: StatusCode.NOT_FOUND, message: "no entry" } };
+      if (refuses(entryId)) return { status: { code, message: "no entry" } };
       const { publicKeySpki, uriSans } = parseCsr(csr);
       const uri = String(uriSans[0]);
       const wish = { name: "w", issuer: authority, uri, publicKeySpki, ...validity };
@@ -168,6 +171,45 @@ test("an entry the server refuses is asked for ever less often, until it changes
   expect(one.calls).toEqual([["a", "b"]]);
   one.cache.changeEntries([entry("b", { revisionNumber: 1 })], []);
   await until(() => one.calls.length === 2);
+});
+
+describe("the first answer to a workload", () => {
+  /** A workload with an entry that is issued and one that is not. */
+  const bad = entry("bad", { selectors: ["unix:user:good"] });
+  const mixed = [entry("good"), bad];
+  const answering = (code: StatusCode) => (request: BatchNewX509SVIDRequest) =>
+    sign(request, (id) => id === "bad", {}, code);
+
+  test("does not wait for an SVID that the server refuses to issue", async () => {
+    await using one = await stand(answering(StatusCode.INTERNAL), mixed);
+    using workload = one.cache.subscribe(selectors("good"), "x509-svids");
+    await until(() => one.cache.hasSvid("good"));
+    await until(() => !waitsForSvids(one.cache, workload.identities(), true));
+    // Whoever changes the entry is waited for again.
+    one.cache.changeEntries([{ ...bad, revisionNumber: 1 }], []);
+    expect(waitsForSvids(one.cache, workload.identities(), true)).toBe(true);
+  });
+
+  test("tells a stream that waits, when the refusal comes last", async () => {
+    await using one = await stand(answering(StatusCode.INTERNAL), mixed);
+    using workload = one.cache.subscribe(selectors("good"), "x509-svids");
+    while (waitsForSvids(one.cache, workload.identities(), true)) {
+      await workload.changedSince(workload.version, never);
+    }
+    expect(one.cache.hasSvid("good")).toBe(true);
+  });
+
+  test("waits where the server does not know the entry yet, and where nothing else is there", async () => {
+    await using unknown = await stand(answering(StatusCode.NOT_FOUND), mixed);
+    using workload = unknown.cache.subscribe(selectors("good"), "x509-svids");
+    await until(() => unknown.issuer.outlook(bad).failure !== undefined);
+    expect(unknown.cache.hasSvid("good")).toBe(true);
+    expect(waitsForSvids(unknown.cache, workload.identities(), true)).toBe(true);
+    await using nothing = await stand(answering(StatusCode.INTERNAL), [bad]);
+    using other = nothing.cache.subscribe(selectors("good"), "x509-svids");
+    await until(() => nothing.issuer.outlook(bad).failure !== undefined);
+    expect(waitsForSvids(nothing.cache, other.identities(), true)).toBe(true);
+  });
 });
 
 test("a call that fails is repeated after growing pauses; a server that is back is asked at once", async () => {

@@ -12,7 +12,7 @@ import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
 import { ComingSvids } from "./coming-svids.ts";
 import { type Failure, failureOf } from "./failure.ts";
-import { type IssuedSvid, type IssueTools, issueSvids } from "./issue-svids.ts";
+import { type IssuedSvid, type IssueTools, issueSvids, type RefusedSvid } from "./issue-svids.ts";
 import type { Connection } from "./server-link.ts";
 
 /** The server's burst: more in one call is refused. */
@@ -147,7 +147,7 @@ export class SvidIssuer {
       const { svids, refused } = await countedCall(this.#parts, FETCH_SVIDS, issue);
       this.#take(svids);
       for (const id of svids.keys()) this.#refusals.delete(id);
-      for (const { entry, error } of refused) this.#refused(entry, error);
+      for (const one of refused) this.#refused(one);
       lane.backoff.reset();
       lane.failure = undefined;
       this.#batchSize = Math.min(MAX_BATCH_SIZE, this.#batchSize * 2);
@@ -182,7 +182,7 @@ export class SvidIssuer {
     if (svids.size > 0) this.#parts.cache.setSvids(svids);
   }
 
-  #refused(entry: WorkloadEntry, error: unknown): void {
+  #refused({ entry, error, isChanging }: RefusedSvid): void {
     const { cache, clock, random } = this.#parts;
     for (const id of this.#refusals.keys()) if (!cache.entries.has(id)) this.#refusals.delete(id);
     const backoff =
@@ -191,6 +191,7 @@ export class SvidIssuer {
     const retryAtMs = clock.monotonicMs() + pauseMs;
     const failure = failureOf(error, pauseMs, clock);
     this.#refusals.set(entry.id, { entry, backoff, retryAtMs, failure });
+    if (!isChanging) cache.refuseSvid(entry);
   }
 }
 
