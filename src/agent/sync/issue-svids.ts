@@ -76,11 +76,6 @@ export async function issueSvids(
       svids.set(one.entry.id, received(tools, one, result.svid.certChain));
     } catch (error) {
       refused.push({ entry: one.entry, error, isChanging: error instanceof ChangingEntryError });
-      tools.log.error("Could not get an X509-SVID", {
-        entry_id: one.entry.id,
-        spiffe_id: one.entry.spiffeId.toString(),
-        error,
-      });
     }
   }
   return { svids, refused };
@@ -113,9 +108,11 @@ function received(
   const [der] = chain;
   if (der === undefined) throw new Error("the server sent an empty chain");
   const leaf = Certificate.parse(der);
-  const sameKey = Buffer.compare(leaf.publicKeySpki, publicKeySpki) === 0;
-  if (!sameKey || leaf.uriSans.join() !== entry.spiffeId.toString()) {
-    throw new Error("the server sent a certificate for another key or name");
+  if (Buffer.compare(leaf.publicKeySpki, publicKeySpki) !== 0) {
+    throw new Error("the server sent a certificate for another key");
+  }
+  if (leaf.uriSans.join() !== entry.spiffeId.toString()) {
+    throw new ChangingEntryError("the server sent a certificate for another name");
   }
   if (missesTarget(leaf, rotation)) {
     log.warn(

@@ -1,131 +1,20 @@
-import { describe, expect, test } from "bun:test";
-import type { Identity } from "#agent/cache/subscription.ts";
-import { waitsForSvids } from "#agent/cache/waiting.ts";
-import { WorkloadCache } from "#agent/cache/workload-cache.ts";
-import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
-import { ManualClock } from "#clock/manual-clock.fixture.ts";
-import {
-  type BatchNewX509SVIDRequest,
-  BatchNewX509SVIDResponse,
-} from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
+import { expect, test } from "bun:test";
+import { BatchNewX509SVIDResponse } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { TrustDomain } from "#spiffe/trust-domain.ts";
-import { noMetrics } from "#telemetry/metrics.ts";
 import { parseCsr } from "#x509/csr.ts";
 import { make, NOW } from "#x509/pki.fixture.ts";
-import { quiet, serve, until } from "./server.fixture.ts";
-import type { Connection } from "./server-link.ts";
-import { SvidIssuer, type SvidIssuerParts } from "./svid-issuer.ts";
-import { TaintedAuthorities } from "./taint.ts";
-
-const trustDomain = TrustDomain.parse("example.org");
-const random = { bytes: () => new Uint8Array(), uuid: () => "", fraction: () => 0.5 };
-const authority = await make({ name: "authority", isCa: true });
-
-const entry = (id: string, more: Partial<WorkloadEntry> = {}): WorkloadEntry => ({
-  id,
-  spiffeId: SpiffeId.parse(`spiffe://example.org/${id}`),
-  selectors: [`unix:user:${id}`],
-  dnsNames: [],
-  federatesWith: [],
-  hint: "",
-  prefetched: true,
-  delegable: true,
-  jwtSvidsOnce: false,
-  createdAt: 0,
-  revisionNumber: 0,
-  svidKey: id,
-  ...more,
-});
-const never = new AbortController().signal;
-const selectors = (id: string): Set<string> => new Set([`unix:user:${id}`]);
-
-/** Signs all requests of a call, but for the entries that it is to refuse. */
-async function sign(
-  { params }: BatchNewX509SVIDRequest,
-  refuses: (id: string) => boolean = () => false,
-  validity: { readonly notBefore?: number; readonly notAfter?: number } = {},
-  code: StatusCode = StatusCode.NOT_FOUND,
-): Promise<BatchNewX509SVIDResponse> {
-  const results = await Promise.all(
-    params.map(async ({ entryId, csr }) => {
-      if (refuses(entryId)) return { status: { code, message: "no entry" } };
-      const { publicKeySpki, uriSans } = parseCsr(csr);
-      const uri = String(uriSans[0]);
-      const wish = { name: "w", issuer: authority, uri, publicKeySpki, ...validity };
-      const { certificate } = await make(wish);
-      return { svid: { certChain: [certificate.der] } };
-    }),
-  );
-  return BatchNewX509SVIDResponse.fromPartial({ results });
-}
-
-/** The pause after a failure: shorter than the sleep of whoever has nothing to do. */
-async function pauseOf(clock: ManualClock): Promise<number> {
-  for (;;) {
-    const next = await clock.untilNext();
-    if (next < 5_000) return next;
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-
-type Answer = (request: BatchNewX509SVIDRequest) => Promise<BatchNewX509SVIDResponse>;
-
-/** An issuer at work; ends with the test. */
-async function stand(
-  answer: Answer,
-  entries: WorkloadEntry[],
-  more: Partial<SvidIssuerParts> = {},
-) {
-  const calls: string[][] = [];
-  const server = await serve({
-    svid: {
-      batchNewX509Svid: (request) => {
-        calls.push(request.params.map(({ entryId }) => entryId));
-        return answer(request);
-      },
-    },
-  });
-  const clock = new ManualClock(NOW);
-  const cache = new WorkloadCache({ trustDomain, x509SvidCacheMaxSize: 1000, clock });
-  cache.changeEntries(entries, []);
-  const connection: Connection = {
-    clients: server.clients,
-    replaced: new AbortController().signal,
-  };
-  const tainted = new TaintedAuthorities();
-  const issuer = new SvidIssuer({
-    cache,
-    connection: () => connection,
-    onFailure: async () => false,
-    keyType: "ec-p256",
-    rotation: { random },
-    tainted,
-    clock,
-    random,
-    metrics: noMetrics,
-    log: quiet,
-    ...more,
-  });
-  const stop = new AbortController();
-  const running = issuer.run(stop.signal);
-  const svidOf = (id: string): Identity["svid"] => cache.identitiesFor(selectors(id))[0]?.svid;
-  return {
-    calls,
-    clock,
-    cache,
-    issuer,
-    tainted,
-    running,
-    svidOf,
-    [Symbol.asyncDispose]: async () => {
-      stop.abort();
-      await server[Symbol.asyncDispose]();
-      await running.catch(() => {});
-    },
-  };
-}
+import { until } from "./server.fixture.ts";
+import {
+  type Answer,
+  authority,
+  entry,
+  pauseOf,
+  selectors,
+  sign,
+  stand,
+  trustDomain,
+} from "./svid-issuer.fixture.ts";
 
 test("a workload that waits is not held up by SVIDs that are prefetched", async () => {
   const gate = Promise.withResolvers<void>();
@@ -171,45 +60,6 @@ test("an entry the server refuses is asked for ever less often, until it changes
   expect(one.calls).toEqual([["a", "b"]]);
   one.cache.changeEntries([entry("b", { revisionNumber: 1 })], []);
   await until(() => one.calls.length === 2);
-});
-
-describe("the first answer to a workload", () => {
-  /** A workload with an entry that is issued and one that is not. */
-  const bad = entry("bad", { selectors: ["unix:user:good"] });
-  const mixed = [entry("good"), bad];
-  const answering = (code: StatusCode) => (request: BatchNewX509SVIDRequest) =>
-    sign(request, (id) => id === "bad", {}, code);
-
-  test("does not wait for an SVID that the server refuses to issue", async () => {
-    await using one = await stand(answering(StatusCode.INTERNAL), mixed);
-    using workload = one.cache.subscribe(selectors("good"), "x509-svids");
-    await until(() => one.cache.hasSvid("good"));
-    await until(() => !waitsForSvids(one.cache, workload.identities(), true));
-    // Whoever changes the entry is waited for again.
-    one.cache.changeEntries([{ ...bad, revisionNumber: 1 }], []);
-    expect(waitsForSvids(one.cache, workload.identities(), true)).toBe(true);
-  });
-
-  test("tells a stream that waits, when the refusal comes last", async () => {
-    await using one = await stand(answering(StatusCode.INTERNAL), mixed);
-    using workload = one.cache.subscribe(selectors("good"), "x509-svids");
-    while (waitsForSvids(one.cache, workload.identities(), true)) {
-      await workload.changedSince(workload.version, never);
-    }
-    expect(one.cache.hasSvid("good")).toBe(true);
-  });
-
-  test("waits where the server does not know the entry yet, and where nothing else is there", async () => {
-    await using unknown = await stand(answering(StatusCode.NOT_FOUND), mixed);
-    using workload = unknown.cache.subscribe(selectors("good"), "x509-svids");
-    await until(() => unknown.issuer.outlook(bad).failure !== undefined);
-    expect(unknown.cache.hasSvid("good")).toBe(true);
-    expect(waitsForSvids(unknown.cache, workload.identities(), true)).toBe(true);
-    await using nothing = await stand(answering(StatusCode.INTERNAL), [bad]);
-    using other = nothing.cache.subscribe(selectors("good"), "x509-svids");
-    await until(() => nothing.issuer.outlook(bad).failure !== undefined);
-    expect(waitsForSvids(nothing.cache, other.identities(), true)).toBe(true);
-  });
 });
 
 test("a call that fails is repeated after growing pauses; a server that is back is asked at once", async () => {

@@ -20,6 +20,8 @@ const MAX_BATCH_SIZE = 500;
 const FETCH_SVIDS = ["manager", "sync", "fetch_svids_updates"];
 const FIRST_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 240_000;
+/** Until then agent and server know the same state of an entry: each server asks its datastore within seconds, each agent its server. */
+const CHANGE_MS = 30_000;
 /** The clock on the wall may be set meanwhile, so it is looked at now and then. */
 const MAX_SLEEP_MS = 30_000;
 
@@ -35,7 +37,8 @@ export interface SvidIssuerParts extends Omit<IssueTools, "client"> {
 interface Refusal {
   readonly entry: WorkloadEntry;
   readonly backoff: Backoff;
-  /** Milliseconds of the clock that never jumps. */
+  /** Both in milliseconds of the clock that never jumps; the first refusal of this state of the entry, and the next try. */
+  readonly sinceMs: number;
   readonly retryAtMs: number;
   readonly failure: Failure;
 }
@@ -185,13 +188,33 @@ export class SvidIssuer {
   #refused({ entry, error, isChanging }: RefusedSvid): void {
     const { cache, clock, random } = this.#parts;
     for (const id of this.#refusals.keys()) if (!cache.entries.has(id)) this.#refusals.delete(id);
-    const backoff =
-      this.#refusals.get(entry.id)?.backoff ?? new Backoff(FIRST_PAUSE_MS, MAX_PAUSE_MS, random);
+    const last = this.#refusals.get(entry.id);
+    const backoff = last?.backoff ?? new Backoff(FIRST_PAUSE_MS, MAX_PAUSE_MS, random);
     const pauseMs = backoff.nextMs();
-    const retryAtMs = clock.monotonicMs() + pauseMs;
-    const failure = failureOf(error, pauseMs, clock);
-    this.#refusals.set(entry.id, { entry, backoff, retryAtMs, failure });
+    const now = clock.monotonicMs();
+    const isAgain = last !== undefined && isSameRevision(last.entry, entry);
+    const refusal: Refusal = {
+      entry,
+      backoff,
+      sinceMs: isAgain ? last.sinceMs : now,
+      retryAtMs: now + pauseMs,
+      failure: failureOf(error, pauseMs, clock),
+    };
+    this.#refusals.set(entry.id, refusal);
     if (!isChanging) cache.refuseSvid(entry);
+    this.#tell(entry, error, isChanging && now - refusal.sinceMs < CHANGE_MS);
+  }
+
+  /** An entry that changes while its SVID is issued is nothing to alarm anybody with: the change arrives, and the SVID is asked for anew. */
+  #tell(entry: WorkloadEntry, error: unknown, isPassing: boolean): void {
+    const { cache, log } = this.#parts;
+    const fields = { entry_id: entry.id, spiffe_id: entry.spiffeId.toString(), error };
+    const known = cache.entries.get(entry.id);
+    if (known === undefined || !isSameRevision(known, entry) || isPassing) {
+      log.debug("Entry changes while its X509-SVID is issued", fields);
+    } else {
+      log.error("Could not get an X509-SVID", fields);
+    }
   }
 }
 
