@@ -18,6 +18,8 @@ export interface ApiCall {
   readonly log: Log;
   /** The entries that make the caller a downstream server; empty when it was let in as something else. */
   readonly downstreamEntries: readonly RegistrationEntry[];
+  /** For a call that had to wait: whether the guard would still let it in. @throws StatusError if not */
+  readonly checkAgain: () => Promise<void>;
 }
 
 const KEY = Symbol("api-call");
@@ -41,7 +43,7 @@ export function callerId(call: ApiCall): SpiffeId {
 }
 
 /**
- * Waits until the rate limit lets the caller on. Local callers have no limit.
+ * Waits until the rate limit lets the caller on. Local callers have no limit. Whoever is banned while he waits is not served.
  *
  * @param limit undefined when it is switched off
  * @param refusal what the caller reads when it is turned away
@@ -53,13 +55,15 @@ export async function waitForTurn(
   count: number,
   refusal: string,
 ): Promise<void> {
-  const { identity } = apiCall(context);
+  const { identity, checkAgain } = apiCall(context);
   if (limit === undefined || identity.kind === "local") return;
+  let waited: boolean;
   try {
-    await limit.take(identity.address, count, context.signal);
+    waited = await limit.take(identity.address, count, context.signal);
   } catch (error) {
     throw failure(codeOf(error), refusal, error);
   }
+  if (waited) await checkAgain();
 }
 
 /**

@@ -118,3 +118,20 @@ test("too fast an address waits for its turn", async () => {
   expect(performance.now() - startedMs).toBeGreaterThan(900);
   await limited.stop();
 });
+
+test("an agent that is banned while it waits for its turn is not served", async () => {
+  const limited = await startTestServer({ rateLimit: { attestation: false, signing: true } });
+  const { id, clients } = await joinAgent(limited);
+  const params = Array.from({ length: 500 }, () => ({ entryId: "", csr: new Uint8Array() }));
+  const sign = (): Promise<unknown> =>
+    unary((done) => clients.svid.batchNewX509Svid({ params }, done));
+  await sign();
+  // The first waits for one second, the second for two: so long may a busy machine take for what is between.
+  void sign().catch(() => {});
+  const waiting = refused(sign());
+  // It comes after them on the same connection, so they are past the guard.
+  await unary((done) => clients.entry.getAuthorizedEntries({ outputMask: undefined }, done));
+  await unary((done) => limited.local.agent.banAgent({ id }, done));
+  expect(statusErrorFrom((await waiting) as ServiceError).reason).toBe("AGENT_BANNED");
+  await limited.stop();
+});

@@ -40,28 +40,46 @@ interface Admission {
 /** Makes the guard that every call to every service passes: who is it, may it, and what is written down about it. */
 export function createGuard(parts: GuardParts): Guard {
   return async (context) => {
-    let log = parts.log.with({
+    const requestLog = parts.log.with({
       ...methodFields(context.method),
       request_id: parts.random.uuid(),
     });
-    try {
-      const identity = await parts.identities.identify(context.caller);
-      log = log.with(callerFields(identity));
-      const admission = await admit(parts, identity, rolesAllowed(context.method));
-      if (admission === undefined) throw denied(context.method);
-      log = log.with(admissionFields(admission));
-      attachApiCall(context, {
-        identity,
-        log,
-        audit: await auditTrail(parts, identity, log),
-        downstreamEntries: admission.downstreamEntries,
-      });
-    } catch (thrown) {
-      log.error("Failed to authenticate caller", { error: thrown });
-      hangUpOn(thrown, context);
-      throw inWordsOfTheMethod(thrown, context.method);
-    }
+    const { identity, admission, log, audit } = await letIn(parts, context, requestLog);
+    attachApiCall(context, {
+      identity,
+      log,
+      audit,
+      downstreamEntries: admission.downstreamEntries,
+      checkAgain: async () => {
+        const again = await letIn(parts, context, requestLog);
+        if (again.admission.as !== admission.as) throw denied(context.method);
+      },
+    });
   };
+}
+
+interface LetIn {
+  readonly identity: CallerIdentity;
+  readonly admission: Admission;
+  readonly log: Log;
+  readonly audit: AuditTrail;
+}
+
+/** @throws StatusError when the caller may not make this call, or is nobody that could */
+async function letIn(parts: GuardParts, context: CallContext, requestLog: Log): Promise<LetIn> {
+  let log = requestLog;
+  try {
+    const identity = await parts.identities.identify(context.caller);
+    log = log.with(callerFields(identity));
+    const admission = await admit(parts, identity, rolesAllowed(context.method));
+    if (admission === undefined) throw denied(context.method);
+    log = log.with(admissionFields(admission));
+    return { identity, admission, log, audit: await auditTrail(parts, identity, log) };
+  } catch (thrown) {
+    log.error("Failed to authenticate caller", { error: thrown });
+    hangUpOn(thrown, context);
+    throw inWordsOfTheMethod(thrown, context.method);
+  }
 }
 
 /**

@@ -27,9 +27,10 @@ export class RateLimit {
   /**
    * Takes tokens from the bucket of the address, waiting for them if need be.
    *
+   * @returns whether there was a wait: what was true of the caller may have changed
    * @throws StatusError RESOURCE_EXHAUSTED, or CANCELLED when the signal aborts while waiting
    */
-  async take(address: string, count: number, signal: AbortSignal): Promise<void> {
+  async take(address: string, count: number, signal: AbortSignal): Promise<boolean> {
     const { perSecond } = this.#buckets;
     if (count > perSecond) {
       throw new StatusError(
@@ -42,12 +43,13 @@ export class RateLimit {
       throw new StatusError(StatusCode.RESOURCE_EXHAUSTED, "too many calls are waiting already");
     }
     this.#buckets.take(address, count);
-    if (waitMs <= 0) return;
+    if (waitMs <= 0) return false;
     await this.#clock.sleep(waitMs, signal);
     if (signal.aborted) {
       this.#buckets.take(address, -count);
       throw new StatusError(StatusCode.CANCELLED, "context canceled");
     }
+    return true;
   }
 }
 
