@@ -14,7 +14,10 @@ import { TrustedProxies } from "./proxied-connections.ts";
 import { listenTls, type TlsListener } from "./tls-listener.ts";
 
 const HANDSHAKE_MS = 300;
-const log = createLog({ level: "info", format: "text" }, () => 0, { write: () => undefined });
+const lines: string[] = [];
+const log = createLog({ level: "debug", format: "text" }, () => 0, {
+  write: (line) => void lines.push(line),
+});
 const listeners: Record<string, TlsListener> = {};
 /** Where the callers of the health service were. */
 const seen: string[] = [];
@@ -140,6 +143,16 @@ test.each([
   const waited = await hungUpAfterMs(name, bytes);
   expect(waited).toBeGreaterThan(HANDSHAKE_MS - 50);
   expect(waited).toBeLessThan(10 * HANDSHAKE_MS);
+});
+
+test.each([
+  ["strict", "no TLS at all, whatever it may be\r\n\r\n", "127.0.0.1"],
+  ["trusting", `${LINE}no TLS at all, whatever it may be\r\n\r\n`, "192.0.2.7"],
+])("%s tells the address of who does not speak TLS: %p", async (name, bytes, address) => {
+  lines.length = 0;
+  await hungUpAfterMs(name, bytes);
+  const told = lines.filter((line) => line.includes("TLS handshake failed"));
+  expect(told).toEqual([expect.stringContaining(`address=${address}`)]);
 });
 
 test.each([

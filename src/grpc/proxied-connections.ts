@@ -56,9 +56,13 @@ export class ProxiedConnections {
 
   /** TLS is there. @returns where the client is: what its balancer said, or where it comes from */
   established(socket: Socket): string {
-    const name = nameOf(socket);
-    this.#deadlines.get(name)?.cancel();
-    return this.#carried.get(name) ?? socket.remoteAddress ?? "";
+    this.#deadlines.get(nameOf(socket))?.cancel();
+    return this.addressOf(socket);
+  }
+
+  /** Where the client is, also of a connection that never gets as far as TLS. */
+  addressOf(socket: Socket): string {
+    return this.#carried.get(nameOf(socket)) ?? socket.remoteAddress ?? "";
   }
 
   #accept(socket: Socket): void {

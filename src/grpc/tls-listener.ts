@@ -3,6 +3,7 @@
  * server/api/caller-identity.ts to say.
  */
 import { constants } from "node:crypto";
+import { Socket } from "node:net";
 import { createServer, type TLSSocket, type TlsOptions } from "node:tls";
 import { systemClock } from "#clock/clock.ts";
 import type { TlsPolicy } from "#http/tls-policy.ts";
@@ -83,7 +84,10 @@ export async function listenTls(options: TlsListenerOptions): Promise<TlsListene
   const listening = proxied?.server ?? server;
   listening.maxConnections = MAX_CONNECTIONS;
   server.on("tlsClientError", (error, socket) => {
-    log.debug("TLS handshake failed", { error: errorText(error) });
+    const failed = stillNamed(socket);
+    const remoteAddress = proxied?.addressOf(failed) ?? failed.remoteAddress ?? "";
+    // Whoever can connect can have it written, so it is not for a log that is always on.
+    log.debug("TLS handshake failed", { address: remoteAddress, error: errorText(error) });
     socket.destroy();
   });
   const address = await listenTcp(listening, options);
@@ -118,6 +122,12 @@ function tlsOptions(
     secureOptions: constants.SSL_OP_NO_TICKET,
     handshakeTimeout: limits.firstCallMs,
   };
+}
+
+/** A socket whose handshake failed at once may have forgotten where it came from; the one below it has not. */
+function stillNamed(socket: TLSSocket): Socket {
+  const below: unknown = Reflect.get(socket, "_parent");
+  return socket.remoteAddress === undefined && below instanceof Socket ? below : socket;
 }
 
 /** The TLS stack turns away a client that offers other protocols, but lets one pass that offers none (RFC 9113 §3.3 wants h2). */
