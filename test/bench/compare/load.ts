@@ -54,6 +54,8 @@ function processorSeconds(pid: number): number {
 
 /** What a minute without work costs, by a sample of the given length. */
 export async function idleMinute(pid: number, sampleSeconds: number): Promise<number> {
+  // What a start leaves behind, compiling and collecting, goes on for a while.
+  await Bun.sleep(sampleSeconds * 1000);
   const before = processorSeconds(pid);
   await Bun.sleep(sampleSeconds * 1000);
   return ((processorSeconds(pid) - before) / sampleSeconds) * 60;
