@@ -42,14 +42,13 @@ export function residentMegabytes(pid: number, part: "VmRSS" | "RssAnon" = "VmRS
   return Number(new RegExp(`${part}:\\s+(\\d+)`).exec(status)?.[1]) / 1024;
 }
 
-/** Seconds that all threads of a process have run, to the nanosecond; those that ended meanwhile are missing. */
+const TICKS_PER_SECOND = 100;
+
+/** Seconds that a process has run, threads that ended included; in hundredths (proc_pid_stat(5), utime and stime). */
 function processorSeconds(pid: number): number {
-  let nanoseconds = 0;
-  for (const thread of new Bun.Glob("*").scanSync({ cwd: `/proc/${pid}/task`, onlyFiles: false })) {
-    const [ran = "0"] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ");
-    nanoseconds += Number(ran);
-  }
-  return nanoseconds / 1e9;
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
 /** What a minute without work costs, by a sample of the given length. */
