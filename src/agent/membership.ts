@@ -5,6 +5,7 @@
 import { attestationKey, recoverSvid } from "#agent/attestation/agent-svid.ts";
 import { Bootstrap } from "#agent/attestation/bootstrap.ts";
 import { type Joined, joinServer } from "#agent/attestation/join.ts";
+import { JoinFile } from "#agent/attestation/join-file.ts";
 import { AgentRefusedError } from "#agent/attestation/own-svid.ts";
 import type { StoredState } from "#agent/attestation/stored-state.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
@@ -16,6 +17,7 @@ import type { Outlook } from "#agent/sync/svid-issuer.ts";
 import { Synchronizer, type SyncStatus } from "#agent/sync/synchronizer.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
+import { Wakeup } from "#clock/wakeup.ts";
 import type { Reconfigurer } from "#config/reconfigurer.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
@@ -52,6 +54,8 @@ export class Membership {
   readonly #attestorLog: Log;
   readonly #bootstrap: Bootstrap;
   readonly #openAttestor: OpenNodeAttestor;
+  readonly #joinFile: JoinFile;
+  readonly #wakeup: Wakeup;
   readonly #stopping: AbortController = new AbortController();
   readonly #firstRound: PromiseWithResolvers<void> = Promise.withResolvers();
   #synchronizer: Synchronizer | undefined;
@@ -62,6 +66,9 @@ export class Membership {
     this.#attestorLog = parts.log.with({ subsystem_name: "attestor" });
     this.#bootstrap = new Bootstrap({ ...parts, log: this.#attestorLog });
     this.#openAttestor = nodeAttestorOpener(parts.config, parts);
+    const { joinTokenFile, joinFile } = parts.config;
+    this.#joinFile = new JoinFile(joinTokenFile ?? joinFile, parts.clock);
+    this.#wakeup = new Wakeup(parts.clock);
   }
 
   /** @throws StatusError UNAVAILABLE while the agent waits to be let in again */
@@ -99,8 +106,9 @@ export class Membership {
     this.#onChange = call;
   }
 
-  /** Asks the server for everything as soon as possible. */
+  /** Asks the server for everything, or to be let in, as soon as possible. */
   wake(): void {
+    this.#wakeup.wake();
     this.#synchronizer?.wake();
   }
 
@@ -161,6 +169,8 @@ export class Membership {
       bootstrap: this.#bootstrap,
       openAttestor: this.#openAttestor,
       log: this.#attestorLog,
+      pause: (milliseconds: number, signal: AbortSignal) =>
+        this.#joinFile.wait(this.#wakeup, milliseconds, signal),
     };
     const key = await attestationKey(parts.keys, parts.state.current.bundle.length === 0);
     return retry("attest", parts, patience, () => joinServer(parts, key), this.#stopping.signal);
@@ -179,6 +189,7 @@ export class Membership {
         rotation: rotationRule(config, random),
         workloadKeyType: config.workloadX509SvidKeyType,
         openAttestor: this.#openAttestor,
+        joinFile: this.#joinFile,
         log: log.with({ subsystem_name: "manager" }),
         save: async (current, bundle) => {
           await state.update({

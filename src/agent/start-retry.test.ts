@@ -14,16 +14,18 @@ const away = new StatusError(StatusCode.UNAVAILABLE, "no connection");
 const spent = new StatusError(StatusCode.INVALID_ARGUMENT, "the token is spent");
 const banned = new StatusError(StatusCode.PERMISSION_DENIED, "banned");
 
+const never = new AbortController().signal;
+
 /** Runs a step that fails `failures` times; time passes only by waiting. */
-async function attempt(patience: Patience, failures: number, error: Error, signal?: AbortSignal) {
+async function attempt(patience: Patience, failures: number, error: Error, signal = never) {
   let now = 0;
   let tries = 0;
   const clock: Clock = {
     ...systemClock,
     monotonicMs: () => now,
-    sleep: async (milliseconds) => {
-      now += milliseconds;
-    },
+  };
+  const pause = async (milliseconds: number): Promise<void> => {
+    now += milliseconds;
   };
   const log = createLog({ level: "debug", format: "text" }, () => 0, { write: () => {} });
   const random = { bytes: () => new Uint8Array(), uuid: () => "", fraction: () => 0.5 };
@@ -31,9 +33,13 @@ async function attempt(patience: Patience, failures: number, error: Error, signa
     if (tries++ < failures) throw error;
     return "joined";
   };
-  const outcome = await retry("attest", { clock, random, log }, patience, step, signal).catch(
-    (failure: unknown) => String(failure),
-  );
+  const outcome = await retry(
+    "attest",
+    { clock, random, log, pause },
+    patience,
+    step,
+    signal,
+  ).catch((failure: unknown) => String(failure));
   return { outcome, tries, seconds: Math.round(now / 1000) };
 }
 

@@ -40,6 +40,8 @@ export interface RetryTools {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Waits that many milliseconds, or less where there is reason to try at once. */
+  readonly pause: (milliseconds: number, signal: AbortSignal) => Promise<void>;
 }
 
 /**
@@ -51,15 +53,15 @@ export interface RetryTools {
  */
 export async function retry<T>(
   what: string,
-  { clock, random, log }: RetryTools,
+  { clock, random, log, pause }: RetryTools,
   patience: Patience,
   step: () => Promise<T>,
-  signal?: AbortSignal,
+  signal: AbortSignal,
 ): Promise<T> {
   const backoff = new Backoff(FIRST_PAUSE_MS, MAX_PAUSE_MS, random);
   const started = clock.monotonicMs();
   for (;;) {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     try {
       return await step();
     } catch (error) {
@@ -72,7 +74,7 @@ export async function retry<T>(
         error: errorText(error),
         retry_ms: Math.round(wait),
       });
-      await clock.sleep(wait, signal);
+      await pause(wait, signal);
     }
   }
 }

@@ -1,4 +1,7 @@
 import { expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type Answers, quiet, serve, until } from "#agent/sync/server.fixture.ts";
 import type { Connection } from "#agent/sync/server-link.ts";
 import { TaintedAuthorities } from "#agent/sync/taint.ts";
@@ -17,6 +20,7 @@ import { parseCsr } from "#x509/csr.ts";
 import { make, NOW } from "#x509/pki.fixture.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
 import type { AgentSvid } from "./agent-svid.ts";
+import { JoinFile } from "./join-file.ts";
 import { OwnSvid } from "./own-svid.ts";
 
 const trustDomain = TrustDomain.parse("example.org");
@@ -37,10 +41,12 @@ interface Scene {
   readonly renew?: unknown[];
   readonly attest?: unknown[];
   readonly attestor?: () => Promise<NodeAttestorAgent>;
+  readonly joinFile?: string;
 }
 
 /** An agent with an SVID that lives an hour, and a server to renew and to attest. */
-async function stand({ reattestable = false, renew = [], attest = [], attestor }: Scene = {}) {
+async function stand(scene: Scene = {}) {
+  const { reattestable = false, renew = [], attest = [], attestor, joinFile } = scene;
   const seen: string[] = [];
   const clock = new ManualClock(NOW);
   const ahead = (): number => clock.nowSeconds() - NOW;
@@ -96,6 +102,8 @@ async function stand({ reattestable = false, renew = [], attest = [], attestor }
     keys,
     bootstrap: { disagreed: async () => false, bundle: async () => [] },
     openAttestor: attestor ?? (async () => createJoinTokenAgent("token")),
+    joinFile: new JoinFile(joinFile, clock),
+    onRevived: () => void seen.push("revived"),
     rotation: { random },
     tainted: new TaintedAuthorities(),
     firstPauseMs: 5000,
@@ -227,7 +235,23 @@ test("an SVID that ran out is tried to be replaced until there is a new token, a
   token = "new";
   one.clock.pass(7500);
   await until(() => !one.own.isExpired);
-  expect(one.seen).toEqual(["attest", "attest", "attest"]);
+  expect(one.seen).toEqual(["attest", "attest", "attest", "revived"]);
+});
+
+test("a token that is put into its file is tried at once", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "spire-own-svid-"));
+  const joinFile = join(directory, "token");
+  writeFileSync(joinFile, "spent");
+  const attestor = async () => createJoinTokenAgent(readFileSync(joinFile, "utf8"));
+  await using one = await stand({ attest: [spent], attestor, joinFile });
+  one.clock.pass(2 * 3600 * 1000);
+  void one.start();
+  expect(await one.clock.untilNext()).toBe(1000);
+  writeFileSync(joinFile, "good");
+  one.clock.pass(1000);
+  await until(() => !one.own.isExpired);
+  expect(one.seen).toEqual(["attest", "attest", "revived"]);
+  rmSync(directory, { recursive: true });
 });
 
 test("a call that was refused can be made again once the node is attested anew, by whichever call was first", async () => {

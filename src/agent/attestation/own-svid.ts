@@ -25,6 +25,7 @@ import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
 import { type AgentSvid, attestNode, nextKey, renewSvid } from "./agent-svid.ts";
 import type { Bootstrap } from "./bootstrap.ts";
+import type { JoinFile } from "./join-file.ts";
 
 /** The clock on the wall may be set meanwhile, so it is looked at now and then. */
 const MAX_SLEEP_MS = 30_000;
@@ -68,6 +69,10 @@ export interface OwnSvidParts {
   readonly bootstrap: Pick<Bootstrap, "disagreed" | "bundle">;
   /** Asked each time the node is attested. @throws CannotAttestError */
   readonly openAttestor: () => Promise<NodeAttestorAgent>;
+  /** Looked at while the node waits to be attested. */
+  readonly joinFile: JoinFile;
+  /** Called when an SVID is there again after one that had expired. */
+  readonly onRevived: () => void;
   readonly rotation: RotationRule;
   readonly tainted: TaintedAuthorities;
   /** Milliseconds, after failures. */
@@ -136,7 +141,9 @@ export class OwnSvid {
     while (!stopping.aborted) {
       const untilDueMs = this.#rotateAt * 1000 - this.#parts.clock.nowMs();
       const pauseMs = untilDueMs > 0 ? untilDueMs : await this.#tryToReplace(stopping);
-      await this.#wakeup.wait(Math.min(pauseMs, MAX_SLEEP_MS), stopping);
+      const sleepMs = Math.min(pauseMs, MAX_SLEEP_MS);
+      if (this.#failure === undefined) await this.#wakeup.wait(sleepMs, stopping);
+      else await this.#parts.joinFile.wait(this.#wakeup, sleepMs, stopping);
     }
   }
 
@@ -172,7 +179,7 @@ export class OwnSvid {
       this.#parts.log.error(this.isExpired ? EXPIRED : "Could not rotate agent SVID", {
         error: errorText(error),
       });
-      const pauseMs = this.#backoff.nextMs();
+      const pauseMs = Math.min(this.#backoff.nextMs(), MAX_SLEEP_MS);
       this.#failure = failureOf(error, pauseMs, this.#parts.clock);
       return pauseMs;
     }
@@ -282,7 +289,9 @@ export class OwnSvid {
   }
 
   async #take(svid: AgentSvid, roots = this.#parts.link.roots): Promise<void> {
+    const wasExpired = this.isExpired;
     await this.#parts.link.takeSvid(svid, roots);
+    if (wasExpired) this.#parts.onRevived();
     this.#rotateAt = this.#dueAt(svid);
     this.#nextKey = undefined;
     this.#wakeup.wake();

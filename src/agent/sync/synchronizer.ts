@@ -5,6 +5,7 @@
  */
 import type { AgentSvid } from "#agent/attestation/agent-svid.ts";
 import type { Bootstrap } from "#agent/attestation/bootstrap.ts";
+import type { JoinFile } from "#agent/attestation/join-file.ts";
 import { AgentRefusedError, OwnSvid } from "#agent/attestation/own-svid.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
@@ -48,6 +49,7 @@ export interface SynchronizerParts extends Pick<ServerLinkParts, "save"> {
   readonly version: string;
   /** Asked each time the node is attested. @throws CannotAttestError */
   readonly openAttestor: () => Promise<NodeAttestorAgent>;
+  readonly joinFile: JoinFile;
   readonly cache: WorkloadCache;
   readonly jwtSvids: JwtSvids;
   readonly clock: Clock;
@@ -98,7 +100,8 @@ export class Synchronizer {
     const pauses = pausesAfterFailures(syncIntervalSeconds * 1000);
     const link = new ServerLink(parts, svid, roots);
     const tainted = new TaintedAuthorities();
-    const own = new OwnSvid({ ...parts, ...pauses, link, trustDomain, tainted });
+    const onRevived = (): void => this.#wakeup.wake();
+    const own = new OwnSvid({ ...parts, ...pauses, link, trustDomain, tainted, onRevived });
     const tools = {
       cache,
       clock,
@@ -167,9 +170,10 @@ export class Synchronizer {
     return this.#issuer.outlook(entry);
   }
 
-  /** Synchronises as soon as possible, whatever the interval. */
+  /** Synchronises as soon as possible, whatever the interval; an SVID of the agent's own that could not be replaced is tried again. */
   wake(): void {
     this.#wakeup.wake();
+    if (this.#own.failure !== undefined) this.#own.retry();
   }
 
   /** It is shown to operators, so a failure does not matter. */
