@@ -27,6 +27,9 @@ export interface WorkloadCacheParts {
   readonly clock: Clock;
 }
 
+/** @param takesAway whether somebody may have lost something: an entry was removed or became another, a bundle likewise */
+export type ChangeListener = (takesAway: boolean) => void;
+
 export class WorkloadCache {
   readonly #parts: WorkloadCacheParts;
   readonly #entries: Map<string, WorkloadEntry> = new Map();
@@ -39,7 +42,7 @@ export class WorkloadCache {
   #isClosed = false;
   #version = 0;
   #onDue: () => void = () => {};
-  readonly #listeners: Set<() => void> = new Set();
+  readonly #listeners: Set<ChangeListener> = new Set();
 
   constructor(parts: WorkloadCacheParts) {
     this.#parts = parts;
@@ -89,7 +92,7 @@ export class WorkloadCache {
   set isServerAway(away: boolean) {
     if (away === this.#isServerAway) return;
     this.#isServerAway = away;
-    for (const listener of this.#listeners) listener();
+    for (const listener of this.#listeners) listener(false);
     if (!away) {
       this.#shrink();
       return;
@@ -120,14 +123,14 @@ export class WorkloadCache {
   }
 
   /** Calls the listener when the version grows, and when the server goes away or comes back. @returns ends that */
-  onChange(listener: () => void): () => void {
+  onChange(listener: ChangeListener): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
   }
 
-  #changed(): void {
+  #changed(takesAway = false): void {
     this.#version++;
-    for (const listener of this.#listeners) listener();
+    for (const listener of this.#listeners) listener(takesAway);
   }
 
   /** What it holds at this moment. */
@@ -210,7 +213,7 @@ export class WorkloadCache {
       this.#index.add(entry);
     }
     if (concerned.length === 0) return;
-    this.#changed();
+    this.#changed(concerned.length > stored.length);
     this.#callers.entriesChanged(concerned);
     this.#onDue();
   }
@@ -261,14 +264,14 @@ export class WorkloadCache {
     const forms = BundleForms.of(bundle, known);
     if (forms === known) return;
     this.#bundles.set(name, forms);
-    this.#changed();
+    this.#changed(known !== undefined);
     this.#bundleChanged(name);
   }
 
   /** Forgets a federated bundle. */
   deleteBundle(name: string): void {
     if (!this.#bundles.delete(name)) return;
-    this.#changed();
+    this.#changed(true);
     this.#bundleChanged(name);
   }
 

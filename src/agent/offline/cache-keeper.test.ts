@@ -128,6 +128,33 @@ test("nothing is kept of an empty cache; changes are kept at once, and later one
   expect(store.written).toHaveLength(2);
 });
 
+test.each<[string, (cache: WorkloadCache) => void, string[]]>([
+  ["an entry that is removed", (cache) => fill(cache, "a"), ["a"]],
+  [
+    "an entry that becomes another",
+    (cache) => cache.changeEntries([{ ...entry("b"), revisionNumber: 1 }], []),
+    ["a", "b"],
+  ],
+  [
+    "a bundle that becomes another",
+    (cache) =>
+      cache.setBundle({ ...emptyBundle(TrustDomain.parse("example.org")), sequenceNumber: 1 }),
+    ["a", "b"],
+  ],
+])("%s is kept at once", async (_name, make, left) => {
+  const store = new Memory();
+  const { cache, keeper } = stage(store);
+  fill(cache, "a", "b");
+  keeper.start();
+  await settled();
+  expect(store.written).toHaveLength(1);
+  make(cache);
+  await settled();
+  expect(store.written).toHaveLength(2);
+  expect(entriesOf(store.written[1])).toEqual(left);
+  await keeper.stop();
+});
+
 test("what takes long to keep is kept less often", async () => {
   const store = new Memory();
   const { cache, time, keeper } = stage(store);

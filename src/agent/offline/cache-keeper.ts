@@ -9,9 +9,9 @@ import type { Log } from "#log/log.ts";
 import { decodeSnapshot, encodeSnapshot, type Snapshot } from "./snapshot.ts";
 import type { SnapshotStore } from "./snapshot-store.ts";
 
-/** A busy cache is written down this often, */
+/** A busy cache is written down this often, but what is taken away from somebody at once: it must not come back with a restart. */
 const PAUSE_MS = 1_000;
-/** a very large one less often: the pause is at least so many times as long as the writing took. */
+/** The pause is at least so many times as long as the writing took; a very large cache is written down less often. */
 const REST = 20;
 const PAUSE_AFTER_FAILURE_MS = 10_000;
 
@@ -89,13 +89,19 @@ export class CacheKeeper {
   async #run(signal: AbortSignal): Promise<void> {
     const { cache, clock } = this.#parts;
     const changed = new Wakeup(clock);
-    cache.onChange(() => changed.wake());
+    const takenAway = new Wakeup(clock);
+    cache.onChange((takesAway) => {
+      changed.wake();
+      if (takesAway) takenAway.wake();
+    });
     for (;;) {
       const started = clock.monotonicMs();
-      const kept = await this.#keep();
-      const rest = Math.max(PAUSE_MS, REST * (clock.monotonicMs() - started));
-      await clock.sleep(kept ? rest : PAUSE_AFTER_FAILURE_MS, signal);
-      if (kept) await changed.wait(Number.POSITIVE_INFINITY, signal);
+      if (await this.#keep()) {
+        const restMs = REST * (clock.monotonicMs() - started);
+        await clock.sleep(restMs, signal);
+        if (restMs < PAUSE_MS) await takenAway.wait(PAUSE_MS - restMs, signal);
+        await changed.wait(Number.POSITIVE_INFINITY, signal);
+      } else await clock.sleep(PAUSE_AFTER_FAILURE_MS, signal);
       if (signal.aborted) return;
     }
   }
