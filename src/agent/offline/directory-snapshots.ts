@@ -2,10 +2,10 @@
  * Snapshots in a directory of a file system that is memory alone, for agents that systemd does not run. Anything that may be a disk is
  * refused: workload keys must not reach one.
  */
-import { constants } from "node:fs";
-import { lstat, mkdir, open, rm, statfs } from "node:fs/promises";
+import { lstat, mkdir, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { removeDrafts, writeFileAtomically } from "#files/atomic-write.ts";
+import { readBounded } from "#files/read-bounded.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { MAX_SNAPSHOT_BYTES, type SnapshotStore } from "./snapshot-store.ts";
 
@@ -37,18 +37,10 @@ export class DirectorySnapshots implements SnapshotStore {
   }
 
   async load(): Promise<readonly Uint8Array[]> {
-    const file = await open(this.#file, constants.O_RDONLY | constants.O_NOFOLLOW).catch(
+    const snapshot = await readBounded(this.#file, MAX_SNAPSHOT_BYTES, "refused").catch(
       unlessCode("ENOENT"),
     );
-    if (file === undefined) return [];
-    try {
-      const { size } = await file.stat();
-      if (size > MAX_SNAPSHOT_BYTES)
-        throw new Error(`it is larger than ${MAX_SNAPSHOT_BYTES} bytes`);
-      return [await file.readFile()];
-    } finally {
-      await file.close();
-    }
+    return snapshot === undefined ? [] : [snapshot];
   }
 
   async replace(snapshot: Uint8Array): Promise<void> {

@@ -1,8 +1,7 @@
 /** All declared entries of a directory: every file of it, or nothing. */
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
 import { fileProblem } from "#cli/input-file.ts";
 import { ConfigError } from "#config/config-error.ts";
+import { readBounded } from "#files/read-bounded.ts";
 import type { DeclaredEntry } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
 import { type FileList, type ListedFile, listFiles, MAX_FILE_BYTES } from "./list-files.ts";
 import { readDeclaredFile } from "./read-file.ts";
@@ -51,7 +50,8 @@ async function readFiles(files: readonly ListedFile[]): Promise<readonly Declare
   let totalBytes = 0;
   for (const file of files) {
     try {
-      const content = await readContent(file);
+      // No link: where the path led was found out before.
+      const content = await readBounded(file.path, MAX_FILE_BYTES, "refused");
       totalBytes += content.length;
       if (totalBytes > MAX_TOTAL_BYTES) {
         throw new ConfigError([`${file.name}: all files are larger than ${MAX_TOTAL_BYTES} bytes`]);
@@ -67,26 +67,6 @@ async function readFiles(files: readonly ListedFile[]): Promise<readonly Declare
   if (declared.length > MAX_ENTRIES) problems.push(`more than ${MAX_ENTRIES} entries are declared`);
   if (problems.length > 0) throw new ConfigError(problems);
   return declared;
-}
-
-/** Without waiting for a pipe that somebody put in the file's place, and without following a link. */
-async function readContent({ path }: ListedFile): Promise<Uint8Array> {
-  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
-  const handle = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  try {
-    const facts = await handle.stat();
-    if (!facts.isFile() || facts.size > MAX_FILE_BYTES) throw new Error("was exchanged");
-    const buffer = new Uint8Array(facts.size + 1);
-    let length = 0;
-    for (;;) {
-      const { bytesRead } = await handle.read(buffer, length, buffer.length - length, length);
-      if (bytesRead === 0) return buffer.subarray(0, length);
-      length += bytesRead;
-      if (length > facts.size) throw new Error("grew while it was read");
-    }
-  } finally {
-    await handle.close();
-  }
 }
 
 function decode(content: Uint8Array): string {

@@ -1,5 +1,14 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { encodePem } from "#x509/pem.ts";
@@ -47,7 +56,7 @@ test("roots that are named must be there, and be certificates", async () => {
   writeFileSync(rootCertPath, encodePem("CERTIFICATE", Uint8Array.of(1, 2, 3)));
   expect(await opening()).toContain("malformed certificate");
   writeFileSync(rootCertPath, "x".repeat(300_000));
-  expect(await opening()).toContain("longer than");
+  expect(await opening()).toContain("larger than");
   expect(await (await open()).trustAnchors()).toBeUndefined();
 });
 
@@ -81,4 +90,16 @@ test("another configuration is used from then on, or not at all", async () => {
   await authority.configure(next);
   expect([authority.csrPath, authority.warnBeforeSeconds]).toEqual([path("new"), 7200]);
   expect(existsSync(path("csr"))).toBe(false);
+});
+
+test("a pipe, or a file that is far too large, holds up nothing", async () => {
+  const importPath = path("signed");
+  expect(spawnSync("mkfifo", [importPath]).status).toBe(0);
+  const authority = await open({ importPath });
+  const looking = () => authority.newAnswer().then(String, ({ message }) => message);
+  expect(await looking()).toBe(`${importPath}: is not a regular file`);
+  rmSync(importPath);
+  writeFileSync(importPath, "");
+  truncateSync(importPath, 8 * 1024 ** 3);
+  expect(await looking()).toBe(`${importPath}: larger than 262144 bytes`);
 });

@@ -2,9 +2,10 @@
  * The UpstreamAuthority `offline`: a CA that is on no network. This adapter has the files between the server and whoever carries
  * them; what is in them is for the CA Manager to judge. Opened by server/plugins.ts, called by the CA Manager.
  */
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { writeFileAtomically } from "#files/atomic-write.ts";
 import { writeError } from "#files/full-disk.ts";
+import { readBounded } from "#files/read-bounded.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { OfflineAuthority } from "#upstream/upstream-authority.ts";
 import { Certificate } from "#x509/certificate.ts";
@@ -97,9 +98,7 @@ async function anchorsOf({
 
 async function readIfThere(path: string): Promise<string | undefined> {
   try {
-    const bytes = await readFile(path);
-    if (bytes.length > MAX_FILE_BYTES) throw new Error(`longer than ${MAX_FILE_BYTES} bytes`);
-    return bytes.toString("utf8");
+    return (await readBounded(path, MAX_FILE_BYTES)).toString("utf8");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw new Error(`${path}: ${errorText(error)}`, { cause: error });
