@@ -285,6 +285,30 @@ test("a server without a configuration file, and one that keeps its keys in memo
   await memory.daemon.stop();
 }, 60_000);
 
+test("a restore that was broken off is repeated as it was typed, with -configOutput too", async () => {
+  const server = await TestServer.start(stage, "ours");
+  const path = join(backups, "repeated");
+  await backUp(server, path);
+  await server.daemon.stop();
+  const next = await freshMachine(stage, server);
+  const data = join(next.directory, "data");
+  const output = join(next.directory, "from-backup.conf");
+  const words = ["restore", "-dataDir", data, "-configOutput", output, path];
+  expect(await backup(...words)).toMatchObject({ code: 0 });
+  const note = join(data, "unfinished-restore.json");
+  const broken = (): void =>
+    writeFileSync(note, JSON.stringify({ suffix: ".before-restore-1", before: [] }));
+  broken();
+  expect(await backup(...words)).toMatchObject({ code: 0, stderr: "" });
+  broken();
+  writeFileSync(output, "another's");
+  expect(await backup(...words)).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining(`cannot write ${output}`),
+  });
+  expect(readFileSync(output, "utf8")).toBe("another's");
+}, 60_000);
+
 test("verify tells what is in a backup, and every damage", async () => {
   const settings = `experimental {\n feature_flags = ["wit-svid"]\n }`;
   const server = await TestServer.start(stage, "ours", { settings });

@@ -3,7 +3,7 @@
  * made, files are renamed, and the note is taken away: a restore that is broken off before the note has changed nothing, and one that is
  * broken off after it is repeated. Nothing that was there before is deleted.
  */
-import { existsSync, renameSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { syncDirectory } from "#files/atomic-write.ts";
@@ -147,6 +147,8 @@ async function writeConfiguration({ configuration }: Extracted, output: string):
   if (configuration === undefined) {
     throw new Error("the backup holds no configuration file: leave -configOutput out");
   }
+  // A restore that was broken off has written it already.
+  if (existsSync(output) && readFileSync(output).equals(configuration)) return;
   await writeNew(output, configuration);
 }
 
