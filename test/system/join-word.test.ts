@@ -152,6 +152,11 @@ describe("a word", () => {
     const path = join(files, "join");
     writeFileSync(path, `${word}\n`);
     const { node, daemon } = await joins(["-joinFile", path]);
+    const own = ["-dataDir", join(node.directory, "data"), "-socketPath", node.socket];
+    expect(await run([AGENT, "doctor", "-joinFile", path, ...own])).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining("answers, and is trusted"),
+    });
     await daemon.stop();
     // The same word by another way: it starts the agent that it let in.
     await node.healthy(node.start([], { CREDENTIALS_DIRECTORY: files }));

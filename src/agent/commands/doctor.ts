@@ -1,5 +1,5 @@
 import { type Command, defineLeaf } from "#cli/command.ts";
-import { stringFlag, switchFlag } from "#cli/flags.ts";
+import { intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { pickGiven } from "#cli/given.ts";
 import { outputFlag } from "#cli/printer.ts";
 
@@ -9,7 +9,9 @@ const CONFIGURATION_FLAGS = {
   config: stringFlag("The agent's configuration file; conf/agent/agent.conf when not given"),
   dataDir: stringFlag("The agent's data directory, if it was started with this flag"),
   expandEnv: switchFlag("Replace $VARIABLES in the configuration file by the environment's values"),
+  joinFile: stringFlag("The file with the join word, if the agent was started with this flag"),
   serverAddress: stringFlag("The server's address, if the agent was started with this flag"),
+  serverPort: intFlag("The server's port, if the agent was started with this flag"),
   socketPath: stringFlag("The socket of the Workload API, if not as configured"),
   trustDomain: stringFlag("The agent's trust domain, if it was started with this flag"),
 } as const;

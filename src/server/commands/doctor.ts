@@ -1,14 +1,16 @@
 import { type Command, defineLeaf } from "#cli/command.ts";
-import { stringFlag, switchFlag } from "#cli/flags.ts";
+import { intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { pickGiven } from "#cli/given.ts";
 import { outputFlag } from "#cli/printer.ts";
 
 const DEFAULT_SOCKET = "/tmp/spire-server/private/api.sock";
 
 const CONFIGURATION_FLAGS = {
+  bindAddress: stringFlag("The address for agents, if the server was started with this flag"),
   config: stringFlag("The server's configuration file; conf/server/server.conf when not given"),
   dataDir: stringFlag("The server's data directory, if it was started with this flag"),
   expandEnv: switchFlag("Replace $VARIABLES in the configuration file by the environment's values"),
+  serverPort: intFlag("The port for agents, if the server was started with this flag"),
   socketPath: stringFlag("The socket of the server's administration API, if not as configured"),
   trustDomain: stringFlag("The server's trust domain, if it was started with this flag"),
 } as const;
