@@ -1,8 +1,10 @@
 /**
  * Path validation (RFC 5280 §6), done here rather than by the TLS stack so that it is the same for every caller and fails closed.
  */
+
 import type { Certificate } from "./certificate.ts";
 import { KeyUsage } from "./extensions.ts";
+import { isoTime } from "./iso-time.ts";
 import { nameConstraintProblem } from "./name-constraints.ts";
 import { Oid } from "./oid.ts";
 import { publicKeyProblem, verifySignature } from "./signature.ts";
@@ -169,8 +171,4 @@ function checkLeafUsage(leaf: Certificate, usage: ChainRequest["usage"]): void {
   if (!extKeyUsage.includes(wanted) && !extKeyUsage.includes(Oid.anyExtendedKeyUsage)) {
     throw new Error(`certificate is not for use as a TLS ${usage}`);
   }
-}
-
-function isoTime(seconds: number): string {
-  return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
 }

@@ -2,10 +2,12 @@
  * How the agent came to know its server, and since when the two do not agree. It tells the source of the trust bundle what it asks for,
  * and says when the bundle that is stored has to give way to a new one (rebootstrapping). Survives restarts in agent-data.json.
  */
+
 import type { Clock } from "#clock/clock.ts";
 import { formatDuration } from "#config/duration.ts";
 import type { Log } from "#log/log.ts";
-import { type BootstrapMode, rfc3339, type StoredState } from "./stored-state.ts";
+import { isoTime } from "#x509/iso-time.ts";
+import type { BootstrapMode, StoredState } from "./stored-state.ts";
 import { type BundleSource, fetchTrustBundle } from "./trust-bundle.ts";
 
 export interface BootstrapParts {
@@ -59,7 +61,7 @@ export class Bootstrap {
       bootstrapStart: start,
       connectionAttempts: attempt,
     });
-    log.info("Asking for the trust bundle", { mode, attempt, since: rfc3339(start) });
+    log.info("Asking for the trust bundle", { mode, attempt, since: isoTime(start) });
     return fetchTrustBundle(config, { mode, attempt, start }, log);
   }
 

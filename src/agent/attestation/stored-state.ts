@@ -1,8 +1,10 @@
 /** agent-data.json: what an agent keeps between runs besides its keys, in the reference's layout, so that either agent can go on. */
+
 import { readFile } from "node:fs/promises";
 import { removeDrafts, writeFileAtomically } from "#files/atomic-write.ts";
 import { writeError } from "#files/full-disk.ts";
 import { errorText } from "#spiffe/status-error.ts";
+import { isoTime } from "#x509/iso-time.ts";
 import { certificatesFromPem, encodePem } from "#x509/pem.ts";
 
 export interface AgentState {
@@ -100,7 +102,7 @@ async function save(path: string, state: AgentState): Promise<void> {
     bundle: state.bundle.map(stored64),
     reattestable: state.reattestable,
     bootstrap_use: state.bootstrapMode === undefined ? 0 : MODE_NUMBERS[state.bootstrapMode],
-    bootstrap_start_time: state.bootstrapStart === 0 ? NO_TIME : rfc3339(state.bootstrapStart),
+    bootstrap_start_time: state.bootstrapStart === 0 ? NO_TIME : isoTime(state.bootstrapStart),
     connection_attempts: state.connectionAttempts,
   };
   try {
@@ -131,9 +133,4 @@ function modeOf(use: unknown): BootstrapMode | undefined {
 function secondsOf(time: unknown): number {
   const milliseconds = Date.parse(String(time ?? NO_TIME));
   return Math.max(0, Math.floor(milliseconds / 1000)) || 0;
-}
-
-/** @param seconds Unix seconds */
-export function rfc3339(seconds: number): string {
-  return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
 }

@@ -2,6 +2,7 @@
  * The trust bundle of the first contact: from a file, a URL, another agent, or from the server itself: what a join word vouches for,
  * or, where that is allowed, whatever it shows.
  */
+
 import { readFile } from "node:fs/promises";
 import type { BootstrapConfig } from "#agent/config-bootstrap.ts";
 import type { ServerAddress } from "#grpc/server-channel.ts";
@@ -9,10 +10,11 @@ import { parseBundleDocument } from "#jwt/bundle-document.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
+import { isoTime } from "#x509/iso-time.ts";
 import { certificatesFromPem } from "#x509/pem.ts";
 import { fetchBundle } from "./other-agent.ts";
 import { firstServersAuthorities, namedAuthorities } from "./server-bundle.ts";
-import { type BootstrapMode, rfc3339 } from "./stored-state.ts";
+import type { BootstrapMode } from "./stored-state.ts";
 
 const TIMEOUT_MS = 30_000;
 const MAX_BUNDLE_BYTES = 4 * 1024 * 1024;
@@ -88,7 +90,7 @@ function withRequest(
   const query = {
     "spire-attest-mode": mode,
     "spire-connection-attempts": String(attempt),
-    "spire-attest-start-time": rfc3339(start),
+    "spire-attest-start-time": isoTime(start),
     "spire-server-address": config.serverAddress,
     "spire-server-port": String(config.serverPort),
     "spiffe-trust-domain": config.trustDomain.name,

@@ -1,8 +1,10 @@
 /** One output: its files are written when the agent gives something new, and whoever uses them is told. */
+
 import type { WorkloadSvid } from "#agent/workload-client/x509-svids.ts";
 import { Wakeup } from "#clock/wakeup.ts";
 import { FileSet, type SetFile } from "#files/file-set.ts";
 import { errorText } from "#spiffe/status-error.ts";
+import { isoTime } from "#x509/iso-time.ts";
 import { findAccounts } from "./accounts.ts";
 import type { OutputConfig } from "./config.ts";
 import { wantsJwtBundles } from "./config-files.ts";
@@ -107,7 +109,7 @@ export class Output {
     const isRenewed = different.some((name) => hasOnlyTokens || !tokens.has(name));
     if (isRenewed || !wasAnnounced) {
       const [{ notAfter } = { notAfter: 0 }] = svid.certificates;
-      const expires = new Date(notAfter * 1000).toISOString();
+      const expires = isoTime(notAfter);
       this.#tools.log.info("Files written", { spiffe_id: svid.id.toString(), expires });
       await renew(renewal, this.#tools);
     }

@@ -2,8 +2,10 @@
  * SVIDs as files, for programs that know no SPIFFE: a client of the Workload API like any other, which writes what it gets and tells whoever
  * uses it. Called by `spire-agent svid-files`; knows nothing of the agent but its socket.
  */
+
 import { Systemd } from "#dbus/systemd.ts";
 import type { StatusSource } from "#notify/status-line.ts";
+import { isoTime } from "#x509/iso-time.ts";
 import type { SvidFilesConfig } from "./config.ts";
 import { wantsJwtBundles } from "./config-files.ts";
 import { Output, type OutputTools } from "./output.ts";
@@ -79,7 +81,7 @@ function statusOf(outputs: readonly Output[], problem: string): string {
     return `Waiting for the SVID of ${waiting.map(({ name }) => name).join(", ")}${why}`;
   }
   const ends = outputs.map(({ svid }) => svid?.certificates[0]?.notAfter ?? 0);
-  const next = new Date(Math.min(...ends) * 1000).toISOString().replace(".000Z", "Z");
+  const next = isoTime(Math.min(...ends));
   const count = outputs.length === 1 ? "1 output" : `${outputs.length} outputs`;
   return `${count} written; the next SVID expires ${next}${why}`;
 }

@@ -2,18 +2,20 @@
  * Judges a CA certificate that somebody signed by hand. Nobody but the operator vouches for what is in the files, so everything that
  * would show at the first workload is found here, and a certificate that is not of use is refused whole, in words for the signer.
  */
+
 import type { ManagedKey } from "#keymanager/key-manager.ts";
 import { serverId } from "#spiffe/reserved-id.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { verifyChain } from "#x509/chain.ts";
 import { KeyUsage } from "#x509/extensions.ts";
+import { isoTime } from "#x509/iso-time.ts";
 import { subjectKeyIdOf } from "#x509/issue.ts";
 import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
 import { Oid } from "#x509/oid.ts";
 import { isSoundAlgorithm, publicKeyProblem, verifySignature } from "#x509/signature.ts";
 import { verifyX509Svid } from "#x509/svid.ts";
-import { isoTime, type X509Ca } from "./authority.ts";
+import type { X509Ca } from "./authority.ts";
 import { issueX509Svid } from "./issue.ts";
 import { checkSvid } from "./lint.ts";
 import type { CaManagerParts } from "./parts.ts";

@@ -1,9 +1,11 @@
 /** The kinds of authority: an X.509 CA with its chain, a key for JWT-SVIDs, a key for WIT-SVIDs. Each lives in a slot, with one key. */
+
 import type { ManagedKey } from "#keymanager/key-manager.ts";
 import type { LogFields } from "#log/log.ts";
 import type { KeyAuthority } from "#spiffe/bundle.ts";
 import type { Certificate } from "#x509/certificate.ts";
 import { authorityKeyIdExtension } from "#x509/extensions.ts";
+import { isoTime } from "#x509/iso-time.ts";
 import { subjectKeyIdOf } from "#x509/issue.ts";
 
 /** The third one is for the key of a request that waits for a signature, while one CA signs and another is prepared. */
@@ -87,11 +89,6 @@ export function authorityFields(authority: Authority): LogFields {
 /** How the CA for a key is called if its signer makes the subject key ID as usual. */
 export function likelyAuthorityId({ publicKeySpki }: Pick<ManagedKey, "publicKeySpki">): string {
   return hex(subjectKeyIdOf(publicKeySpki));
-}
-
-/** As the log and operators read it. @param seconds Unix seconds */
-export function isoTime(seconds: number): string {
-  return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
 }
 
 function subjectKeyId({ extensions, publicKeySpki }: Certificate): Uint8Array {

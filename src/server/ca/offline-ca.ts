@@ -2,9 +2,11 @@
  * A CA that is signed by hand, over time: what it waits for, what is said of that, and what the operator brings. Called by the authorities at
  * every turn of their loop, and by the API.
  */
+
 import { errorText } from "#spiffe/status-error.ts";
+import { isoTime } from "#x509/iso-time.ts";
 import type { SignedAnswer } from "./accept-signed.ts";
-import { isoTime, type X509Ca } from "./authority.ts";
+import type { X509Ca } from "./authority.ts";
 import type { OfflineRequests, PendingRequest } from "./offline-requests.ts";
 import type { CaManagerParts } from "./parts.ts";
 import type { Rotation } from "./rotation.ts";

@@ -1,8 +1,10 @@
 /** How an authority of each kind is made, activated and written down: what a Rotation does when its time has come. */
+
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { countedCall } from "#telemetry/metrics.ts";
 import type { OfflineAuthority } from "#upstream/upstream-authority.ts";
-import { authorityFields, isoTime, type TokenKey, type X509Ca } from "./authority.ts";
+import { isoTime } from "#x509/iso-time.ts";
+import { authorityFields, type TokenKey, type X509Ca } from "./authority.ts";
 import {
   type CaJournal,
   type JournalKey,
