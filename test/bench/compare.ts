@@ -2,7 +2,7 @@
  * Ours and the reference side by side, in turn, on this machine: prints a table of ratios, and with `--write` renews docs/PERFORMANCE.md
  * and its plot. Asserts nothing. `scripts/bench` builds what it needs and runs it.
  *
- *   bun test/bench/compare.ts [--quick] [--rounds N] [--only server|agent|growth] [--write]
+ *   bun test/bench/compare.ts [--quick] [--rounds N] [--only server|agent|growth|bare] [--write]
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { Implementation } from "../support/spire.ts";
 import { measureAgent } from "./compare/agent.ts";
+import { bareTable } from "./compare/bare.ts";
 import { type Effort, FULL, QUICK } from "./compare/effort.ts";
 import type { Measured } from "./compare/figures.ts";
 import { growthTable } from "./compare/growth.ts";
@@ -58,7 +59,7 @@ function tell(round: number, implementation: Implementation, all: Measured): voi
 }
 
 const done: Round[] = [];
-if (chosen.only !== "growth") {
+if (wanted("server") || wanted("agent")) {
   for (let round = 1; round <= rounds; round++) {
     const ours = await measured("ours");
     tell(round, "ours", ours);
@@ -74,11 +75,13 @@ const { dependencies = {}, devDependencies = {} } = JSON.parse(
 ) as Record<string, Record<string, string>>;
 const bun = devDependencies["bun"] ?? dependencies["bun"] ?? Bun.version;
 const growth = !chosen.quick && wanted("growth") ? await growthTable(effort) : "";
+const bare = wanted("bare") ? await bareTable(effort.milliseconds) : "";
 const figures = [
   `${cpus().length} × ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux; Bun ${bun}; the reference v1.15.3; ${rounds} rounds in turn.`,
   `This machine's raw speed, one core, P-256 in Go: ${Math.round(machine.sign)} signatures or ${Math.round(machine.verify)} verifications a second.`,
-  ratioTable(compared),
+  ...(done.length === 0 ? [] : [ratioTable(compared)]),
   ...(growth === "" ? [] : ["## Growth", growth]),
+  ...(bare === "" ? [] : ["## What the runtime itself costs", bare]),
 ].join("\n\n");
 console.log(figures);
 mkdirSync(join(ROOT, "build/bench"), { recursive: true });

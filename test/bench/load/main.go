@@ -57,6 +57,9 @@ var commands = map[string]func(ctx context.Context, o options) (any, error){
 	"streams":      streams,
 	"agent-cached": agentCached,
 	"signatures":   signatures,
+	"serve-bare":   serveBare,
+	"echo":         echo,
+	"echo-anew":    echoAnew,
 	"stalls":       stalls,
 }
 
