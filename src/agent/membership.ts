@@ -6,7 +6,7 @@ import { attestationKey, recoverSvid } from "#agent/attestation/agent-svid.ts";
 import { Bootstrap } from "#agent/attestation/bootstrap.ts";
 import { type Joined, joinServer } from "#agent/attestation/join.ts";
 import { JoinFile } from "#agent/attestation/join-file.ts";
-import { AgentRefusedError } from "#agent/attestation/own-svid.ts";
+import { AgentRefusedError } from "#agent/attestation/refusal.ts";
 import type { StoredState } from "#agent/attestation/stored-state.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";

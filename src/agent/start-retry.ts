@@ -1,4 +1,4 @@
-import { isFinal } from "#agent/attestation/own-svid.ts";
+import { isFinal } from "#agent/attestation/refusal.ts";
 import { StrangeServerError } from "#agent/attestation/server-bundle.ts";
 import { Backoff } from "#clock/backoff.ts";
 import type { Clock } from "#clock/clock.ts";

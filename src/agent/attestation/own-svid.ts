@@ -1,31 +1,25 @@
 /**
- * Keeps the agent's own SVID good: renewed when its time comes, or, where the node can prove itself again, attested anew. Knows what the
- * server's refusals mean, and which of them are the end.
+ * Keeps the agent's own SVID good: renewed when its time comes, or, where the node can prove itself again, attested anew.
  */
-
 import type { Signatory } from "#agent/cache/x509-svids.ts";
 import { type Failure, failureOf } from "#agent/sync/failure.ts";
 import { type RotationRule, rotateAt } from "#agent/sync/rotation.ts";
 import type { Connection, ServerLink } from "#agent/sync/server-link.ts";
 import { signatoryOf, TAINTED_LIFE_SECONDS, type TaintedAuthorities } from "#agent/sync/taint.ts";
-import { CannotAttestError, type NodeAttestorAgent } from "#attestors/attestor.ts";
+import type { NodeAttestorAgent } from "#attestors/attestor.ts";
 import { Backoff } from "#clock/backoff.ts";
 import type { Clock } from "#clock/clock.ts";
 import { Wakeup } from "#clock/wakeup.ts";
 import { isUnknownAuthority } from "#grpc/verifying-credentials.ts";
 import type { KeyManager, ManagedKey } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
-import {
-  errorText,
-  type PermissionDeniedReason,
-  StatusCode,
-  StatusError,
-} from "#spiffe/status-error.ts";
+import { errorText } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
 import { type AgentSvid, attestNode, nextKey, renewSvid } from "./agent-svid.ts";
 import type { Bootstrap } from "./bootstrap.ts";
 import type { JoinFile } from "./join-file.ts";
+import { AgentRefusedError, isFinal, reasonOf } from "./refusal.ts";
 
 /** The clock on the wall may be set meanwhile, so it is looked at now and then. */
 const MAX_SLEEP_MS = 30_000;
@@ -33,31 +27,11 @@ const MIN_LIFE_SECONDS = 1;
 /** A server that attests an agent only to refuse it the next moment is not asked again and again. */
 const MIN_BETWEEN_ATTESTATIONS_MS = 5_000;
 
-/** Answers to an attestation that no repetition changes: the token is spent, the agent is banned, the attestor is not known. */
-const FINAL: readonly StatusCode[] = [
-  StatusCode.PERMISSION_DENIED,
-  StatusCode.INVALID_ARGUMENT,
-  StatusCode.FAILED_PRECONDITION,
-];
-
 const EXPIRED =
   "The agent's SVID has expired and the node could not be attested again; that is tried on and on. A join token is good for one time: put a new one into the join_token_file, or a new join word into the join_file, or start the agent again with a new one";
 
 const CLOCKS_DISAGREE =
   "the server finds this agent's SVID expired, which it is not by the clock of this machine: one of the two clocks is wrong";
-
-/** Whether another try to attest would fail as this one did. */
-export function isFinal(failure: unknown): boolean {
-  return (
-    failure instanceof CannotAttestError ||
-    (failure instanceof StatusError && FINAL.includes(failure.code))
-  );
-}
-
-/** The server no longer knows this agent, and the agent cannot prove its node again; it has to be joined anew. */
-export class AgentRefusedError extends Error {
-  override readonly name: string = "AgentRefusedError";
-}
 
 export interface OwnSvidParts {
   readonly link: Pick<
@@ -304,8 +278,4 @@ export class OwnSvid {
       `${what}: removing its SVID and shutting down (${errorText(cause)})`,
     );
   }
-}
-
-function reasonOf(error: unknown): PermissionDeniedReason | undefined {
-  return error instanceof StatusError ? error.reason : undefined;
 }

@@ -6,7 +6,8 @@
 import type { AgentSvid } from "#agent/attestation/agent-svid.ts";
 import type { Bootstrap } from "#agent/attestation/bootstrap.ts";
 import type { JoinFile } from "#agent/attestation/join-file.ts";
-import { AgentRefusedError, OwnSvid } from "#agent/attestation/own-svid.ts";
+import { OwnSvid } from "#agent/attestation/own-svid.ts";
+import { AgentRefusedError } from "#agent/attestation/refusal.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import type { NodeAttestorAgent } from "#attestors/attestor.ts";
