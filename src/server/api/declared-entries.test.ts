@@ -113,6 +113,10 @@ describe("a set handed in", () => {
       expect(await refused(reconcile(optionsOf({ set })))).toMatchObject(invalid);
     }
     expect(await refused(answers([]))).toMatchObject(invalid);
+    const many = Array.from({ length: 256 }, () => []);
+    expect(await refused(reconcile(optionsOf({ dryRun: true }), ...many))).toMatchObject({
+      code: StatusCode.RESOURCE_EXHAUSTED,
+    });
     expect(await refused(reconcile(optionsOf(), [{ entry: undefined, where: "w" }]))).toMatchObject(
       {
         ...invalid,

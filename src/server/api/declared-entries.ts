@@ -31,6 +31,8 @@ export interface DeclaredEntriesParts {
 
 /** So many at a time, each with up to a hundred thousand entries in memory. */
 const MAX_CALLS = 2;
+/** Of one call, each with four megabytes at most; the command needs half as many for the most that a directory may hold. */
+const MAX_MESSAGES = 256;
 /** Changes in one message. */
 const PAGE_SIZE = 200;
 const SET_NAME = /^[A-Za-z0-9._-]{1,64}$/;
@@ -119,7 +121,14 @@ async function receive(
     );
   }
   const declared: DeclaredEntry[] = [];
+  let messages = 0;
   for (let message = first; message !== undefined; message = await next()) {
+    if (++messages > MAX_MESSAGES) {
+      throw new StatusError(
+        StatusCode.RESOURCE_EXHAUSTED,
+        `a set is declared in ${MAX_MESSAGES} messages at most`,
+      );
+    }
     if (message !== first && message.options !== undefined) {
       throw invalidArgument("options belong into the first message alone");
     }

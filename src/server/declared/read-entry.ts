@@ -52,11 +52,13 @@ const REQUIRED: readonly string[] = ["spiffe_id", "parent_id", "selectors"];
 /** Reads one entry; what is wrong with it, all of it, is complained of. */
 export function readEntry(value: ObjectValue, complain: Complain): Entry {
   const entry = Entry.fromPartial({});
-  const found = new Set<string>();
+  // By what reads them, as some keys have two names.
+  const found = new Set<Reader | string>();
   for (const pair of value.entries) {
     const key = pair.key.toLowerCase();
-    if (found.has(key)) complain(pair.at, `${pair.key} is given twice`);
-    found.add(key);
+    const reader = READERS.get(key) ?? key;
+    if (found.has(reader)) complain(pair.at, `${pair.key} is given twice`);
+    found.add(reader);
     if (pair.value.kind !== "null") set(entry, pair, complain);
   }
   for (const key of REQUIRED) {

@@ -126,6 +126,12 @@ describe("a file of declared entries", () => {
     ["x.yaml", inYaml("hint: 5"), "x.yaml:5:9: hint: must be a text, in quotation marks"],
     ["x.yaml", inYaml("dns_names: a"), "x.yaml:5:14: dns_names: must be a list"],
     ["x.yaml", inYaml("Parent_ID: spiffe://a/c"), "x.yaml:5:3: Parent_ID is given twice"],
+    ["x.yaml", inYaml("id: a\n  entry_id: b"), "x.yaml:6:3: entry_id is given twice"],
+    [
+      "x.yaml",
+      inYaml("expires_at: 1\n  entry_expiry: 2"),
+      "x.yaml:6:3: entry_expiry is given twice",
+    ],
     [
       "x.yaml",
       inYaml("additional_attributes: {a: true}"),
