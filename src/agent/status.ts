@@ -1,7 +1,9 @@
 /** What `systemctl status` shows of the agent. */
+
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { Clock } from "#clock/clock.ts";
 import { momentText, type StatusSource } from "#notify/status-line.ts";
+import { formatHostPort } from "#spiffe/host-port.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Membership } from "./membership.ts";
 
@@ -21,7 +23,7 @@ export function agentStatus(parts: AgentStatusParts): StatusSource {
   const text = async (): Promise<string> =>
     [
       `Agent of trust domain ${trustDomain.name}`,
-      `server ${serverAddress}:${serverPort} ${reached(parts)}`,
+      `server ${formatHostPort({ host: serverAddress, port: serverPort })} ${reached(parts)}`,
       `entries: ${cache.entries.size}`,
       `X509-SVIDs: ${cache.svidCount}`,
       `next rotation ${nextRotation(parts)}`,

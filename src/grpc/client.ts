@@ -1,4 +1,5 @@
 /** The client's side: channels to a local socket or to the server, and calls that speak StatusError. */
+
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -9,6 +10,7 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import { systemClock } from "#clock/clock.ts";
+import { formatHostPort } from "#spiffe/host-port.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { statusErrorFrom } from "./status.ts";
 import { type TlsCredentials, VerifyingCredentials } from "./verifying-credentials.ts";
@@ -50,7 +52,7 @@ export interface TlsChannelOptions extends TlsCredentials {
 /** Whatever the TLS stack thinks of the server, `verifyServer` has the last word, and is called in every case. */
 export function tlsChannel({ host, port, ...identity }: TlsChannelOptions): Channel {
   return {
-    address: `dns:${host.includes(":") ? `[${host}]` : host}:${port}`,
+    address: `dns:${formatHostPort({ host, port })}`,
     credentials: new VerifyingCredentials(identity),
     // Bun refuses an IP address as the name of a TLS server.
     options: {

@@ -1,4 +1,5 @@
 /** Checks of the way to the server: whether it answers, is the one that is trusted, and has the same time. */
+
 import { Metadata } from "@grpc/grpc-js";
 import { connectServer, type ServerClients } from "#agent/sync/server-connection.ts";
 import { type Finding, fail, ok, warn } from "#cli/doctor/finding.ts";
@@ -6,6 +7,7 @@ import { CLOCK_TOLERANCE_SECONDS } from "#cli/doctor/times.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { ServerAddress } from "#grpc/server-channel.ts";
+import { formatHostPort } from "#spiffe/host-port.ts";
 
 const TIMEOUT_MS = 10_000;
 const SOME_SECONDS = 2;
@@ -16,7 +18,7 @@ export async function checkServer(
   roots: readonly Uint8Array[],
   clock: Clock,
 ): Promise<readonly Finding[]> {
-  const where = `${address.serverAddress}:${address.serverPort}`;
+  const where = formatHostPort({ host: address.serverAddress, port: address.serverPort });
   const check = "server";
   if (roots.length === 0) {
     return [

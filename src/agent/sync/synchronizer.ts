@@ -3,6 +3,7 @@
  * time, the agent's own SVID likewise; none of it waits for another part. Ends for good only when the server says that this agent is no
  * more.
  */
+
 import type { AgentSvid } from "#agent/attestation/agent-svid.ts";
 import type { Bootstrap } from "#agent/attestation/bootstrap.ts";
 import type { JoinFile } from "#agent/attestation/join-file.ts";
@@ -22,6 +23,7 @@ import { isUnknownAuthority } from "#grpc/verifying-credentials.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
+import { formatHostPort } from "#spiffe/host-port.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
 import type { KeyType } from "#x509/signer.ts";
@@ -158,7 +160,7 @@ export class Synchronizer {
     const { svid } = this.#link;
     const { dueAt: renewAt, failure } = this.#own;
     return {
-      address: `${serverAddress}:${serverPort}`,
+      address: formatHostPort({ host: serverAddress, port: serverPort }),
       lastSyncSuccess: this.#lastSyncSuccess,
       tellsChanges: this.#watch.isLive,
       failure: this.#failure,

@@ -2,6 +2,7 @@ import { connect } from "node:tls";
 import { type Finding, fail, ok } from "#cli/doctor/finding.ts";
 import { whenText } from "#cli/doctor/times.ts";
 import { systemClock } from "#clock/clock.ts";
+import { formatHostPort } from "#spiffe/host-port.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
 
@@ -23,7 +24,7 @@ export interface TlsPort {
 export async function checkTlsPort(asked: TlsPort, now: number): Promise<readonly Finding[]> {
   const { check, port, unanswered, expired } = asked;
   const host = reachable(asked.address);
-  const where = `${host}:${port}`;
+  const where = formatHostPort({ host, port });
   try {
     const { notAfter } = Certificate.parse(await shownBy(host, port));
     const until = `the server answers on ${where} with a certificate good until ${whenText(notAfter, now)}`;

@@ -1,10 +1,12 @@
 /** Calls to the server above, over mTLS with the SVID of this server. The connection is made anew with every new SVID. */
+
 import type { Client } from "@grpc/grpc-js";
 import type { Clock } from "#clock/clock.ts";
 import { callUnary, type UnaryRequest, type UnaryResponse } from "#grpc/client.ts";
 import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { type ServerAddress, serverChannel } from "#grpc/server-channel.ts";
+import { formatHostPort } from "#spiffe/host-port.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { WorkloadIdentity } from "./workload-identity.ts";
 import type { WorkloadSvid } from "./workload-svid.ts";
@@ -117,7 +119,7 @@ export class UpstreamServer {
         : "";
     return new StatusError(
       unreachable ? StatusCode.UNAVAILABLE : code,
-      `upstream server ${serverAddress}:${serverPort}: ${errorText(error)}${hint}`,
+      `upstream server ${formatHostPort({ host: serverAddress, port: serverPort })}: ${errorText(error)}${hint}`,
       { cause: error },
     );
   }
