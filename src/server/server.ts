@@ -4,19 +4,12 @@
  */
 import { hostname } from "node:os";
 import { join } from "node:path";
-import type { Clock } from "#clock/clock.ts";
-import type { Random } from "#clock/random.ts";
 import { Reconfigurer } from "#config/reconfigurer.ts";
 import { ConfigInForce } from "#config/reload.ts";
 import { lockFile } from "#files/lock.ts";
 import type { BoundService } from "#grpc/bind.ts";
-import { listenTls } from "#grpc/tls-listener.ts";
-import { listenUnix } from "#grpc/unix-listener.ts";
-import { serveHealthChecks } from "#health/health-checks.ts";
 import { tlsPolicy } from "#http/tls-policy.ts";
-import type { Log } from "#log/log.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
-import { rpcCounter } from "#telemetry/rpc-key.ts";
 import { startTelemetry } from "#telemetry/telemetry.ts";
 import { type ApiParts, createApi } from "./api/api.ts";
 import { Watchers } from "./api/changes-watchers.ts";
@@ -29,13 +22,9 @@ import { prepareDataDirectory } from "./data-directory.ts";
 import type { DataStore } from "./datastore/datastore.ts";
 import { DirectoryKeeper } from "./declared/keep-directory.ts";
 import { Reconciler } from "./declared/reconcile.ts";
+import { listenForAgents, listenForOperators, startHealthChecks } from "./endpoints.ts";
 import { EntryRegistry } from "./entries/registry.ts";
-import {
-  type FederationParts,
-  type ShownBundleEndpoint,
-  startBundleEndpoint,
-  startBundleRefresher,
-} from "./federation.ts";
+import { type ShownBundleEndpoint, startBundleRefresher } from "./federation.ts";
 import { SERVER_KEYS } from "./live-keys.ts";
 import { meteredDataStore } from "./metered-datastore.ts";
 import {
@@ -49,18 +38,8 @@ import { reloadServer } from "./reload.ts";
 import { readLostTime } from "./restored.ts";
 import { type RunningServer, running, waiting } from "./running-server.ts";
 import { ServerSvid } from "./server-svid.ts";
+import { type ServerTools, subsystem } from "./server-tools.ts";
 import { serverStatus } from "./status.ts";
-
-/** How long calls under way may take to end when the server stops. */
-const STOP_GRACE_MS = 10_000;
-
-export interface ServerTools {
-  readonly log: Log;
-  /** What figures say of the program. */
-  readonly version: string;
-  readonly clock: Clock;
-  readonly random: Random;
-}
 
 /**
  * Starts a server. When any part cannot start, those started before it are stopped again, in reverse.
@@ -263,80 +242,6 @@ async function createServices(
   });
 }
 
-/** Opens the endpoints to the world, the last step but one: whoever connects finds everything else in place. */
-async function listenForAgents(
-  config: ServerConfig,
-  tools: ServerTools,
-  services: readonly BoundService[],
-  svid: ServerSvid,
-  federation: FederationParts,
-  parts: AsyncDisposableStack,
-): Promise<{ readonly address: string; readonly bundleEndpoint: ShownBundleEndpoint }> {
-  const log = subsystem(tools, "endpoints");
-  const offered = { services, observer: { ended: rpcCounter(federation.metrics) }, log };
-  const tls = await listenTls({
-    host: config.bindAddress,
-    port: config.bindPort,
-    identity: svid.identity,
-    policy: federation.policy,
-    trustedProxies: config.trustedProxies,
-    ...offered,
-  });
-  parts.defer(() => tls.close(STOP_GRACE_MS));
-  const bundleEndpoint = await startBundleEndpoint(federation, svid.identity, parts);
-  const rotation = svid.rotate((identity) => {
-    tls.setIdentity(identity);
-    bundleEndpoint.show(identity);
-  });
-  parts.defer(() => rotation.stop());
-  log.info("Starting Server APIs", { address: tls.address, network: "tcp" });
-  return { address: tls.address, bundleEndpoint };
-}
-
-async function listenForOperators(
-  { socketPath }: ServerConfig,
-  tools: ServerTools,
-  services: readonly BoundService[],
-  metrics: Metrics,
-  parts: AsyncDisposableStack,
-): Promise<void> {
-  const log = subsystem(tools, "endpoints");
-  const admin = await listenUnix({
-    path: socketPath,
-    socketMode: 0o770,
-    directoryMode: 0o750,
-    services,
-    observer: { ended: rpcCounter(metrics) },
-    log,
-  });
-  parts.defer(() => admin.close(STOP_GRACE_MS));
-  log.info("Starting Server APIs", { address: admin.address, network: "unix" });
-}
-
-/** Started last: whoever asks finds a server that has all its parts. */
-async function startHealthChecks(
-  { healthChecks, trustDomain }: ServerConfig,
-  tools: ServerTools,
-  { store, ca }: ServiceParts,
-  parts: AsyncDisposableStack,
-): Promise<void> {
-  if (healthChecks === undefined) return;
-  const server = async (): Promise<Record<string, string>> => {
-    const bundle = await store.bundles.find(trustDomain.name);
-    return bundle === undefined ? { get_bundle_err: "unable to fetch bundle: not found" } : {};
-  };
-  const ready = async (): Promise<Record<string, string>> => {
-    const waitingFor = ca.waitingFor();
-    return waitingFor === undefined ? await server() : { x509_ca_err: waitingFor };
-  };
-  // A server that waits for its CA is not helped by a restart.
-  const live = async (): Promise<Record<string, string>> =>
-    ca.waitingFor() === undefined ? await server() : {};
-  const health = { live: { server: live }, ready: { server: ready } };
-  const listener = await serveHealthChecks(healthChecks, health, subsystem(tools, "health"));
-  parts.defer(() => listener.close());
-}
-
 function startPruningTasks(
   config: ServerConfig,
   tools: ServerTools,
@@ -352,8 +257,4 @@ function startPruningTasks(
     log: subsystem(tools, "registration_manager"),
   });
   for (const task of tasks) parts.defer(() => task.stop());
-}
-
-function subsystem({ log }: ServerTools, name: string): Log {
-  return log.with({ subsystem_name: name });
 }
