@@ -3,25 +3,16 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { connect } from "node:tls";
 import { Certificate } from "#x509/certificate.ts";
 import { splitCertificates } from "#x509/der.ts";
+import { order } from "./authorities.ts";
 import { bundleOf, federatedPair, type Offer, REFRESH_HINT } from "./federation.ts";
-import { Daemon, eventually, freePort, run } from "./process.ts";
+import { goClient } from "./go-client.ts";
+import { Daemon, eventually, freePort } from "./process.ts";
 import { GO_CLIENT, type Implementation, Stage, TestAgent, type TestServer } from "./spire.ts";
 
 const UID = 1;
 const idIn = (server: TestServer): string => `spiffe://${server.trustDomain}/workload`;
 
-async function go(...words: string[]): Promise<Record<string, unknown>> {
-  const answer = await run([GO_CLIENT, ...words], { uid: UID });
-  if (answer.code !== 0) throw new Error(answer.stderr);
-  return JSON.parse(answer.stdout) as Record<string, unknown>;
-}
-
-/** A command about X.509 authorities. @returns the ID of the authority it names first */
-async function order(server: TestServer, ...words: string[]): Promise<string> {
-  const answer = await server.cli("localauthority", "x509", ...words);
-  if (answer.code !== 0) throw new Error(answer.stderr);
-  return /Authority ID: (\w+)/.exec(answer.stdout)?.[1] ?? "";
-}
+const go = (...words: string[]): Promise<Record<string, unknown>> => goClient(UID, ...words);
 
 /** The subject key ID of what signed the certificate that an endpoint shows. */
 function issuerShown(port: number): Promise<string> {

@@ -1,9 +1,11 @@
 /** What servers below servers are for, whoever made the executables: one trust domain, whichever server a workload belongs to. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { EnduringPair } from "../endurance/enduring-pair.ts";
+import { order } from "./authorities.ts";
+import { goClient } from "./go-client.ts";
 import { rootTier, type Tier, tierBelow } from "./nested.ts";
-import { eventually, type Finished, run } from "./process.ts";
-import { GO_CLIENT, type Implementation, Stage, type TestServer, TRUST_DOMAIN } from "./spire.ts";
+import { eventually, type Finished } from "./process.ts";
+import { type Implementation, Stage, type TestServer, TRUST_DOMAIN } from "./spire.ts";
 
 const UID = 1;
 const SVID_TTL_SECONDS = 20;
@@ -11,18 +13,7 @@ const SVID_TTL_SECONDS = 20;
 /** A server and its agent. */
 type Kinds = readonly [Implementation, Implementation];
 
-async function go(...words: string[]): Promise<Record<string, unknown>> {
-  const answer = await run([GO_CLIENT, ...words], { uid: UID });
-  if (answer.code !== 0) throw new Error(answer.stderr);
-  return JSON.parse(answer.stdout) as Record<string, unknown>;
-}
-
-/** A command about X.509 authorities. @returns the ID of the authority it names first */
-async function order(server: TestServer, ...words: string[]): Promise<string> {
-  const answer = await server.cli("localauthority", "x509", ...words);
-  if (answer.code !== 0) throw new Error(answer.stderr);
-  return /Authority ID: (\w+)/.exec(answer.stdout)?.[1] ?? "";
-}
+const go = (...words: string[]): Promise<Record<string, unknown>> => goClient(UID, ...words);
 
 const LATE_HANDSHAKES = 3;
 

@@ -5,6 +5,7 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "#clock/clock.ts";
 import { JoinWord } from "#spiffe/join-word.ts";
+import { order } from "../support/authorities.ts";
 import {
   expectNoSecret,
   fingerprintsOf,
@@ -149,12 +150,6 @@ describe("a word", () => {
 });
 
 describe("a server with other authorities since", () => {
-  async function order(of: TestServer, ...words: string[]): Promise<string> {
-    const answer = await of.cli("localauthority", "x509", ...words);
-    if (answer.code !== 0) throw new Error(answer.stderr);
-    return /Authority ID: (\w+)/.exec(answer.stdout)?.[1] ?? "";
-  }
-
   test("is joined by a word that names the authority prepared then, and by none of before", async () => {
     const rotated = await TestServer.start(stage, "ours");
     const first = await order(rotated, "show");
