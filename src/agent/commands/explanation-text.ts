@@ -1,5 +1,6 @@
 /** An explanation for people: what was found, what it leads to, and what stands in the way. */
 import { utcTime } from "#cli/go-time.ts";
+import { printable } from "#cli/printable.ts";
 import {
   type AttestorAnswer,
   type Explanation,
@@ -35,11 +36,6 @@ export function explanationText(explanation: Explanation): string {
     ...(agent === undefined ? [] : [agentLines(agent)]),
   ];
   return `${parts.map((lines) => lines.map(printable).join("\n")).join("\n\n")}\n`;
-}
-
-/** A process can have a path that would speak to the terminal. */
-function printable(line: string): string {
-  return line.replace(/\p{Cc}/gu, (character) => JSON.stringify(character).slice(1, -1));
 }
 
 function attestorLines({ name, selectors, error }: AttestorAnswer): string[] {

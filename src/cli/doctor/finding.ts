@@ -1,5 +1,6 @@
 /** What the `doctor` commands find, and how they print it. A check is a small function that gives findings; it changes nothing. */
 import type { Io } from "#cli/io.ts";
+import { printable } from "#cli/printable.ts";
 import { type OutputFormat, printStruct } from "#cli/printer.ts";
 import { failureText } from "#cli/rpc-error.ts";
 
@@ -48,15 +49,15 @@ export function printFindings(io: Io, format: OutputFormat, findings: readonly F
   printStruct(io, format, { result, findings }, () => {
     const width = Math.max(...findings.map(({ check }) => check.length));
     for (const { check, level, message, advice } of findings) {
-      io.out(`${level.padEnd(4)}  ${check.padEnd(width)}  ${printable(message)}\n`);
-      if (advice !== "") io.out(`      ${" ".repeat(width)}  What to do: ${printable(advice)}\n`);
+      io.out(`${level.padEnd(4)}  ${check.padEnd(width)}  ${oneLine(message)}\n`);
+      if (advice !== "") io.out(`      ${" ".repeat(width)}  What to do: ${oneLine(advice)}\n`);
     }
     io.out(`\n${count("OK")} OK, ${count("WARN")} WARN, ${count("FAIL")} FAIL\n`);
   });
   return result === "FAIL" ? 1 : 0;
 }
 
-/** Names and messages of others stand on one line, and do not speak to the terminal. */
-function printable(text: string): string {
-  return text.replace(/\p{Cc}+/gu, " ");
+/** An error may have several lines; a finding has one. */
+function oneLine(text: string): string {
+  return printable(text.replace(/[\r\n]+/g, " "));
 }

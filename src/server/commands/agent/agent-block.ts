@@ -1,4 +1,5 @@
 import { localTime } from "#cli/go-time.ts";
+import { printable } from "#cli/printable.ts";
 import type { Agent } from "#grpc/gen/spire/api/types/agent.ts";
 import { idText } from "#server/commands/id-message.ts";
 
@@ -6,7 +7,7 @@ import { idText } from "#server/commands/id-message.ts";
 export function agentBlock(agent: Agent): string {
   const lines: string[] = [];
   const line = (label: string, value: string): void => {
-    lines.push(`${label.padEnd(18)}: ${value}`);
+    lines.push(`${label.padEnd(18)}: ${printable(value)}`);
   };
   line("SPIFFE ID", idText(agent.id));
   line("Attestation type", agent.attestationType);

@@ -1,5 +1,6 @@
 import type { Command } from "#cli/command.ts";
 import { stringFlag } from "#cli/flags.ts";
+import { printable } from "#cli/printable.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
 import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
 import type { ServerConnection } from "#server/commands/connection.ts";
@@ -17,7 +18,7 @@ export const agentShow: Command = serverCommand({
     printMessages(io, flags.output, [found], () => {
       io.out(`Found an attested agent given its SPIFFE ID\n\n${agentBlock(found)}`);
       for (const { type, value } of found.selectors) {
-        io.out(`Selectors         : ${type}:${value}\n`);
+        io.out(`Selectors         : ${printable(`${type}:${value}`)}\n`);
       }
     });
   },
