@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { LockedError, lockFile } from "./lock.ts";
@@ -62,4 +62,12 @@ test("the lock file is for its owner alone", () => {
 
 test("a directory that is not there is not taken for a lock that is held", () => {
   expect(() => lockFile(join(directory, "missing", "lock"))).toThrow(/ENOENT/);
+});
+
+test("a link in its place is not followed: what it leads to stays as it is", () => {
+  const other = join(directory, "other");
+  writeFileSync(other, "precious");
+  symlinkSync(other, path);
+  expect(() => lockFile(path)).toThrow("ELOOP");
+  expect(readFileSync(other, "utf8")).toBe("precious");
 });

@@ -1,12 +1,14 @@
 /**
  * A lock file against a second process on the same data. The kernel holds it (flock), so it ends with its holder however that ends.
  */
-import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 import { errno, openLibc } from "#ffi/libc.ts";
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const EWOULDBLOCK = 11;
+/** As "a+", but a link is not followed: root locks in directories of others, and what it leads to would be emptied. */
+const OPEN = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW;
 
 export interface FileLock {
   /** Lets go before the process ends. */
@@ -29,7 +31,7 @@ let flock: ((fd: number, operation: number) => number) | undefined;
  */
 export function lockFile(path: string): FileLock {
   flock ??= loadFlock();
-  const fd = openSync(path, "a+", 0o600);
+  const fd = openSync(path, OPEN, 0o600);
   const problem = flock(fd, LOCK_EX | LOCK_NB);
   if (problem !== 0) {
     closeSync(fd);

@@ -1,4 +1,4 @@
-import { chownSync, statSync } from "node:fs";
+import { lchownSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 
 /**
@@ -8,5 +8,6 @@ import { dirname } from "node:path";
 export function giveToOwnerOfDirectory(path: string): void {
   if (process.getuid?.() !== 0) return;
   const { uid, gid } = statSync(dirname(path));
-  chownSync(path, uid, gid);
+  // Who owns the directory may have put a link there, which must not give him what root has elsewhere.
+  lchownSync(path, uid, gid);
 }
