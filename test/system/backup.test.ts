@@ -365,7 +365,7 @@ test("verify tells what is in a backup, and every damage", async () => {
     join(backups, "mixed"),
   );
   expect(mixed.stderr).toMatch(
-    /keys\.json does not fit to datastore .*: the keys lack x509-CA-A, of the active X\.509 authority \w{40}; start the server once/,
+    /keys\.json does not fit to datastore .*: the keys lack x509-CA-A, of the active X\.509 authority \w{40}; take the keys from a backup before the server is started anew/,
   );
   expect(existsSync(join(backups, "mixed"))).toBe(false);
   writeFileSync(keys, own);

@@ -114,7 +114,7 @@ async function consistentState(request: BackupRequest, draft: string): Promise<S
   // Only a prepared authority lacks its key: it broke off while its successor was made. A server makes another one when its time comes.
   if (problem === undefined) return last;
   throw new Error(
-    `${keysPath} does not fit to datastore ${databasePath}: ${problem}; start the server once, so that it makes new ones, and see docs/BACKUP.md`,
+    `${keysPath} does not fit to datastore ${databasePath}: ${problem}; take the keys from a backup before the server is started anew, as it would make new authorities that no agent knows (docs/BACKUP.md)`,
   );
 }
 
