@@ -77,7 +77,7 @@ const bun = devDependencies["bun"] ?? dependencies["bun"] ?? Bun.version;
 const growth = !chosen.quick && wanted("growth") ? await growthTable(effort) : "";
 const bare = wanted("bare") ? await bareTable(effort.milliseconds) : "";
 const figures = [
-  `${cpus().length} × ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux; Bun ${bun}; the reference v1.15.3; ${rounds} rounds in turn.`,
+  `${cpus().length} × ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux; Bun ${bun}; the reference v1.15.3; rounds in turn: ${rounds}.`,
   `This machine's raw speed, one core, P-256 in Go: ${Math.round(machine.sign)} signatures or ${Math.round(machine.verify)} verifications a second.`,
   ...(done.length === 0 ? [] : [ratioTable(compared)]),
   ...(growth === "" ? [] : ["## Growth", growth]),

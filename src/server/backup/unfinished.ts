@@ -4,7 +4,7 @@
  */
 import { readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { syncDirectory, writeFileAtomically } from "#files/atomic-write.ts";
+import { removeDrafts, syncDirectory, writeFileAtomically } from "#files/atomic-write.ts";
 
 /** What a restore that was broken off needs to know to go on. */
 export interface Unfinished {
@@ -55,7 +55,10 @@ export function refuseUnfinished(dataDir: string): void {
 }
 
 export async function noteUnfinished(dataDir: string, unfinished: Unfinished): Promise<void> {
-  await writeFileAtomically(unfinishedPath(dataDir), `${JSON.stringify(unfinished)}\n`, 0o600);
+  const path = unfinishedPath(dataDir);
+  // Of a restore that was killed while it wrote the note.
+  await removeDrafts(path);
+  await writeFileAtomically(path, `${JSON.stringify(unfinished)}\n`, 0o600);
 }
 
 export async function noteFinished(dataDir: string): Promise<void> {

@@ -24,7 +24,7 @@ export const FULL: Effort = {
   filled: 10_000,
   attested: 3_000,
   streams: 1_000,
-  idleSeconds: 60,
+  idleSeconds: 30,
   propagated: 20,
 };
 

@@ -105,6 +105,7 @@ export function plot(all: readonly Ratio[]): string {
     ].join("");
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${rated.length * ROW + 40}" font-family="sans-serif" font-size="12">
+<title>How many times better than the reference, on a logarithmic scale, with the aims</title>
 <rect width="100%" height="100%" fill="#fff"/>
 <text x="${zero}" y="16" text-anchor="middle">worse ← as the reference → better (logarithmic; black: the aim)</text>
 <path d="M${zero} 22V${rated.length * ROW + 34}" stroke="#888"/>
