@@ -44,6 +44,10 @@ async function printed(name: string): Promise<Readonly<Record<string, string>>> 
 
 const journal = (): Promise<string> => node.machine.journal("spire-agent");
 
+/** The journal has a line a moment after it was written. */
+const told = (line: RegExp): Promise<true> =>
+  eventually(`${line} in the journal`, async () => line.test(await journal()) || undefined);
+
 test(
   "a unit is started with its own key, the certificate that fits, and the authorities",
   async () => {
@@ -136,7 +140,7 @@ test.each([
     await node.machine.write("/run/impostor.py", IMPOSTOR);
     const run = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "/usr/bin/python3"];
     expect(await node.machine.must(...run, "/run/impostor.py", name)).toBe("got 0 bytes\n");
-    expect(await journal()).toMatch(problem);
+    await told(problem);
   },
   TIMEOUT_MS,
 );
@@ -156,7 +160,7 @@ test(
       );
     expect((await as("daemon")).stderr).toContain("PermissionError");
     expect((await as("spire-agent")).stdout).toBe("got 0 bytes\n");
-    expect(await journal()).toMatch(/user \d+ is not the service manager/);
+    await told(/user \d+ is not the service manager/);
   },
   TIMEOUT_MS,
 );
@@ -167,9 +171,7 @@ test(
     await unit("typo.service", "tls.pem");
     await node.machine.must("systemctl", "start", "typo.service");
     expect(await printed("typo.service")).toEqual({ "tls.pem": "" });
-    expect(await journal()).toMatch(
-      /typo.service asks for the credential .*tls.pem.*; there are tls.key/,
-    );
+    await told(/typo.service asks for the credential .*tls.pem.*; there are tls.key/);
   },
   TIMEOUT_MS,
 );
