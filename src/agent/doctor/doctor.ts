@@ -8,6 +8,7 @@ import {
   storedStatePath,
 } from "#agent/config.ts";
 import { connectAgent } from "#agent/workload-client/connection.ts";
+import { examineConfiguration } from "#cli/doctor/configuration.ts";
 import {
   checkDataDirectory,
   checkDiskSpace,
@@ -15,13 +16,12 @@ import {
   checkSocketFile,
   ownerOf,
 } from "#cli/doctor/files.ts";
-import { type Finding, fail, ok, tried, warn } from "#cli/doctor/finding.ts";
+import { type Finding, fail, ok, tried } from "#cli/doctor/finding.ts";
 import { checkExecutable, holderOf, programOf } from "#cli/doctor/process.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import type { Clock } from "#clock/clock.ts";
 import { isCredential } from "#config/credential.ts";
 import { readKeyFile } from "#keymanager/key-file.ts";
-import { errorText } from "#spiffe/status-error.ts";
 import { signerFromPrivateKey } from "#x509/keys.ts";
 import { checkIdentity, checkNodeCertificate } from "./identity.ts";
 import { checkSight, statusOf } from "./process.ts";
@@ -39,30 +39,11 @@ export async function examineAgent(
   socketPath: string,
   clock: Clock,
 ): Promise<readonly Finding[]> {
-  const { config, findings } = await configuration(flags);
+  const { config, findings } = await examineConfiguration("spire-agent", () =>
+    loadAgentConfig(flags, true),
+  );
   const node = config === undefined ? [] : await checkNode(config, clock);
   return [...findings, ...node, ...(await checkHealth(config?.socketPath ?? socketPath))];
-}
-
-async function configuration(
-  flags: AgentRunFlags,
-): Promise<{ readonly config?: AgentConfig; readonly findings: readonly Finding[] }> {
-  const check = "configuration";
-  try {
-    const config = await loadAgentConfig(flags, true);
-    const advice = "see docs/CONFIGURATION.md for what the key does";
-    return {
-      config,
-      findings: [
-        ok(check, `valid, for trust domain ${config.trustDomain.name}`),
-        ...config.warnings.map((warning) => warn(check, warning, advice)),
-      ],
-    };
-  } catch (error) {
-    const problems = errorText(error).split("\n");
-    const advice = "correct it; spire-agent validate checks it again";
-    return { findings: problems.map((problem) => fail(check, problem, advice)) };
-  }
 }
 
 async function checkNode(config: AgentConfig, clock: Clock): Promise<readonly Finding[]> {

@@ -3,6 +3,7 @@
  * command; works beside a server that runs, and without one.
  */
 import { join } from "node:path";
+import { examineConfiguration } from "#cli/doctor/configuration.ts";
 import {
   checkDataDirectory,
   checkDiskSpace,
@@ -16,6 +17,7 @@ import { isCredential } from "#config/credential.ts";
 import { connectServer } from "#server/commands/connection.ts";
 import { loadServerConfig, type ServerConfig, type ServerRunFlags } from "#server/config.ts";
 import { readDirectory } from "#server/declared/read-directory.ts";
+import { sqlitePath } from "#server/plugins.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { authorityTimes, checkDatabase } from "./database.ts";
 import { checkPorts } from "./ports.ts";
@@ -36,7 +38,9 @@ export async function examineServer(
   socketPath: string,
   now: number,
 ): Promise<readonly Finding[]> {
-  const { config, findings } = await configuration(flags);
+  const { config, findings } = await examineConfiguration("spire-server", () =>
+    loadServerConfig(flags, true),
+  );
   const offline = config === undefined ? [] : await checkOffline(config, now);
   const path = config?.socketPath ?? socketPath;
   const socket = await tried("socket", READABLE, () =>
@@ -44,7 +48,10 @@ export async function examineServer(
   );
   const connection = connectServer(path, TIMEOUT_MS);
   try {
-    const madeAt = config === undefined ? new Map() : authorityTimes(databasePath(config));
+    const madeAt =
+      config === undefined
+        ? new Map()
+        : authorityTimes(sqlitePath(config.plugins.dataStore.connectionString));
     const running = await checkRunning(connection, { config, madeAt }, now);
     const ports = config === undefined ? [] : await checkPorts(config, now);
     return [...findings, ...offline, ...socket, ...running, ...ports];
@@ -53,30 +60,9 @@ export async function examineServer(
   }
 }
 
-async function configuration(
-  flags: ServerRunFlags,
-): Promise<{ readonly config?: ServerConfig; readonly findings: readonly Finding[] }> {
-  const check = "configuration";
-  try {
-    const config = await loadServerConfig(flags, true);
-    const advice = "see docs/CONFIGURATION.md for what the key does";
-    return {
-      config,
-      findings: [
-        ok(check, `valid, for trust domain ${config.trustDomain.name}`),
-        ...config.warnings.map((warning) => warn(check, warning, advice)),
-      ],
-    };
-  } catch (error) {
-    const problems = errorText(error).split("\n");
-    const advice = "correct it; spire-server validate checks it again";
-    return { findings: problems.map((problem) => fail(check, problem, advice)) };
-  }
-}
-
 async function checkOffline(config: ServerConfig, now: number): Promise<readonly Finding[]> {
   const { dataDir, plugins } = config;
-  const database = databasePath(config);
+  const database = sqlitePath(config.plugins.dataStore.connectionString);
   const parts = await Promise.all([
     tried("data_directory", READABLE, () => checkDataDirectory(dataDir)),
     tried("private_keys", READABLE, () =>
@@ -121,11 +107,6 @@ async function checkDeclared(directory: string | undefined): Promise<readonly Fi
       .split("\n")
       .map((problem) => fail(check, problem, advice));
   }
-}
-
-/** The file that a connection string names. */
-function databasePath({ plugins }: ServerConfig): string {
-  return (plugins.dataStore.connectionString.replace(/^file:/, "").split("?")[0] ?? "").trim();
 }
 
 /** Files with keys and passwords. */
