@@ -27,6 +27,11 @@ export function codeOf(error: unknown): StatusCode {
   return error instanceof StatusError ? error.code : StatusCode.INTERNAL;
 }
 
+/** Of an SVID for an entry that is none of the calling agent's, or none at all: which of the two, it does not learn. */
+export function unknownEntry(): StatusError {
+  return new StatusError(StatusCode.NOT_FOUND, "entry not found or not authorized");
+}
+
 /** The status of a batch item that succeeded. */
 export function okStatus(): Status {
   return { code: StatusCode.OK, message: "OK" };

@@ -21,7 +21,7 @@ import { apiCall, attempt, batchItem, callerId, eachItem, waitForTurn } from "./
 import { workloadIdFrom } from "./convert-id.ts";
 import { witSvidMessage } from "./convert-svid.ts";
 import type { AuthorizedEntriesSource } from "./entry-sync.ts";
-import { invalidArgument, okStatus } from "./failure.ts";
+import { invalidArgument, okStatus, unknownEntry } from "./failure.ts";
 import type { RateLimits } from "./rate-limit.ts";
 import { checkSigningAlgorithm, readPublicKey } from "./wit-key.ts";
 
@@ -85,9 +85,7 @@ async function newWitSvid(
   if (param.entryId === "") throw invalidArgument("missing entry ID");
   if (param.publicKey.length === 0) throw invalidArgument("missing public key");
   const entry = parts.authorized.authorizedEntry(agentId, param.entryId);
-  if (entry === undefined) {
-    throw new StatusError(StatusCode.NOT_FOUND, "entry not found or not authorized");
-  }
+  if (entry === undefined) throw unknownEntry();
   const key = readKey(param, "malformed public key");
   // As the reference: entries have no TTL of their own for WIT-SVIDs.
   return await signWitSvid(parts, { id: entry.spiffeId, ...key, ttlSeconds: entry.x509SvidTtl });

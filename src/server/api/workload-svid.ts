@@ -18,7 +18,7 @@ import { checkWorkloadId } from "./convert-id.ts";
 import { jwtSvidMessage, x509SvidMessage } from "./convert-svid.ts";
 import { checkedCsr } from "./csr.ts";
 import type { AuthorizedEntriesSource } from "./entry-sync.ts";
-import { invalidArgument, okStatus } from "./failure.ts";
+import { invalidArgument, okStatus, unknownEntry } from "./failure.ts";
 import type { RateLimits } from "./rate-limit.ts";
 
 export interface WorkloadSvidParts {
@@ -135,8 +135,4 @@ export async function signJwtSvid(
     ca.jwtSvid({ id, audience: [...claims.audience], ttlSeconds: ttl, includeJti }),
   );
   return jwtSvidMessage(id, svid);
-}
-
-function unknownEntry(): StatusError {
-  return new StatusError(StatusCode.NOT_FOUND, "entry not found or not authorized");
 }
