@@ -35,7 +35,8 @@ export class VerifyingCredentials extends ChannelCredentials {
     const { policy, trustBundlePem: ca, privateKeyPem: key, certificateChainPem: cert } = options;
     const context = createSecureContext({
       ...policy,
-      ...(ca === undefined ? {} : { ca }),
+      // Never the system's authorities: left out, the stack would read them all.
+      ca: ca ?? [],
       ...(key === undefined ? {} : { key }),
       ...(cert === undefined ? {} : { cert }),
     });

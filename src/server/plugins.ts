@@ -1,6 +1,7 @@
 /**
  * What is built in: kind → configuration name → constructor. The one list; a plugin that is not here does not exist.
  */
+import type { Worker } from "node:worker_threads";
 import type { JoinTokenClaim, NodeAttestorServer } from "#attestors/attestor.ts";
 import { createJoinTokenServer } from "#attestors/join_token/server.ts";
 import {
@@ -129,13 +130,14 @@ const UPSTREAM_AUTHORITIES: Constructors<UpstreamAuthorityConfig, PluginParts, U
 export function openDataStore(
   { connectionString, dataFile }: Configured["dataStore"],
   log: Log,
+  thread?: Worker,
 ): Promise<DataStore> {
   if (dataFile !== undefined) {
     log.warn("DataStore is not reconfigurable even with a dynamic data source", {
       path: dataFile.path,
     });
   }
-  return openSqliteDataStore({ path: sqlitePath(connectionString), log });
+  return openSqliteDataStore({ path: sqlitePath(connectionString), log, thread });
 }
 
 export function openKeyManager(

@@ -1,3 +1,4 @@
+import type { Worker } from "node:worker_threads";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { Log } from "#log/log.ts";
@@ -9,6 +10,8 @@ export interface ServerTools {
   readonly version: string;
   readonly clock: Clock;
   readonly random: Random;
+  /** Of the datastore, when it was started ahead. */
+  readonly writerThread?: Worker;
 }
 
 /** The log of one part of the server. */

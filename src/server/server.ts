@@ -54,7 +54,8 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   refuseUnfinished(config.dataDir);
   const inForce = new ConfigInForce(SERVER_KEYS, config);
   const metrics = await openTelemetry(config, tools, parts);
-  const opened = await openDataStore(config.plugins.dataStore, subsystem(tools, "datastore"));
+  const storeLog = subsystem(tools, "datastore");
+  const opened = await openDataStore(config.plugins.dataStore, storeLog, tools.writerThread);
   parts.defer(() => opened.close());
   const store = meteredDataStore(opened, { metrics, clock: tools.clock });
   const reconfigurer = new Reconfigurer(tools.log);

@@ -144,13 +144,18 @@ describe("the bill of materials", () => {
 
 test("another directory and another umask give the same bytes", async () => {
   const copy = join(directory, "elsewhere");
-  for (const name of ["src", "scripts", "systemd", "docs"]) {
-    cpSync(join(ROOT, name), join(copy, name), { recursive: true, preserveTimestamps: true });
+  // The packages too, not by a link: the bundler would call them by where they are.
+  for (const name of ["src", "scripts", "systemd", "docs", "node_modules"]) {
+    cpSync(join(ROOT, name), join(copy, name), {
+      recursive: true,
+      preserveTimestamps: true,
+      verbatimSymlinks: true,
+    });
   }
   for (const name of ["package.json", "bun.lock", "tsconfig.json", "LICENSE", "CHANGELOG.md"]) {
     cpSync(join(ROOT, name), join(copy, name), { preserveTimestamps: true });
   }
-  for (const name of ["node_modules", "build"]) symlinkSync(join(ROOT, name), join(copy, name));
+  symlinkSync(join(ROOT, "build"), join(copy, "build"));
   const script = join(copy, "scripts/package");
   await buildPackages([
     "sh",
@@ -162,3 +167,7 @@ test("another directory and another umask give the same bytes", async () => {
   ]);
   expect(checksums(join(directory, "again"))).toBe(checksums(directory));
 }, 120_000);
+
+test.each(["spire-server", "spire-agent"])("%s does not say where it was built", (name) => {
+  expect(readFileSync(join(ROOT, "dist", name)).includes(ROOT)).toBe(false);
+});

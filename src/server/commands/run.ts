@@ -83,6 +83,9 @@ async function serve(
   load: () => Promise<ServerConfig>,
   say: (text: string) => void,
 ): Promise<number> {
+  // First, so that it starts while this thread loads all the rest.
+  const { startWriterThread } = await import("#server/datastore/sqlite/thread.ts");
+  const writerThread = startWriterThread();
   const [{ DaemonLog }, { systemClock }, { systemRandom }, { runDaemon }, { runServer }] =
     await Promise.all([
       import("#log/daemon-log.ts"),
@@ -100,7 +103,13 @@ async function serve(
     log,
     clock: systemClock,
     start: async () => {
-      const tools = { log, version: VERSION, clock: systemClock, random: systemRandom };
+      const tools = {
+        log,
+        version: VERSION,
+        clock: systemClock,
+        random: systemRandom,
+        writerThread,
+      };
       const server = await runServer(config, tools);
       const reload = async (): Promise<void> => {
         const next = await load();

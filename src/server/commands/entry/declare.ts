@@ -11,7 +11,6 @@ import type {
 } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
 import type { ServerConnection } from "#server/commands/connection.ts";
 import { type ServerInvocation, serverCommand } from "#server/commands/server-command.ts";
-import { actionWord, planText } from "./plan-text.ts";
 
 /** Bytes of entries in one message: far from the four megabytes that a server takes. */
 const MESSAGE_BYTES = 512 * 1024;
@@ -83,6 +82,7 @@ async function reconcile(
   const { declared, warnings } = await readDirectory(directory);
   for (const warning of warnings) io.err(`${warning}\n`);
   const result = await send(await server(), options, declared);
+  const { actionWord, planText } = await import("./plan-text.ts");
   const shown = {
     changes: result.changes.map((change) => ({ ...change, action: actionWord(change.action) })),
     summary: result.summary,

@@ -13,6 +13,7 @@
 import type { Database } from "bun:sqlite";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
+import type { Worker } from "node:worker_threads";
 import { fullDiskHint } from "#files/full-disk.ts";
 import { type FileLock, lockFile } from "#files/lock.ts";
 import type { Log } from "#log/log.ts";
@@ -33,6 +34,8 @@ interface SqliteSettings {
   /** The database file. It and its directory are created if missing, readable by their owner alone. */
   readonly path: string;
   readonly log: Log;
+  /** What writes, when it was started already. */
+  readonly thread?: Worker | undefined;
 }
 
 /**
@@ -40,13 +43,14 @@ interface SqliteSettings {
  *
  * @throws Error naming the file: held by another process, damaged, of a newer schema, another program's, not writable
  */
-export async function openSqliteDataStore({ path, log }: SqliteSettings): Promise<DataStore> {
+export async function openSqliteDataStore(settings: SqliteSettings): Promise<DataStore> {
+  const { path, log, thread } = settings;
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const lock = lockFile(`${path}.lock`);
   let writer: Writer | undefined;
   try {
     prepareFile(path, log);
-    writer = await Writer.start(path, log);
+    writer = await Writer.start(path, log, thread);
     return assemble(writer, openReadable(path), lock);
   } catch (error) {
     await writer?.close();

@@ -3,9 +3,11 @@
  * Started by Writer; an entry point of its own in the server's executable. It holds no policy and answers nothing before
  * the commit.
  */
+
+import type { Database } from "bun:sqlite";
 import { statfsSync } from "node:fs";
 import { dirname } from "node:path";
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import { openWritable } from "./connection.ts";
 import { isDiskFull, refusalOf } from "./refusal.ts";
 import { noChanges, type RowChanges } from "./write-context.ts";
@@ -18,19 +20,23 @@ import { WRITES, type WriteName, type WriteTypes } from "./writes.ts";
  */
 const SCARCE_BYTES = 8 * 1024 * 1024;
 
-const path = String(workerData);
-const db = openWritable(path);
+/** Set by the first message, before which there is no other. */
+let path: string;
+let db: Database;
 
 parentPort?.on("message", (request: WriterRequest) => {
   if (request === "close") {
     db.close();
     reply("closed");
+  } else if ("open" in request) {
+    path = request.open;
+    db = openWritable(path);
+    reply("open");
   } else {
     reply({ outcomes: commit(request.calls) });
     if (isSpaceScarce()) foldLog();
   }
 });
-reply("open");
 
 function reply(message: WriterReply): void {
   parentPort?.postMessage(message);

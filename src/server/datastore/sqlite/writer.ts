@@ -1,4 +1,4 @@
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { fullDiskHint } from "#files/full-disk.ts";
 import type { Log } from "#log/log.ts";
 import type { DataStoreChange } from "#server/datastore/datastore.ts";
@@ -6,11 +6,15 @@ import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { writtenEntry } from "./entry-row.ts";
 import { nodeFromRow } from "./node-row.ts";
 import { type Refusal, refusalError } from "./refusal.ts";
+import { startWriterThread } from "./thread.ts";
 import type { RowChanges } from "./write-context.ts";
 import type { WriteName, WriteTypes } from "./writes.ts";
 
-/** To the thread: writes for one transaction, or the wish that it closes the database. */
-export type WriterRequest = { readonly calls: readonly WriteCall[] } | "close";
+/** To the thread: the database, first and once; writes for one transaction; the wish that it closes the database. */
+export type WriterRequest =
+  | { readonly open: string }
+  | { readonly calls: readonly WriteCall[] }
+  | "close";
 
 export type WriteCall<Name extends WriteName = WriteName> = {
   [One in Name]: { readonly name: One; readonly argument: WriteTypes[One]["argument"] };
@@ -49,18 +53,23 @@ export class Writer {
   #closeSent = false;
   #failure: StatusError | undefined;
 
-  private constructor(path: string, log: Log) {
+  private constructor(path: string, log: Log, thread: Worker) {
     this.#path = path;
     this.#log = log;
-    this.#worker = new Worker(threadLocation(), { workerData: path });
+    this.#worker = thread;
     this.#worker.on("message", (reply: WriterReply) => this.#receive(reply));
     this.#worker.on("error", (error: unknown) => this.#fail(errorText(error)));
     this.#worker.on("exit", () => this.#fail("its thread ended"));
+    this.#post({ open: path });
   }
 
   /** @throws StatusError UNAVAILABLE when the thread cannot start or cannot open the database */
-  static async start(path: string, log: Log): Promise<Writer> {
-    const writer = new Writer(path, log);
+  static async start(
+    path: string,
+    log: Log,
+    thread: Worker = startWriterThread(),
+  ): Promise<Writer> {
+    const writer = new Writer(path, log, thread);
     await writer.#opened.promise;
     return writer;
   }
@@ -187,14 +196,4 @@ export class Writer {
 
 function unavailable(problem: string): StatusError {
   return new StatusError(StatusCode.UNAVAILABLE, `datastore is not available: ${problem}`);
-}
-
-/**
- * Where the thread's program is: beside this file, or inside the executable, where the build puts every entry point under
- * its bare name (`--entry-naming '[name].[ext]'`).
- */
-function threadLocation(): string | URL {
-  return import.meta.url.includes("/$bunfs/")
-    ? "/$bunfs/root/writer-thread.js"
-    : new URL("./writer-thread.ts", import.meta.url);
 }
