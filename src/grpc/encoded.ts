@@ -14,6 +14,26 @@ export class Encoded {
   }
 }
 
+/** What ts-proto generates for a message. */
+interface Codec<Message> {
+  encode(message: Message): { finish(): Uint8Array };
+}
+
+/** Encodes a message once, however often it is sent; the bytes last as long as the message, which nobody changes. */
+export function encodedOnce<Message extends object>(
+  codec: Codec<Message>,
+): (message: Message) => Encoded {
+  const known = new WeakMap<Message, Encoded>();
+  return (message) => {
+    let encoded = known.get(message);
+    if (encoded === undefined) {
+      encoded = new Encoded(Buffer.from(codec.encode(message).finish()));
+      known.set(message, encoded);
+    }
+    return encoded;
+  };
+}
+
 /** Lets a serializer take what is encoded already. */
 export function orEncoded<Message>(
   serialize: (message: Message) => Buffer,

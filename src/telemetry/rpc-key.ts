@@ -14,12 +14,24 @@ const SHORT_NAMES: Readonly<Record<string, string>> = {
 /** The one method whose name the rule below would spell differently from the reference. */
 const SUBSCRIBE_TO_X509_SVIDS = "SubscribeToX509SVIDs";
 
+/** What was made before: a program has few methods, and counts every call. */
+const known = new Map<string, MetricKey>();
+
 /**
  * The key of an RPC's call counter, as the reference makes it: `rpc agent v1 agent attest_agent`.
  *
- * @param method as on the wire, `/package.Service/Method`
+ * @param method of a service that is served, as on the wire, `/package.Service/Method`
  */
 export function rpcKey(method: string): MetricKey {
+  let key = known.get(method);
+  if (key === undefined) {
+    key = makeKey(method);
+    known.set(method, key);
+  }
+  return key;
+}
+
+function makeKey(method: string): MetricKey {
   const [, service = "", name = ""] = method.split("/");
   const short = Object.hasOwn(SHORT_NAMES, service)
     ? (SHORT_NAMES[service] ?? "")

@@ -10,10 +10,14 @@ import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import type { ServerClients } from "#agent/sync/server-connection.ts";
 import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
+import { encodedOnce } from "#grpc/encoded.ts";
 import {
+  JWTBundlesResponse,
   type JWTSVIDRequest,
   type JWTSVIDResponse,
   SpiffeWorkloadAPIService,
+  X509BundlesResponse,
+  X509SVIDResponse,
 } from "#grpc/gen/spiffe/workload/workload.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
@@ -37,15 +41,25 @@ export interface WorkloadApiParts extends CallerTools {
 
 export function createWorkloadApi(parts: WorkloadApiParts): BoundService {
   const responses = createResponses(parts.cache);
+  // Many workloads get the same message, and one gets it again whenever it comes back.
+  const x509Svids = encodedOnce(X509SVIDResponse);
+  const x509Bundles = encodedOnce(X509BundlesResponse);
+  const jwtBundles = encodedOnce(JWTBundlesResponse);
   return bindService(
     SpiffeWorkloadAPIService,
     {
       fetchX509Svid: (_request, context, send) =>
-        follow(parts, context, "x509-svids", responses.x509Svids, send),
+        follow(parts, context, "x509-svids", responses.x509Svids, (message) =>
+          send(x509Svids(message)),
+        ),
       fetchX509Bundles: (_request, context, send) =>
-        follow(parts, context, "bundles", responses.x509Bundles, send),
+        follow(parts, context, "bundles", responses.x509Bundles, (message) =>
+          send(x509Bundles(message)),
+        ),
       fetchJwtBundles: (_request, context, send) =>
-        follow(parts, context, "bundles", responses.jwtBundles, send),
+        follow(parts, context, "bundles", responses.jwtBundles, (message) =>
+          send(jwtBundles(message)),
+        ),
       fetchJwtsvid: (request, context) => fetchJwtSvid(parts, request, context),
       validateJwtsvid: async (request, context) => {
         await callerIdentities(parts, context, false);

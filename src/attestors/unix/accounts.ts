@@ -2,43 +2,38 @@
  * Names of users and groups, from /etc/passwd and /etc/group. Directory services are left out on purpose: a lookup must neither
  * block nor leave the machine. A uid without a name simply has no `user` selector.
  */
-import { readFile, stat } from "node:fs/promises";
+import { statSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 
 type Names = ReadonlyMap<number, string>;
 
 interface Table {
   readonly version: string;
-  readonly names: Names;
+  readonly names: Promise<Names>;
 }
 
 /** Reads one of the two files, and again when it changed. */
 export class AccountNames {
   readonly #path: string;
   #table: Table | undefined;
-  #looking: Promise<Names> | undefined;
 
   /** @param path `/etc/passwd` or `/etc/group`: name first, number third, colons between */
   constructor(path: string) {
     this.#path = path;
   }
 
-  /** The names by number; none when the file cannot be read. Who asks while somebody else's look is under way shares it. */
-  current(): Promise<Names> {
-    this.#looking ??= this.#look().finally(() => {
-      this.#looking = undefined;
-    });
-    return this.#looking;
-  }
-
-  async #look(): Promise<Names> {
+  /** The names by number; none when the file cannot be read. Who asks while the file is read waits for the same reading. */
+  async current(): Promise<Names> {
     try {
-      const { mtimeNs, ino, size } = await stat(this.#path, { bigint: true });
+      // At once: the file is asked for at each call and lies in memory, where another thread would take ten times as long.
+      const { mtimeNs, ino, size } = statSync(this.#path, { bigint: true });
       const version = `${ino}.${size}.${mtimeNs}`;
       if (this.#table?.version !== version) {
-        this.#table = { version, names: parse(await readFile(this.#path, "utf8")) };
+        this.#table = { version, names: readFile(this.#path, "utf8").then(parse) };
       }
-      return this.#table.names;
+      return await this.#table.names;
     } catch {
+      this.#table = undefined;
       return new Map();
     }
   }

@@ -13,17 +13,20 @@ export interface ProcessStatus {
 /** @throws StatusError when the process is gone or hidden from us */
 export function readStatus(pid: number): ProcessStatus {
   const text = read(`/proc/${pid}/status`);
-  const numbers = (key: string): number[] =>
-    (new RegExp(`^${key}:[ \\t]*(.*)$`, "m").exec(text)?.[1] ?? "")
-      .split(/\s+/)
-      .filter(Boolean)
-      .map(Number);
   // Real, effective, saved, file system.
-  const [, uid] = numbers("Uid");
-  const [, gid] = numbers("Gid");
+  const [, uid] = numbersOf(text, "\nUid:");
+  const [, gid] = numbersOf(text, "\nGid:");
   if (uid === undefined || gid === undefined)
     throw lookupFailed(`/proc/${pid}/status`, "it has no ids");
-  return { uid, gid, groups: numbers("Groups") };
+  return { uid, gid, groups: numbersOf(text, "\nGroups:") };
+}
+
+/** What stands behind the label of a line. The name in the first line cannot pass for one: the kernel writes a line feed in it as `\n`. */
+function numbersOf(status: string, label: string): readonly number[] {
+  const start = status.indexOf(label);
+  if (start === -1) return [];
+  const line = status.slice(start + label.length, status.indexOf("\n", start + 1));
+  return line.split(/\s+/).filter(Boolean).map(Number);
 }
 
 export interface Executable {
@@ -46,15 +49,6 @@ export async function readExecutable(pid: number): Promise<Executable> {
   } catch (error) {
     throw lookupFailed(link, error);
   }
-}
-
-/** When the process started, in clock ticks since boot: another value means another process. */
-export function readStartTime(pid: number): string {
-  const text = read(`/proc/${pid}/stat`);
-  // The name in parentheses may hold anything, so fields are counted from its end.
-  const time = text.slice(text.lastIndexOf(")") + 2).split(" ")[19];
-  if (time === undefined) throw lookupFailed(`/proc/${pid}/stat`, "it has no start time");
-  return time;
 }
 
 /** The kernel writes these files as they are read, from memory: handing that to another thread costs far more than doing it. */

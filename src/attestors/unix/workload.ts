@@ -2,18 +2,13 @@
  * WorkloadAttestor `unix`: names a process by what the kernel knows of it, never by what it says. A process that ends or changes while
  * it is looked at gets nothing. Called by the agent's workload attestation.
  */
-import type { PeerProcess, WorkloadAttestor } from "#attestors/attestor.ts";
+import { isDeepStrictEqual } from "node:util";
+import type { WorkloadAttestor } from "#attestors/attestor.ts";
 import type { Selector } from "#spiffe/selector.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { AccountNames } from "./accounts.ts";
 import { ExecutableDigests } from "./digest.ts";
-import {
-  type Executable,
-  type ProcessStatus,
-  readExecutable,
-  readStartTime,
-  readStatus,
-} from "./process.ts";
+import { type Executable, type ProcessStatus, readExecutable, readStatus } from "./process.ts";
 
 export interface UnixWorkloadAttestorConfig {
   readonly discoverWorkloadPath: boolean;
@@ -54,35 +49,26 @@ export function createUnixWorkloadAttestor(config: UnixWorkloadAttestorConfig): 
   return {
     type: "unix",
     attest: async (peer) => {
-      const before = await look(peer, config.discoverWorkloadPath);
-      const selectors = await identitySelectors(before.status);
-      if (before.executable !== undefined) {
-        selectors.push(...(await pathSelectors(peer.pid, before.executable)));
+      const status = readStatus(peer.pid);
+      const selectors = await identitySelectors(status);
+      if (config.discoverWorkloadPath) {
+        const executable = await readExecutable(peer.pid);
+        selectors.push(...(await pathSelectors(peer.pid, executable)));
+        // A process that runs another program by now may have had the ids of the one, and have the path of the other.
+        const after = { status: readStatus(peer.pid), executable: await readExecutable(peer.pid) };
+        if (!isDeepStrictEqual(after, { status, executable })) throw changed();
       }
-      const after = await look(peer, config.discoverWorkloadPath);
-      if (after.key !== before.key || !peer.isAlive()) {
-        throw new StatusError(
-          StatusCode.UNAVAILABLE,
-          "the process ended or changed while it was attested",
-        );
-      }
+      if (!peer.isAlive()) throw changed();
       return selectors;
     },
   };
 }
 
-interface Look {
-  readonly status: ProcessStatus;
-  readonly executable: Executable | undefined;
-  /** Equal for two looks at an unchanged process. */
-  readonly key: string;
-}
-
-async function look(peer: PeerProcess, withPath: boolean): Promise<Look> {
-  const status = readStatus(peer.pid);
-  const startTime = readStartTime(peer.pid);
-  const executable = withPath ? await readExecutable(peer.pid) : undefined;
-  return { status, executable, key: JSON.stringify([startTime, status, executable]) };
+function changed(): StatusError {
+  return new StatusError(
+    StatusCode.UNAVAILABLE,
+    "the process ended or changed while it was attested",
+  );
 }
 
 function selector(name: string, value: string | number): Selector {

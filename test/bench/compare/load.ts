@@ -21,6 +21,8 @@ type Words = Readonly<Record<string, string | number>>;
 
 /** The command line of a load, for whoever wants it to go on. */
 export const loadCommand = (name: string, words: Words): string[] => [
+  "env",
+  "GOGC=400",
   LOAD,
   name,
   ...Object.entries(words).map(([key, value]) => `${key}=${value}`),
