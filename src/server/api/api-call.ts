@@ -128,6 +128,6 @@ export async function batchItem<Result extends { readonly status: Status | undef
     call.log.error(error.message, { error: error.cause });
     return failed(statusOf(error));
   });
-  call.audit.item(result.status ?? okStatus(), describe(result));
+  call.audit.item(result.status ?? okStatus(), () => describe(result));
   return result;
 }

@@ -26,11 +26,15 @@ export class AuditTrail {
     if (this.#log !== undefined) this.#fields = { ...this.#fields, ...fields };
   }
 
-  /** Writes the line of one item of a batch; the call gets no line of its own then, unless it fails as a whole. */
-  item(status: Status, fields: LogFields): void {
+  /**
+   * Writes the line of one item of a batch; the call gets no line of its own then, unless it fails as a whole.
+   *
+   * @param describe the fields of the line, asked for only where it is written
+   */
+  item(status: Status, describe: () => LogFields): void {
     this.#itemised = true;
     const { code, message } = status;
-    this.#log?.info(MESSAGE, { ...fields, ...outcome(code, message) });
+    this.#log?.info(MESSAGE, { ...describe(), ...outcome(code, message) });
   }
 
   succeeded(): void {

@@ -94,7 +94,7 @@ async function apply(
     for (const { change, entryId } of made) {
       const message = changeMessage(change, entryId);
       changes.push(message);
-      audit.item(okStatus(), auditFields(set, change.kind, message));
+      audit.item(okStatus(), () => auditFields(set, change.kind, message));
     }
   });
   log.info("Declared entries applied", summaryFields(set, plan));

@@ -82,7 +82,6 @@ export function entryChangeRow(change: EntryChange): Partial<EntryRow> {
   return row;
 }
 
-/** @throws SpiffeIdError for a stored ID that is none */
 /** Entries of one parent mostly come one after the other. */
 let latestParent: SpiffeId | undefined;
 
@@ -91,6 +90,7 @@ function parentOf(text: string): SpiffeId {
   return latestParent;
 }
 
+/** @throws SpiffeIdError for a stored ID that is none */
 export function entryFromRow(row: EntryRow): RegistrationEntry {
   return {
     id: row.id,
