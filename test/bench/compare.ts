@@ -10,13 +10,14 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { Implementation } from "../support/spire.ts";
 import { measureAgent } from "./compare/agent.ts";
+import { anchorTable } from "./compare/anchors.ts";
 import { bareTable } from "./compare/bare.ts";
 import { type Effort, FULL, QUICK } from "./compare/effort.ts";
 import type { Measured } from "./compare/figures.ts";
 import { growthTable } from "./compare/growth.ts";
-import { load, ROOT } from "./compare/load.ts";
+import { median, ROOT } from "./compare/load.ts";
 import { measurePropagation } from "./compare/propagation.ts";
-import { median, plot, type Round, ratios, ratioTable } from "./compare/report.ts";
+import { plot, type Round, ratios, ratioTable } from "./compare/report.ts";
 import { measureMany, measureServer } from "./compare/server.ts";
 
 const { values: chosen } = parseArgs({
@@ -40,7 +41,7 @@ async function measured(implementation: Implementation): Promise<Measured> {
     add(await measureServer(implementation, effort));
     if (effort.many > 0) {
       const many = await measureMany(implementation, effort, effort.many);
-      for (const name of ["serverMemoryMany", "authorized", "sync"]) {
+      for (const name of ["serverMemoryMany", "authorized", "sync", "syncCpu"]) {
         all.set(name, many.get(name) ?? Number.NaN);
       }
     }
@@ -69,17 +70,17 @@ if (wanted("server") || wanted("agent")) {
   }
 }
 const compared = ratios(done);
-const machine = await load<{ sign: number; verify: number }>("signatures", {});
 const { dependencies = {}, devDependencies = {} } = JSON.parse(
   readFileSync(join(ROOT, "package.json"), "utf8"),
 ) as Record<string, Record<string, string>>;
 const bun = devDependencies["bun"] ?? dependencies["bun"] ?? Bun.version;
 const growth = !chosen.quick && wanted("growth") ? await growthTable(effort) : "";
-const bare = wanted("bare") ? await bareTable(effort.milliseconds) : "";
+const bare = !chosen.quick && wanted("bare") ? await bareTable(effort.milliseconds) : "";
 const figures = [
   `${cpus().length} × ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux; Bun ${bun}; the reference v1.15.3; rounds in turn: ${rounds}.`,
-  `This machine's raw speed, one core, P-256 in Go: ${Math.round(machine.sign)} signatures or ${Math.round(machine.verify)} verifications a second.`,
   ...(done.length === 0 ? [] : [ratioTable(compared)]),
+  "## Anchors",
+  await anchorTable(done),
   ...(growth === "" ? [] : ["## Growth", growth]),
   ...(bare === "" ? [] : ["## What the runtime itself costs", bare]),
 ].join("\n\n");

@@ -1,4 +1,10 @@
-/** The least that a gRPC server on Bun and grpc-js can be: the health service on a Unix socket, and nothing else. */
+/**
+ * The least that a gRPC server on Bun and grpc-js can be: the health service on a Unix socket, over TLS too when it is given an address,
+ * and nothing else.
+ *
+ *   echo-server SOCKET [HOST:PORT KEY.pem CERTIFICATE.pem]
+ */
+import { readFileSync } from "node:fs";
 import { Server, ServerCredentials, type ServiceDefinition } from "@grpc/grpc-js";
 import {
   type HealthCheckResponse,
@@ -11,6 +17,12 @@ server.addService(HealthService as unknown as ServiceDefinition, {
   check: (_call: unknown, done: (error: null, answer: HealthCheckResponse) => void) =>
     done(null, { status: HealthCheckResponse_ServingStatus.SERVING }),
 });
-server.bindAsync(`unix:${process.argv[2]}`, ServerCredentials.createInsecure(), (error) => {
+const [, , socket, address, key, certificate] = process.argv;
+const failed = (error: Error | null): void => {
   if (error !== null) throw error;
-});
+};
+if (address !== undefined && key !== undefined && certificate !== undefined) {
+  const pair = { private_key: readFileSync(key), cert_chain: readFileSync(certificate) };
+  server.bindAsync(address, ServerCredentials.createSsl(null, [pair]), failed);
+}
+server.bindAsync(`unix:${socket}`, ServerCredentials.createInsecure(), failed);

@@ -3,8 +3,9 @@ import { sign } from "node:crypto";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { generatePrivateKey } from "#x509/keys.ts";
-import { run } from "../../support/process.ts";
+import { freePort, run } from "../../support/process.ts";
 import { Stage } from "../../support/spire.ts";
+import { WebCa } from "../../support/web-ca.ts";
 import {
   callsPerSecond,
   LOAD,
@@ -28,9 +29,14 @@ export async function bareTable(milliseconds: number): Promise<string> {
   const stage = new Stage();
   try {
     const executable = await compile(stage);
-    const onBun = await measure(stage, milliseconds, executable, (socket) => [executable, socket]);
-    const inGo = await measure(stage, milliseconds, LOAD, (socket) =>
-      loadCommand("serve-bare", { socket }),
+    const tls = await prepareTls(stage);
+    const onBun = await measure(stage, milliseconds, executable, tls.address, (socket) => [
+      executable,
+      socket,
+      ...[tls.address, tls.key, tls.certificate],
+    ]);
+    const inGo = await measure(stage, milliseconds, LOAD, tls.address, (socket) =>
+      loadCommand("serve-bare", { socket, ...tls }),
     );
     const go = await load<{ sign: number }>("signatures", {});
     const ratios = Object.entries(onBun).map(([what, value]) => [
@@ -50,6 +56,16 @@ export async function bareTable(milliseconds: number): Promise<string> {
   }
 }
 
+/** Where both listen for TLS, in turn, and what they show. */
+async function prepareTls(stage: Stage) {
+  const directory = stage.room("tls");
+  const ca = await WebCa.make(directory);
+  await ca.issue("bare");
+  const file = (name: string): string => join(directory, name);
+  const address = `127.0.0.1:${await freePort()}`;
+  return { address, key: file("bare.key"), certificate: file("bare.pem") };
+}
+
 async function compile(stage: Stage): Promise<string> {
   const executable = join(stage.directory, "echo-server");
   const source = join(ROOT, "test/bench/bare/echo-server.ts");
@@ -66,6 +82,7 @@ async function measure(
   stage: Stage,
   milliseconds: number,
   executable: string,
+  address: string,
   command: (socket: string) => string[],
 ): Promise<Figures> {
   const directory = stage.room("bare");
@@ -80,6 +97,7 @@ async function measure(
   const anonymous = residentMegabytes(daemon.pid, "RssAnon");
   const calls = callsPerSecond(await load("echo", { socket, milliseconds }));
   const anew = await load("echo-anew", { socket, milliseconds });
+  const anewByTls = await load("echo-anew", { address, milliseconds });
   await daemon.stop();
   return {
     "start until it answers": started,
@@ -88,6 +106,8 @@ async function measure(
     "calls a second, 32 connections": calls,
     "call on a new connection, 32 at once: median": anew.p50,
     "… 99th percentile": anew.p99,
+    "call on a new connection by TLS, 32 at once: median": anewByTls.p50,
+    "… by TLS, 99th percentile": anewByTls.p99,
     "size of the executable": statSync(executable).size,
   };
 }

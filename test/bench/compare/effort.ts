@@ -11,7 +11,12 @@ export interface Effort {
   readonly filled: number;
   readonly attested: number;
   readonly streams: number;
+  /** Starts whose median counts. */
+  readonly starts: number;
+  /** A sample of a daemon without work; 0 leaves it out: a start's last work goes on for half a minute. */
   readonly idleSeconds: number;
+  /** Until a daemon that was started is quiet. */
+  readonly settleMs: number;
   /** Entries whose way to a waiting workload is timed. */
   readonly propagated: number;
 }
@@ -22,9 +27,11 @@ export const FULL: Effort = {
   created: 10_000,
   many: 100_000,
   filled: 10_000,
-  attested: 3_000,
+  attested: 6_000,
   streams: 1_000,
+  starts: 5,
   idleSeconds: 30,
+  settleMs: 8_000,
   propagated: 20,
 };
 
@@ -34,8 +41,10 @@ export const QUICK: Effort = {
   created: 1_000,
   many: 0,
   filled: 1_000,
-  attested: 500,
+  attested: 2_000,
   streams: 200,
-  idleSeconds: 3,
+  starts: 3,
+  idleSeconds: 0,
+  settleMs: 3_000,
   propagated: 3,
 };

@@ -6,6 +6,8 @@ export interface Figure {
   readonly unit: string;
   /** Ours divided by the reference's must be at least (`min`) or at most (`max`) this. */
   readonly aim?: { readonly min: number } | { readonly max: number };
+  /** What ours is divided by in place of the reference's. */
+  readonly bound?: number;
 }
 
 const rate = (name: string, what: string, min: number): Figure => ({
@@ -62,6 +64,10 @@ export const FIGURES: readonly Figure[] = [
   cost("serverSize", "spire-server: size of the executable", "MB", 0.6),
   cost("agentSize", "spire-agent: size of the executable", "MB", 1),
   figure("stall", "server under full load: longest wait for an answer to /live", "ms"),
+  {
+    ...cost("stall", "… divided by 20 ms, the longest that the event loop may stall", "ms", 1),
+    bound: 20,
+  },
 ];
 
 /** Figures of one implementation in one round, by name. */

@@ -10,6 +10,10 @@ const SIZES = [1_000, 10_000, 100_000] as const;
 /** What grows, and whether it is a rate, which is turned into time: an exponent then always tells how cost grows. */
 const GROWING = [
   ["batch50", "BatchNewX509SVID: time of an SVID", true],
+  ["mintX509", "MintX509SVID: time of a call", true],
+  ["newJwt", "NewJWTSVID: time of a call", true],
+  ["mintJwt", "MintJWTSVID: time of a call", true],
+  ["attest", "AttestAgent: time of a call", true],
   ["authorized", "GetAuthorizedEntries of 1,000: time of a call", true],
   ["sync", "SyncAuthorizedEntries of 1,000: time of a call", true],
   ["create", "BatchCreateEntry: time of an entry", true],

@@ -1,5 +1,5 @@
 /** The load generator (../load), and what can be read of a process from outside. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { type Daemon, run } from "../../support/process.ts";
 
@@ -17,12 +17,13 @@ export interface LoadFigures {
   readonly longest: number;
 }
 
+/** What loads must not be slowed down by themselves: memory is there, so garbage may lie a while. */
+export const LOAD_ENV: Readonly<Record<string, string>> = { GOGC: "400" };
+
 type Words = Readonly<Record<string, string | number>>;
 
 /** The command line of a load, for whoever wants it to go on. */
 export const loadCommand = (name: string, words: Words): string[] => [
-  "env",
-  "GOGC=400",
   LOAD,
   name,
   ...Object.entries(words).map(([key, value]) => `${key}=${value}`),
@@ -30,7 +31,7 @@ export const loadCommand = (name: string, words: Words): string[] => [
 
 /** @throws Error with what the load generator complained of */
 export async function load<Result = LoadFigures>(name: string, words: Words): Promise<Result> {
-  const done = await run(loadCommand(name, words), { timeoutMs: 1_200_000 });
+  const done = await run(loadCommand(name, words), { env: LOAD_ENV, timeoutMs: 1_200_000 });
   if (done.code !== 0) throw new Error(`load ${name}: ${done.stderr}`);
   return JSON.parse(done.stdout) as Result;
 }
@@ -44,13 +45,12 @@ export function residentMegabytes(pid: number, part: "VmRSS" | "RssAnon" = "VmRS
   return Number(new RegExp(`${part}:\\s+(\\d+)`).exec(status)?.[1]) / 1024;
 }
 
-const TICKS_PER_SECOND = 100;
-
-/** Seconds that a process has run, threads that ended included; in hundredths (proc_pid_stat(5), utime and stime). */
+/** Seconds that the threads of a process have run; the first field of schedstat is in nanoseconds (the kernel's sched-stats.rst). */
 function processorSeconds(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  const nanoseconds = readdirSync(`/proc/${pid}/task`).map((thread) =>
+    Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]),
+  );
+  return nanoseconds.reduce((sum, one) => sum + one, 0) / 1e9;
 }
 
 /** What a minute without work costs, by a sample of the given length. */
@@ -73,3 +73,14 @@ export async function readyAfter(socket: string, launch: () => Daemon): Promise<
   await daemon.stop();
   return at - began;
 }
+
+/** The median of several starts, each of which is prepared for. */
+export async function startTime(times: number, start: () => Promise<number>): Promise<number> {
+  const all: number[] = [];
+  for (let n = 0; n < times; n++) all.push(await start());
+  return median(all);
+}
+
+/** Of any list, in any order; the upper of the two middle ones. */
+export const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;

@@ -1,5 +1,6 @@
 /** Rounds of both implementations become a table of ratios and a plot. */
 import { FIGURES, type Figure, type Measured } from "./figures.ts";
+import { median } from "./load.ts";
 
 export interface Round {
   readonly ours: Measured;
@@ -16,14 +17,10 @@ export interface Ratio {
   readonly met?: boolean;
 }
 
-/** Of any list, in any order; the upper of the two middle ones. */
-export const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-
 export function ratios(rounds: readonly Round[]): Ratio[] {
   return FIGURES.flatMap((figure) => {
     const all = rounds.flatMap(({ ours, reference }) => {
-      const [one, other] = [ours.get(figure.name), reference.get(figure.name)];
+      const [one, other] = [ours.get(figure.name), figure.bound ?? reference.get(figure.name)];
       return one === undefined || other === undefined ? [] : [one / other];
     });
     if (all.length === 0) return [];

@@ -1,8 +1,8 @@
 /** One round of an implementation's server. */
 import { cpSync, existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { freePort } from "../../support/process.ts";
-import { type Implementation, Stage, TestServer } from "../../support/spire.ts";
+import { freePort, run } from "../../support/process.ts";
+import { executable, type Implementation, Stage, TestServer } from "../../support/spire.ts";
 import type { Effort } from "./effort.ts";
 import type { Measured } from "./figures.ts";
 import {
@@ -13,14 +13,13 @@ import {
   ROOT,
   readyAfter,
   residentMegabytes,
+  startTime,
 } from "./load.ts";
 
 /** Entries of the agent that the loads speak for. */
 const PER_AGENT = 1_000;
 /** Entries that one call of BatchCreateEntry creates. */
 const CREATE_BATCH = 500;
-/** Until a daemon that was started is quiet. */
-const SETTLE_MS = 8_000;
 const AGENT = "bench";
 
 /** Without limits on calls, with CAs that outlive a copy of the data kept for later rounds. */
@@ -77,13 +76,14 @@ export async function measureServer(
   try {
     const healthPort = await freePort();
     const server = await benchServer(stage, implementation, { healthPort });
-    measured.set("serverFirstStart", await readyAfter(server.socket, () => server.launch()));
-    measured.set("serverStart", await readyAfter(server.socket, () => server.launch()));
+    await measureStarts(stage, server, effort, measured);
     await server.start();
-    await Bun.sleep(SETTLE_MS);
+    await Bun.sleep(effort.settleMs);
     measured.set("serverMemory", residentMegabytes(server.daemon.pid));
     measured.set("serverAnonymous", residentMegabytes(server.daemon.pid, "RssAnon"));
-    measured.set("serverIdle", await idleMinute(server.daemon.pid, effort.idleSeconds));
+    if (effort.idleSeconds > 0) {
+      measured.set("serverIdle", await idleMinute(server.daemon.pid, effort.idleSeconds));
+    }
     await seed(server, 0, PER_AGENT);
     await underLoad(server, effort, measured, healthPort);
     measured.set("create", itemsPerSecond(await seed(server, PER_AGENT, effort.created)));
@@ -93,24 +93,49 @@ export async function measureServer(
   return measured;
 }
 
+async function measureStarts(
+  stage: Stage,
+  server: TestServer,
+  effort: Effort,
+  measured: Measured,
+): Promise<void> {
+  // The program must be in memory: how long the disk takes is not its doing.
+  await run([executable(server.implementation, "spire-server"), "--version"]);
+  const first = async (): Promise<number> => {
+    const fresh = await benchServer(stage, server.implementation);
+    return readyAfter(fresh.socket, () => fresh.launch());
+  };
+  measured.set("serverFirstStart", await startTime(effort.starts, first));
+  const again = (): Promise<number> => readyAfter(server.socket, () => server.launch());
+  await again();
+  measured.set("serverStart", await startTime(effort.starts, again));
+}
+
+/** The rates of single calls. */
+async function singleCalls(server: TestServer, effort: Effort, measured: Measured): Promise<void> {
+  const words = wordsFor(server, effort);
+  const rate = async (figure: string, name: string, more: Record<string, number> = {}) => {
+    const result = await load(name, { ...words, ...more });
+    measured.set(figure, callsPerSecond(result));
+    return result;
+  };
+  await rate("mintX509", "mint-x509");
+  await rate("mintJwt", "mint-jwt");
+  await rate("newJwt", "new-jwt");
+  await rate("authorized", "authorized");
+  const { cpuSeconds, calls } = await rate("sync", "sync");
+  measured.set("syncCpu", cpuSeconds / calls);
+  await rate("attest", "attest", { calls: effort.attested });
+}
+
 async function underLoad(
   server: TestServer,
   effort: Effort,
   measured: Measured,
   healthPort: number,
 ): Promise<void> {
+  await singleCalls(server, effort, measured);
   const words = wordsFor(server, effort);
-  const rates = async (figure: string, name: string, more: Record<string, number> = {}) => {
-    const result = await load(name, { ...words, ...more });
-    measured.set(figure, callsPerSecond(result));
-    return result;
-  };
-  await rates("mintX509", "mint-x509");
-  await rates("mintJwt", "mint-jwt");
-  await rates("newJwt", "new-jwt");
-  await rates("authorized", "authorized");
-  await rates("sync", "sync");
-  await rates("attest", "attest", { calls: effort.attested });
   const batches = await load("batch-x509", { ...words, size: 50 });
   measured.set("batch50", itemsPerSecond(batches));
   measured.set("batchCpu", (batches.cpuSeconds / batches.items) * 1000);
@@ -159,11 +184,10 @@ export async function measureMany(
     const server = await serverWith(stage, implementation, entries);
     measured.set("serverStart", await readyAfter(server.socket, () => server.launch()));
     await server.start();
-    await Bun.sleep(SETTLE_MS);
+    await Bun.sleep(effort.settleMs);
     measured.set("serverMemoryMany", residentMegabytes(server.daemon.pid));
+    await singleCalls(server, effort, measured);
     const words = wordsFor(server, effort);
-    measured.set("authorized", callsPerSecond(await load("authorized", words)));
-    measured.set("sync", callsPerSecond(await load("sync", words)));
     measured.set("batch50", itemsPerSecond(await load("batch-x509", { ...words, size: 50 })));
     measured.set("create", itemsPerSecond(await seed(server, entries, effort.created)));
   } finally {

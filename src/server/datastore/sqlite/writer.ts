@@ -90,8 +90,8 @@ export class Writer {
       resolve: (value) => resolve(value as WriteTypes[Name]["result"]),
       reject,
     });
-    // Not at once: what the same tick still asks for shall share the transaction.
-    queueMicrotask(() => this.#send());
+    // Not at once: what this turn of the event loop still asks for shall share the transaction.
+    setImmediate(() => this.#send());
     return await promise;
   }
 
