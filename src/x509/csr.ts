@@ -53,7 +53,7 @@ export function parseCsr(bytes: Uint8Array): Csr {
       ? NO_EXTENSIONS
       : requestedExtensions(new DerReader(attributes.content));
   const publicKey = createPublicKey({
-    key: Buffer.from(publicKeySpki),
+    key: Buffer.from(publicKeySpki.buffer, publicKeySpki.byteOffset, publicKeySpki.byteLength),
     format: "der",
     type: "spki",
   });

@@ -27,12 +27,31 @@ export class DerError extends Error {
   override readonly name: string = "DerError";
 }
 
-export interface DerElement {
+/** One element where it lies; the parts of it that nobody asks for are not made. */
+export class DerElement {
   readonly tag: number;
+  readonly #source: Uint8Array;
+  readonly #start: number;
+  readonly #headerEnd: number;
+  readonly #end: number;
+
+  constructor(source: Uint8Array, start: number, headerEnd: number, end: number) {
+    this.tag = source[start] ?? 0;
+    this.#source = source;
+    this.#start = start;
+    this.#headerEnd = headerEnd;
+    this.#end = end;
+  }
+
   /** The content octets. */
-  readonly content: Uint8Array;
+  get content(): Uint8Array {
+    return this.#source.subarray(this.#headerEnd, this.#end);
+  }
+
   /** The whole element with its header. */
-  readonly bytes: Uint8Array;
+  get bytes(): Uint8Array {
+    return this.#source.subarray(this.#start, this.#end);
+  }
 }
 
 /** Reads elements one after the other. */
@@ -66,11 +85,7 @@ export class DerReader {
     const end = headerEnd + length;
     if (end > this.#bytes.length) throw new DerError("element is cut off");
     this.#at = end;
-    return {
-      tag,
-      content: this.#bytes.subarray(headerEnd, end),
-      bytes: this.#bytes.subarray(start, end),
-    };
+    return new DerElement(this.#bytes, start, headerEnd, end);
   }
 
   /** The next element if it has that tag. */
@@ -130,10 +145,16 @@ export function splitCertificates(bytes: Uint8Array): Uint8Array[] {
 export function der(tag: number, ...parts: readonly Uint8Array[]): Uint8Array {
   let length = 0;
   for (const part of parts) length += part.length;
-  const header = lengthHeader(tag, length);
-  const out = new Uint8Array(header.length + length);
-  out.set(header);
-  let at = header.length;
+  const more = lengthOctets(length);
+  const out = new Uint8Array(2 + more + length);
+  out[0] = tag;
+  out[1] = more === 0 ? length : 0x80 | more;
+  let rest = length;
+  for (let at = 1 + more; at > 1; at--) {
+    out[at] = rest & 0xff;
+    rest >>>= 8;
+  }
+  let at = 2 + more;
   for (const part of parts) {
     out.set(part, at);
     at += part.length;
@@ -141,11 +162,12 @@ export function der(tag: number, ...parts: readonly Uint8Array[]): Uint8Array {
   return out;
 }
 
-function lengthHeader(tag: number, length: number): Uint8Array {
-  if (length < 0x80) return Uint8Array.of(tag, length);
-  const octets: number[] = [];
-  for (let rest = length; rest > 0; rest = Math.floor(rest / 256)) octets.unshift(rest % 256);
-  return Uint8Array.of(tag, 0x80 | octets.length, ...octets);
+/** How many octets follow the first one of a length (X.690 §8.1.3). */
+function lengthOctets(length: number): number {
+  if (length < 0x80) return 0;
+  let octets = 1;
+  for (let rest = length >>> 8; rest > 0; rest >>>= 8) octets++;
+  return octets;
 }
 
 /** An INTEGER from unsigned big-endian bytes, in its shortest form. */
@@ -157,8 +179,19 @@ export function derUnsigned(bytes: Uint8Array): Uint8Array {
   return needsZero ? der(Tag.INTEGER, Uint8Array.of(0), magnitude) : der(Tag.INTEGER, magnitude);
 }
 
-/** An OBJECT IDENTIFIER from dotted text; for constants of ours, so the text is not checked. */
+const oids = new Map<string, Uint8Array>();
+
+/** An OBJECT IDENTIFIER from dotted text; for constants of ours, so the text is not checked and each is made once. Not to be changed. */
 export function derOid(dotted: string): Uint8Array {
+  let known = oids.get(dotted);
+  if (known === undefined) {
+    known = makeOid(dotted);
+    oids.set(dotted, known);
+  }
+  return known;
+}
+
+function makeOid(dotted: string): Uint8Array {
   const [first = 0, second = 0, ...rest] = dotted.split(".").map(Number);
   const octets: number[] = [];
   for (const arc of [first * 40 + second, ...rest]) {
@@ -173,6 +206,35 @@ export function derOid(dotted: string): Uint8Array {
 
 /** Dotted text of an OID's content octets. @throws DerError when an arc is cut off or padded */
 export function oidText(content: Uint8Array): string {
+  const [joined = 0, ...rest] = shortArcs(content) ?? longArcs(content);
+  // X.690 §8.19.4: the first two arcs in one number.
+  const first = joined < 40 ? 0 : joined < 80 ? 1 : 2;
+  const second = typeof joined === "bigint" ? joined - BigInt(first * 40) : joined - first * 40;
+  return [first, second, ...rest].join(".");
+}
+
+/** As far as an arc may have come when seven more bits still fit into 31. */
+const MAX_SHORT_ARC = 1 << 24;
+
+/** Undefined for numbers longer than those in certificates are. */
+function shortArcs(content: Uint8Array): number[] | undefined {
+  const arcs: number[] = [];
+  let arc = 0;
+  let fresh = true;
+  for (const octet of content) {
+    if (arc >= MAX_SHORT_ARC) return undefined;
+    if (fresh && octet === 0x80) throw new DerError("OID arc is padded");
+    arc = (arc << 7) | (octet & 0x7f);
+    fresh = (octet & 0x80) === 0;
+    if (!fresh) continue;
+    arcs.push(arc);
+    arc = 0;
+  }
+  if (!fresh || arcs.length === 0) throw new DerError("OID is cut off");
+  return arcs;
+}
+
+function longArcs(content: Uint8Array): bigint[] {
   const arcs: bigint[] = [];
   let arc = 0n;
   let fresh = true;
@@ -180,24 +242,23 @@ export function oidText(content: Uint8Array): string {
     if (fresh && octet === 0x80) throw new DerError("OID arc is padded");
     arc = (arc << 7n) | BigInt(octet & 0x7f);
     fresh = (octet & 0x80) === 0;
-    if (fresh) {
-      arcs.push(arc);
-      arc = 0n;
-    }
+    if (!fresh) continue;
+    arcs.push(arc);
+    arc = 0n;
   }
-  const joined = arcs[0];
-  if (!fresh || joined === undefined) throw new DerError("OID is cut off");
-  const first = joined < 80n ? joined / 40n : 2n;
-  return [first, joined - first * 40n, ...arcs.slice(1)].join(".");
+  if (!fresh) throw new DerError("OID is cut off");
+  return arcs;
 }
 
 /** A time as RFC 5280 §4.1.2.5 wants it: UTCTime until 2049, GeneralizedTime from 2050. Unix seconds. */
 export function derTime(seconds: number): Uint8Array {
-  const text = new Date(seconds * 1000).toISOString().replace(/[-:T]|\.\d+/g, "");
+  const iso = new Date(seconds * 1000).toISOString();
+  const date = iso.slice(0, 4) + iso.slice(5, 7) + iso.slice(8, 10);
+  const text = `${date}${iso.slice(11, 13)}${iso.slice(14, 16)}${iso.slice(17, 19)}Z`;
   const utc = Number(text.slice(0, 4)) < 2050;
   return der(
     utc ? Tag.UTC_TIME : Tag.GENERALIZED_TIME,
-    new TextEncoder().encode(utc ? text.slice(2) : text),
+    Buffer.from(utc ? text.slice(2) : text, "latin1"),
   );
 }
 

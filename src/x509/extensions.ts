@@ -210,10 +210,7 @@ export function subjectAltNameExtension(
   dnsNames: readonly string[],
   critical: boolean,
 ): Uint8Array {
-  const encoder = new TextEncoder();
-  const names = [
-    ...(uri === undefined ? [] : [der(0x86, encoder.encode(uri))]),
-    ...dnsNames.map((name) => der(0x82, encoder.encode(name))),
-  ];
+  const names = dnsNames.map((name) => der(0x82, Buffer.from(name)));
+  if (uri !== undefined) names.unshift(der(0x86, Buffer.from(uri)));
   return derExtension(Oid.subjectAltName, critical, der(Tag.SEQUENCE, ...names));
 }

@@ -2,7 +2,7 @@
  * The fast path: a certificate assembled from DER parts, most of them made once per issuer, and signed on the thread pool.
  * It checks nothing; server/ca/lint.ts does, before this is called.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { der, derOid, derTime, derUnsigned, readDer, Tag } from "./der.ts";
 import { Oid } from "./oid.ts";
 import type { KeyType, Signer } from "./signer.ts";
@@ -69,5 +69,5 @@ export function subjectKeyIdOf(publicKeySpki: Uint8Array): Uint8Array {
   const spki = readDer(publicKeySpki, Tag.SEQUENCE);
   spki.next(Tag.SEQUENCE);
   const bits = spki.next(Tag.BIT_STRING).content.subarray(1);
-  return createHash("sha1").update(bits).digest();
+  return hash("sha1", bits, "buffer");
 }
