@@ -34,6 +34,7 @@ export const FIGURES: readonly Figure[] = [
   rate("newJwt", "NewJWTSVID, 32 at once: calls", 1.2),
   rate("mintJwt", "MintJWTSVID, 32 at once: calls", 1.2),
   rate("attest", "AttestAgent by join tokens, each on its own connection: agents", 1.5),
+  figure("attestCpu", "… processor time of an agent", "s"),
   rate("authorized", "GetAuthorizedEntries of 1,000 entries: calls", 1.5),
   rate("sync", "SyncAuthorizedEntries of 1,000 entries, none changed: calls", 1.5),
   rate("create", "BatchCreateEntry: entries", 20),
