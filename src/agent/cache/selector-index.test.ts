@@ -1,23 +1,10 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { SelectorIndex } from "./selector-index.ts";
+import { makeWorkloadEntry } from "./workload-entry.fixture.ts";
 import type { WorkloadEntry } from "./workload-entry.ts";
 
-const entry = (id: string, selectors: string[]): WorkloadEntry => ({
-  id,
-  spiffeId: SpiffeId.parse(`spiffe://example.org/${id}`),
-  selectors,
-  dnsNames: [],
-  federatesWith: [],
-  hint: "",
-  prefetched: true,
-  delegable: true,
-  jwtSvidsOnce: false,
-  createdAt: 0,
-  revisionNumber: 0,
-  svidKey: id,
-});
+const entry = (id: string, selectors: string[]) => makeWorkloadEntry(id, { selectors });
 const ids = (entries: readonly WorkloadEntry[]): string[] => entries.map(({ id }) => id);
 
 test("finds the same entries as looking at each of them", () => {

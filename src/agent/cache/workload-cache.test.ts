@@ -1,32 +1,16 @@
 import { describe, expect, test } from "bun:test";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
 import { emptyBundle } from "#spiffe/bundle.ts";
-import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { DueSvids } from "./due-svids.ts";
 import { WorkloadCache } from "./workload-cache.ts";
+import { makeWorkloadEntry as entry } from "./workload-entry.fixture.ts";
 import type { WorkloadEntry } from "./workload-entry.ts";
 import type { WorkloadX509Svid } from "./x509-svids.ts";
 
 const NOW = 1_800_000_000;
 const trustDomain = TrustDomain.parse("example.org");
 const never = new AbortController().signal;
-
-const entry = (id: string, more: Partial<WorkloadEntry> = {}): WorkloadEntry => ({
-  id,
-  spiffeId: SpiffeId.parse(`spiffe://example.org/${id}`),
-  selectors: [`unix:user:${id}`],
-  dnsNames: [],
-  federatesWith: [],
-  hint: "",
-  prefetched: true,
-  delegable: true,
-  jwtSvidsOnce: false,
-  createdAt: 0,
-  revisionNumber: 0,
-  svidKey: id,
-  ...more,
-});
 
 const svid = (svidKey: string, more: Partial<WorkloadX509Svid> = {}): WorkloadX509Svid => ({
   chain: [new Uint8Array([1])],

@@ -18,7 +18,8 @@ import { failureText } from "#cli/rpc-error.ts";
 import { type SocketRules, socketPath } from "#cli/socket-path.ts";
 import { DEFAULT_ADMIN_SOCKET } from "./admin-command.ts";
 
-const SOCKET: SocketRules = {
+/** How commands find the socket when nobody names it. */
+export const AGENT_SOCKET: SocketRules = {
   defaultPath: "/tmp/spire-agent/public/api.sock",
   templateVariable: "SPIRE_AGENT_PUBLIC_SOCKET_TEMPLATE",
   noTemplate:
@@ -33,7 +34,7 @@ export interface SocketFlags extends Record<string, Flag<unknown>> {
 }
 
 export const SOCKET_FLAGS: SocketFlags = {
-  socketPath: stringFlag("The socket of the agent's Workload API", SOCKET.defaultPath),
+  socketPath: stringFlag("The socket of the agent's Workload API", AGENT_SOCKET.defaultPath),
   instance: stringFlag(
     "Which agent of several on this machine: put in for %i in SPIRE_AGENT_PUBLIC_SOCKET_TEMPLATE",
   ),
@@ -48,7 +49,7 @@ export function agentSocket(
   flags: { readonly socketPath: string; readonly instance: string },
   io: Io,
 ): string {
-  return resolve(socketPath(SOCKET, flags, io.env));
+  return resolve(socketPath(AGENT_SOCKET, flags, io.env));
 }
 
 /** @throws Error when -instance is given, which knows public sockets only */

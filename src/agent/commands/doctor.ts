@@ -2,8 +2,8 @@ import { type Command, defineLeaf } from "#cli/command.ts";
 import { intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { pickGiven } from "#cli/given.ts";
 import { outputFlag } from "#cli/printer.ts";
-
-const DEFAULT_SOCKET = "/tmp/spire-agent/public/api.sock";
+import { socketPath } from "#cli/socket-path.ts";
+import { AGENT_SOCKET } from "./agent-command.ts";
 
 const CONFIGURATION_FLAGS = {
   config: stringFlag("The agent's configuration file; conf/agent/agent.conf when not given"),
@@ -26,7 +26,8 @@ export const doctor: Command = defineLeaf({
       import("#clock/clock.ts"),
     ]);
     const configured = pickGiven(read(CONFIGURATION_FLAGS), given);
-    const socket = configured.socketPath ?? DEFAULT_SOCKET;
+    const unnamed = { socketPath: AGENT_SOCKET.defaultPath, instance: "" };
+    const socket = configured.socketPath ?? socketPath(AGENT_SOCKET, unnamed, io.env);
     return printFindings(io, flags.output, await examineAgent(configured, socket, systemClock));
   },
 });

@@ -1,10 +1,9 @@
 import { expect, test } from "bun:test";
 import { WorkloadCache } from "#agent/cache/workload-cache.ts";
-import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
+import { makeWorkloadEntry } from "#agent/cache/workload-entry.fixture.ts";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
 import type { SystemdUnit } from "#dbus/systemd.ts";
 import { emptyBundle } from "#spiffe/bundle.ts";
-import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { parseCredential } from "./credential.ts";
 import { parseOrigin } from "./origin.ts";
@@ -16,20 +15,7 @@ const unit = (invocationId: string): SystemdUnit => ({
   fragmentPath: "/etc/db.service",
   invocationId,
 });
-const entry: WorkloadEntry = {
-  id: "db",
-  spiffeId: SpiffeId.parse("spiffe://example.org/db"),
-  selectors: ["systemd:id:db.service"],
-  dnsNames: [],
-  federatesWith: [],
-  hint: "",
-  prefetched: true,
-  delegable: true,
-  jwtSvidsOnce: false,
-  createdAt: 0,
-  revisionNumber: 0,
-  svidKey: "db",
-};
+const entry = makeWorkloadEntry("db", { selectors: ["systemd:id:db.service"] });
 
 function stand() {
   const clock = new ManualClock();

@@ -1,25 +1,13 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import { makeWorkloadEntry } from "#agent/cache/workload-entry.fixture.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import { systemClock } from "#clock/clock.ts";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
-import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { nearEntries } from "./near-entries.ts";
 
-const entry = (name: string, selectors: readonly string[]): WorkloadEntry => ({
-  id: name,
-  spiffeId: SpiffeId.parse(`spiffe://example.org/${name}`),
-  selectors,
-  dnsNames: [],
-  federatesWith: [],
-  hint: "",
-  prefetched: true,
-  delegable: true,
-  jwtSvidsOnce: false,
-  createdAt: 0,
-  revisionNumber: 0,
-  svidKey: name,
-});
+const entry = (name: string, selectors: readonly string[]) =>
+  makeWorkloadEntry(name, { selectors });
 
 test("the nearest are those that sorting all of them would put first", async () => {
   const selector = fc.constantFrom("unix:uid:1", "unix:uid:2", "unix:gid:1", "unix:path:/a");

@@ -1,11 +1,10 @@
 import { expect, test } from "bun:test";
 import { WorkloadCache } from "#agent/cache/workload-cache.ts";
-import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
+import { makeWorkloadEntry } from "#agent/cache/workload-entry.fixture.ts";
 import type { WorkloadX509Svid } from "#agent/cache/x509-svids.ts";
 import { type Clock, systemClock } from "#clock/clock.ts";
 import { createLog } from "#log/log.ts";
 import { emptyBundle } from "#spiffe/bundle.ts";
-import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { CacheKeeper, type Owner } from "./cache-keeper.ts";
 import { decodeSnapshot } from "./snapshot.ts";
@@ -13,20 +12,7 @@ import type { SnapshotStore } from "./snapshot-store.ts";
 
 const NOW = 1_700_000_000;
 const OWNER: Owner = { trustDomain: "example.org", agentId: "spiffe://example.org/spire/agent/a" };
-const entry = (id: string): WorkloadEntry => ({
-  id,
-  spiffeId: SpiffeId.parse(`spiffe://example.org/${id}`),
-  selectors: ["unix:uid:1"],
-  dnsNames: [],
-  federatesWith: [],
-  hint: "",
-  prefetched: true,
-  delegable: true,
-  jwtSvidsOnce: false,
-  createdAt: 0,
-  revisionNumber: 0,
-  svidKey: id,
-});
+const entry = (id: string) => makeWorkloadEntry(id, { selectors: ["unix:uid:1"] });
 const svid = (id: string, notAfter: number): WorkloadX509Svid => ({
   chain: [Uint8Array.of(1)],
   privateKey: Uint8Array.of(2),

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
+import { makeWorkloadEntry } from "#agent/cache/workload-entry.fixture.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
 import { NewJWTSVIDResponse } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { signJwt } from "#jwt/sign.ts";
-import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
 import { JwtSvids } from "./jwt-svids.ts";
@@ -11,21 +11,7 @@ import { serve } from "./server.fixture.ts";
 
 const LIFE = 300;
 const signer = signerFromPrivateKey(await generatePrivateKey("ec-p256"));
-const entry = (more: Partial<WorkloadEntry> = {}): WorkloadEntry => ({
-  id: "a",
-  spiffeId: SpiffeId.parse("spiffe://example.org/a"),
-  selectors: [],
-  dnsNames: [],
-  federatesWith: [],
-  hint: "",
-  prefetched: true,
-  delegable: true,
-  jwtSvidsOnce: false,
-  createdAt: 0,
-  revisionNumber: 0,
-  svidKey: "a",
-  ...more,
-});
+const entry = (more: Partial<WorkloadEntry> = {}) => makeWorkloadEntry("a", more);
 
 const codeOf = (error: unknown): unknown => (error instanceof StatusError ? error.code : error);
 

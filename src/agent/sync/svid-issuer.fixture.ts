@@ -7,7 +7,6 @@ import {
   type BatchNewX509SVIDRequest,
   BatchNewX509SVIDResponse,
 } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
-import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { noMetrics } from "#telemetry/metrics.ts";
@@ -22,21 +21,6 @@ export const trustDomain: TrustDomain = TrustDomain.parse("example.org");
 const random: Random = { bytes: () => new Uint8Array(), uuid: () => "", fraction: () => 0.5 };
 export const authority: Made = await make({ name: "authority", isCa: true });
 
-export const entry = (id: string, more: Partial<WorkloadEntry> = {}): WorkloadEntry => ({
-  id,
-  spiffeId: SpiffeId.parse(`spiffe://example.org/${id}`),
-  selectors: [`unix:user:${id}`],
-  dnsNames: [],
-  federatesWith: [],
-  hint: "",
-  prefetched: true,
-  delegable: true,
-  jwtSvidsOnce: false,
-  createdAt: 0,
-  revisionNumber: 0,
-  svidKey: id,
-  ...more,
-});
 export const never: AbortSignal = new AbortController().signal;
 export const selectors = (id: string): Set<string> => new Set([`unix:user:${id}`]);
 

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { makeWorkloadEntry as entry } from "#agent/cache/workload-entry.fixture.ts";
 import { BatchNewX509SVIDResponse } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
@@ -8,7 +9,6 @@ import { until } from "./server.fixture.ts";
 import {
   type Answer,
   authority,
-  entry,
   pauseOf,
   selectors,
   sign,

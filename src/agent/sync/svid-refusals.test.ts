@@ -1,12 +1,13 @@
 /** Entries that the server gives no SVID for. */
 import { describe, expect, test } from "bun:test";
 import { waitsForSvids } from "#agent/cache/waiting.ts";
+import { makeWorkloadEntry as entry } from "#agent/cache/workload-entry.fixture.ts";
 import type { BatchNewX509SVIDRequest } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { createLog, type Log } from "#log/log.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode } from "#spiffe/status-error.ts";
 import { until } from "./server.fixture.ts";
-import { entry, never, pauseOf, selectors, sign, stand } from "./svid-issuer.fixture.ts";
+import { never, pauseOf, selectors, sign, stand } from "./svid-issuer.fixture.ts";
 
 describe("the first answer to a workload", () => {
   /** A workload with an entry that is issued and one that is not. */

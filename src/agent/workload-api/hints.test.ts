@@ -1,23 +1,9 @@
 import { expect, test } from "bun:test";
-import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
-import { SpiffeId } from "#spiffe/spiffe-id.ts";
+import { makeWorkloadEntry } from "#agent/cache/workload-entry.fixture.ts";
 import { withoutRepeatedHints } from "./hints.ts";
 
-const identity = (id: string, hint = "", createdAt = 0): { readonly entry: WorkloadEntry } => ({
-  entry: {
-    id,
-    spiffeId: SpiffeId.parse(`spiffe://example.org/${id}`),
-    selectors: ["unix:uid:1"],
-    dnsNames: [],
-    federatesWith: [],
-    hint,
-    prefetched: true,
-    delegable: true,
-    jwtSvidsOnce: false,
-    createdAt,
-    revisionNumber: 0,
-    svidKey: id,
-  },
+const identity = (id: string, hint = "", createdAt = 0) => ({
+  entry: makeWorkloadEntry(id, { hint, createdAt }),
 });
 
 test("Workload API §5.2.1: of two entries with one hint the older stays; without hints all do", () => {

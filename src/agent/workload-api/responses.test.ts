@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
 import { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import { makeWorkloadEntry } from "#agent/cache/workload-entry.fixture.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import type { WorkloadX509Svid } from "#agent/cache/x509-svids.ts";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
 import { emptyBundle } from "#spiffe/bundle.ts";
-import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { createResponses } from "./responses.ts";
 
@@ -12,21 +12,8 @@ const trustDomain = TrustDomain.parse("example.org");
 const selectors = new Set(["unix:uid:1"]);
 const bytes = (...of: number[]): Uint8Array => new Uint8Array(of);
 
-const entry = (id: string, more: Partial<WorkloadEntry> = {}): WorkloadEntry => ({
-  id,
-  spiffeId: SpiffeId.parse(`spiffe://example.org/${id}`),
-  selectors: [...selectors],
-  dnsNames: [],
-  federatesWith: [],
-  hint: "",
-  prefetched: true,
-  delegable: true,
-  jwtSvidsOnce: false,
-  createdAt: 0,
-  revisionNumber: 0,
-  svidKey: id,
-  ...more,
-});
+const entry = (id: string, more: Partial<WorkloadEntry> = {}) =>
+  makeWorkloadEntry(id, { selectors: [...selectors], ...more });
 const svid = (svidKey: string, of: number): WorkloadX509Svid => ({
   chain: [bytes(of), bytes(of + 1)],
   privateKey: bytes(of + 2),

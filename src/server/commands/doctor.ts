@@ -2,8 +2,8 @@ import { type Command, defineLeaf } from "#cli/command.ts";
 import { intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { pickGiven } from "#cli/given.ts";
 import { outputFlag } from "#cli/printer.ts";
-
-const DEFAULT_SOCKET = "/tmp/spire-server/private/api.sock";
+import { socketPath } from "#cli/socket-path.ts";
+import { SERVER_SOCKET } from "./server-command.ts";
 
 const CONFIGURATION_FLAGS = {
   bindAddress: stringFlag("The address for agents, if the server was started with this flag"),
@@ -25,7 +25,8 @@ export const doctor: Command = defineLeaf({
       import("#clock/clock.ts"),
     ]);
     const configured = pickGiven(read(CONFIGURATION_FLAGS), given);
-    const socket = configured.socketPath ?? DEFAULT_SOCKET;
+    const unnamed = { socketPath: SERVER_SOCKET.defaultPath, instance: "" };
+    const socket = configured.socketPath ?? socketPath(SERVER_SOCKET, unnamed, io.env);
     const findings = await examineServer(configured, socket, systemClock.nowSeconds());
     return printFindings(io, flags.output, findings);
   },

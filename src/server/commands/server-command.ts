@@ -8,7 +8,8 @@ import { failureText } from "#cli/rpc-error.ts";
 import { type SocketRules, socketPath } from "#cli/socket-path.ts";
 import type { ServerConnection } from "./connection.ts";
 
-const SOCKET: SocketRules = {
+/** How commands find the socket when nobody names it. */
+export const SERVER_SOCKET: SocketRules = {
   defaultPath: "/tmp/spire-server/private/api.sock",
   templateVariable: "SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE",
   noTemplate: "you must define SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE to use the instance flag",
@@ -20,7 +21,10 @@ interface SocketFlags extends Record<string, Flag<unknown>> {
 }
 
 const SOCKET_FLAGS: SocketFlags = {
-  socketPath: stringFlag("The socket of the server's administration API", SOCKET.defaultPath),
+  socketPath: stringFlag(
+    "The socket of the server's administration API",
+    SERVER_SOCKET.defaultPath,
+  ),
   instance: stringFlag(
     "Which server of several on this machine: put in for %i in SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE",
   ),
@@ -52,7 +56,7 @@ export function serverCommand<S extends FlagSpecs>(spec: ServerCommandSpec<S>): 
       let connection: ServerConnection | undefined;
       let exitCode = 0;
       try {
-        const path = socketPath(SOCKET, invocation.read(SOCKET_FLAGS), io.env);
+        const path = socketPath(SERVER_SOCKET, invocation.read(SOCKET_FLAGS), io.env);
         const server = async (): Promise<ServerConnection> => {
           const { connectServer } = await import("./connection.ts");
           connection ??= connectServer(path);

@@ -1,5 +1,5 @@
 /** The load generator (../load), and what can be read of a process from outside. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { type Daemon, run } from "../../support/process.ts";
 
@@ -45,21 +45,12 @@ export function residentMegabytes(pid: number, part: "VmRSS" | "RssAnon" = "VmRS
   return Number(new RegExp(`${part}:\\s+(\\d+)`).exec(status)?.[1]) / 1024;
 }
 
-/** Seconds that the threads of a process have run; the first field of schedstat is in nanoseconds (the kernel's sched-stats.rst). */
-function processorSeconds(pid: number): number {
-  const nanoseconds = readdirSync(`/proc/${pid}/task`).map((thread) =>
-    Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]),
-  );
-  return nanoseconds.reduce((sum, one) => sum + one, 0) / 1e9;
-}
-
 /** What a minute without work costs, by a sample of the given length. */
 export async function idleMinute(pid: number, sampleSeconds: number): Promise<number> {
   // What a start leaves behind, compiling and collecting, goes on for a while.
   await Bun.sleep(sampleSeconds * 1000);
-  const before = processorSeconds(pid);
-  await Bun.sleep(sampleSeconds * 1000);
-  return ((processorSeconds(pid) - before) / sampleSeconds) * 60;
+  const { cpuSeconds } = await load("idle", { pid, milliseconds: sampleSeconds * 1000 });
+  return (cpuSeconds / sampleSeconds) * 60;
 }
 
 /** Milliseconds from the start of a daemon until the health service on its socket says SERVING; ends it again. */

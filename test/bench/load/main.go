@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // options are the words KEY=VALUE after the subcommand.
@@ -61,6 +63,7 @@ var commands = map[string]func(ctx context.Context, o options) (any, error){
 	"echo":         echo,
 	"echo-anew":    echoAnew,
 	"stalls":       stalls,
+	"idle":         idle,
 }
 
 func main() {
@@ -178,28 +181,24 @@ func quantile(sorted []float64, q float64) float64 {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// processorSeconds are those of all threads of a process, ended ones too.
+// processorSeconds are those of all threads of a process, ended ones too, by its clock (clock_getcpuclockid(3)).
 func processorSeconds(pid int) float64 {
 	if pid == 0 {
 		return 0
 	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		fail(err)
+	var spent unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|2), &spent); err != nil {
+		fail(fmt.Errorf("processor time of %d: %w", pid, err))
 	}
-	// The name, in parentheses, may have spaces; proc(5) counts from it: utime and stime are fields 14 and 15.
-	text := string(stat)
-	fields := strings.Fields(text[strings.LastIndex(text, ")")+2:])
-	ticks := 0.0
-	for _, field := range fields[11:13] {
-		number, err := strconv.ParseFloat(field, 64)
-		if err != nil {
-			fail(err)
-		}
-		ticks += number
-	}
-	const ticksPerSecond = 100
-	return ticks / ticksPerSecond
+	return float64(spent.Nano()) / 1e9
+}
+
+// idle reads what a process uses of the processor while nobody asks it for anything.
+func idle(_ context.Context, o options) (any, error) {
+	pid := o.number("pid", 0)
+	before := processorSeconds(pid)
+	time.Sleep(time.Duration(o.number("milliseconds", 5000)) * time.Millisecond)
+	return figures{CPUSeconds: processorSeconds(pid) - before}, nil
 }
 
 // same gives every one of the callers the same call.
