@@ -22,8 +22,12 @@ const PER_AGENT = 1_000;
 const CREATE_BATCH = 500;
 const AGENT = "bench";
 
-/** Without limits on calls, with CAs that outlive a copy of the data kept for later rounds. */
+/**
+ * Without limits on calls, with CAs that outlive a copy of the data kept for later rounds. The log goes to a file, so that nobody has to
+ * read it meanwhile.
+ */
 const SETTINGS = `log_level = "INFO"
+  log_file = "load.log"
   ca_ttl = "87600h"
   agent_ttl = "8760h"
   ratelimit {
