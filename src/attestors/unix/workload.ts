@@ -3,7 +3,7 @@
  * it is looked at gets nothing. Called by the agent's workload attestation.
  */
 import { isDeepStrictEqual } from "node:util";
-import type { WorkloadAttestor } from "#attestors/attestor.ts";
+import type { PeerProcess, WorkloadAttestor } from "#attestors/attestor.ts";
 import type { Selector } from "#spiffe/selector.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { AccountNames } from "./accounts.ts";
@@ -50,6 +50,7 @@ export function createUnixWorkloadAttestor(config: UnixWorkloadAttestorConfig): 
     type: "unix",
     attest: async (peer) => {
       const status = readStatus(peer.pid);
+      refuseOtherIds(peer, status);
       const selectors = await identitySelectors(status);
       if (config.discoverWorkloadPath) {
         const executable = await readExecutable(peer.pid);
@@ -62,6 +63,18 @@ export function createUnixWorkloadAttestor(config: UnixWorkloadAttestorConfig): 
       return selectors;
     },
   };
+}
+
+/**
+ * Whoever connects can hand the socket to a child and then run a set-user-ID program in its own place: the process is the same, and has
+ * the ids of others. Root could have had them before.
+ */
+function refuseOtherIds(peer: PeerProcess, { uid, gid }: ProcessStatus): void {
+  if (peer.uid === 0 || (peer.uid === uid && peer.gid === gid)) return;
+  throw new StatusError(
+    StatusCode.PERMISSION_DENIED,
+    `the process had uid ${peer.uid} and gid ${peer.gid} when it connected, and has ${uid} and ${gid} now: it must connect again`,
+  );
 }
 
 function changed(): StatusError {
