@@ -27,6 +27,11 @@ export function socketPath(
   }
   if (flags.socketPath !== rules.defaultPath) return flags.socketPath;
   if (flags.instance !== "") return template.replaceAll("%i", () => flags.instance);
+  return unnamedSocketPath(rules, env);
+}
+
+/** The socket when nobody names it: the path in the environment, else the default. */
+export function unnamedSocketPath(rules: SocketRules, env: Io["env"]): string {
   const plain = env[rules.templateVariable.replace(/_TEMPLATE$/, "")] ?? "";
   return plain === "" ? rules.defaultPath : plain;
 }

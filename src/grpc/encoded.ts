@@ -15,7 +15,7 @@ export class Encoded {
 }
 
 /** What ts-proto generates for a message. */
-interface Codec<Message> {
+export interface Codec<Message> {
   encode(message: Message): { finish(): Uint8Array };
 }
 

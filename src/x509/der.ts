@@ -206,47 +206,34 @@ function makeOid(dotted: string): Uint8Array {
 
 /** Dotted text of an OID's content octets. @throws DerError when an arc is cut off or padded */
 export function oidText(content: Uint8Array): string {
-  const [joined = 0, ...rest] = shortArcs(content) ?? longArcs(content);
+  const [joined = 0, ...rest] = oidArcs(content);
   // X.690 §8.19.4: the first two arcs in one number.
   const first = joined < 40 ? 0 : joined < 80 ? 1 : 2;
   const second = typeof joined === "bigint" ? joined - BigInt(first * 40) : joined - first * 40;
   return [first, second, ...rest].join(".");
 }
 
-/** As far as an arc may have come when seven more bits still fit into 31. */
-const MAX_SHORT_ARC = 1 << 24;
+/** Arcs below that have room for seven more bits in a number. */
+const ROOMY_ARC = 2 ** 46;
 
-/** Undefined for numbers longer than those in certificates are. */
-function shortArcs(content: Uint8Array): number[] | undefined {
-  const arcs: number[] = [];
-  let arc = 0;
+/** Big integers only for arcs that are longer than those in certificates. */
+function oidArcs(content: Uint8Array): (number | bigint)[] {
+  const arcs: (number | bigint)[] = [];
+  let arc: number | bigint = 0;
   let fresh = true;
   for (const octet of content) {
-    if (arc >= MAX_SHORT_ARC) return undefined;
     if (fresh && octet === 0x80) throw new DerError("OID arc is padded");
-    arc = (arc << 7) | (octet & 0x7f);
+    const bits = octet & 0x7f;
+    arc =
+      typeof arc === "number" && arc < ROOMY_ARC
+        ? arc * 128 + bits
+        : BigInt(arc) * 128n + BigInt(bits);
     fresh = (octet & 0x80) === 0;
     if (!fresh) continue;
     arcs.push(arc);
     arc = 0;
   }
   if (!fresh || arcs.length === 0) throw new DerError("OID is cut off");
-  return arcs;
-}
-
-function longArcs(content: Uint8Array): bigint[] {
-  const arcs: bigint[] = [];
-  let arc = 0n;
-  let fresh = true;
-  for (const octet of content) {
-    if (fresh && octet === 0x80) throw new DerError("OID arc is padded");
-    arc = (arc << 7n) | BigInt(octet & 0x7f);
-    fresh = (octet & 0x80) === 0;
-    if (!fresh) continue;
-    arcs.push(arc);
-    arc = 0n;
-  }
-  if (!fresh) throw new DerError("OID is cut off");
   return arcs;
 }
 

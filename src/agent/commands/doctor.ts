@@ -2,7 +2,7 @@ import { type Command, defineLeaf } from "#cli/command.ts";
 import { intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { pickGiven } from "#cli/given.ts";
 import { outputFlag } from "#cli/printer.ts";
-import { socketPath } from "#cli/socket-path.ts";
+import { unnamedSocketPath } from "#cli/socket-path.ts";
 import { AGENT_SOCKET } from "./agent-command.ts";
 
 const CONFIGURATION_FLAGS = {
@@ -26,8 +26,7 @@ export const doctor: Command = defineLeaf({
       import("#clock/clock.ts"),
     ]);
     const configured = pickGiven(read(CONFIGURATION_FLAGS), given);
-    const unnamed = { socketPath: AGENT_SOCKET.defaultPath, instance: "" };
-    const socket = configured.socketPath ?? socketPath(AGENT_SOCKET, unnamed, io.env);
+    const socket = configured.socketPath ?? unnamedSocketPath(AGENT_SOCKET, io.env);
     return printFindings(io, flags.output, await examineAgent(configured, socket, systemClock));
   },
 });

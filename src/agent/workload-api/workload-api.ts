@@ -10,7 +10,7 @@ import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import type { ServerClients } from "#agent/sync/server-connection.ts";
 import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
-import { encodedOnce } from "#grpc/encoded.ts";
+import { type Codec, type Encoded, encodedOnce } from "#grpc/encoded.ts";
 import {
   JWTBundlesResponse,
   type JWTSVIDRequest,
@@ -41,25 +41,12 @@ export interface WorkloadApiParts extends CallerTools {
 
 export function createWorkloadApi(parts: WorkloadApiParts): BoundService {
   const responses = createResponses(parts.cache);
-  // Many workloads get the same message, and one gets it again whenever it comes back.
-  const x509Svids = encodedOnce(X509SVIDResponse);
-  const x509Bundles = encodedOnce(X509BundlesResponse);
-  const jwtBundles = encodedOnce(JWTBundlesResponse);
   return bindService(
     SpiffeWorkloadAPIService,
     {
-      fetchX509Svid: (_request, context, send) =>
-        follow(parts, context, "x509-svids", responses.x509Svids, (message) =>
-          send(x509Svids(message)),
-        ),
-      fetchX509Bundles: (_request, context, send) =>
-        follow(parts, context, "bundles", responses.x509Bundles, (message) =>
-          send(x509Bundles(message)),
-        ),
-      fetchJwtBundles: (_request, context, send) =>
-        follow(parts, context, "bundles", responses.jwtBundles, (message) =>
-          send(jwtBundles(message)),
-        ),
+      fetchX509Svid: following(parts, "x509-svids", responses.x509Svids, X509SVIDResponse),
+      fetchX509Bundles: following(parts, "bundles", responses.x509Bundles, X509BundlesResponse),
+      fetchJwtBundles: following(parts, "bundles", responses.jwtBundles, JWTBundlesResponse),
       fetchJwtsvid: (request, context) => fetchJwtSvid(parts, request, context),
       validateJwtsvid: async (request, context) => {
         await callerIdentities(parts, context, false);
@@ -106,6 +93,22 @@ function checkCaller(
   }
   parts.refusals.noIdentity(peer.pid, selectors);
   throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");
+}
+
+/** A stream whose messages are encoded once: many workloads get the same, and one gets it again whenever it comes back. */
+function following<R extends object>(
+  parts: WorkloadApiParts,
+  need: CallerNeed,
+  responseFor: (subscription: Subscription) => R | undefined,
+  codec: Codec<R>,
+) {
+  const encoded = encodedOnce(codec);
+  return (
+    _request: unknown,
+    context: CallContext,
+    send: (response: Encoded) => Promise<void>,
+  ): Promise<void> =>
+    follow(parts, context, need, responseFor, (response) => send(encoded(response)));
 }
 
 /** Serves a stream until the caller leaves or loses its identity. */

@@ -2,7 +2,7 @@ import { type Command, defineLeaf } from "#cli/command.ts";
 import { intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { pickGiven } from "#cli/given.ts";
 import { outputFlag } from "#cli/printer.ts";
-import { socketPath } from "#cli/socket-path.ts";
+import { unnamedSocketPath } from "#cli/socket-path.ts";
 import { SERVER_SOCKET } from "./server-command.ts";
 
 const CONFIGURATION_FLAGS = {
@@ -25,8 +25,7 @@ export const doctor: Command = defineLeaf({
       import("#clock/clock.ts"),
     ]);
     const configured = pickGiven(read(CONFIGURATION_FLAGS), given);
-    const unnamed = { socketPath: SERVER_SOCKET.defaultPath, instance: "" };
-    const socket = configured.socketPath ?? socketPath(SERVER_SOCKET, unnamed, io.env);
+    const socket = configured.socketPath ?? unnamedSocketPath(SERVER_SOCKET, io.env);
     const findings = await examineServer(configured, socket, systemClock.nowSeconds());
     return printFindings(io, flags.output, findings);
   },
