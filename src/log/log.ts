@@ -39,6 +39,11 @@ export function parseLogLevel(text: string): LogLevel | undefined {
   return LOG_LEVELS.find((level) => level === name);
 }
 
+/** Whether lines of that level are written. */
+export function isLogged(settings: LogSettings, level: LogLevel): boolean {
+  return LOG_LEVELS.indexOf(level) <= LOG_LEVELS.indexOf(settings.level);
+}
+
 /**
  * Makes a log. The settings are shared by all logs derived from it, so a change takes effect everywhere.
  *
@@ -47,7 +52,7 @@ export function parseLogLevel(text: string): LogLevel | undefined {
 export function createLog(settings: LogSettings, now: () => number, sink: LogSink): Log {
   let isLost = false;
   const emit = (level: LogLevel, message: string, fields: LogFields): void => {
-    if (LOG_LEVELS.indexOf(level) > LOG_LEVELS.indexOf(settings.level)) return;
+    if (!isLogged(settings, level)) return;
     const time = new Date(now()).toISOString().replace(/\.\d{3}Z$/, "Z");
     const line =
       settings.format === "json"

@@ -4,6 +4,7 @@ import type { Identity } from "#agent/cache/subscription.ts";
 import { checkOpen, SERVER_AWAY, unavailable } from "#agent/cache/waiting.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { CallContext } from "#grpc/bind.ts";
+import { BoundedLog } from "#log/bounded-log.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 export interface DelegatesParts extends CallerTools {
@@ -14,9 +15,11 @@ export interface DelegatesParts extends CallerTools {
 
 export class Delegates {
   readonly #parts: DelegatesParts;
+  readonly #bounded: BoundedLog;
 
   constructor(parts: DelegatesParts) {
     this.#parts = parts;
+    this.#bounded = new BoundedLog(parts);
   }
 
   /** @throws StatusError when the caller is no delegate */
@@ -32,18 +35,19 @@ export class Delegates {
    * @throws StatusError PERMISSION_DENIED when the caller is no delegate, or no more; UNAVAILABLE when that cannot be said now
    */
   check({ peer }: AttestedCaller, identities: readonly Identity[]): void {
-    const { authorizedDelegates, cache, log } = this.#parts;
+    const { authorizedDelegates, cache } = this.#parts;
     checkOpen(cache);
     // The process may have ended while its socket lives on in another.
     const ids = peer.isAlive() ? identities.map(({ entry }) => entry.spiffeId.toString()) : [];
     if (authorizedDelegates().some((id) => ids.includes(id))) return;
     if (peer.isAlive() && !cache.isFilled) throw unavailable(SERVER_AWAY);
+    const log = this.#bounded.from(`uid ${peer.uid}`, { pid: peer.pid, uid: peer.uid });
     if (ids.length === 0) {
-      log.error("No identity issued", { pid: peer.pid });
+      log.warn("No identity issued");
       throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");
     }
     const why = "caller not configured as an authorized delegate";
-    log.error(`Permission denied; ${why}`, { pid: peer.pid, default_id: ids[0] });
+    log.warn(`Permission denied; ${why}`, { default_id: ids[0] });
     throw new StatusError(StatusCode.PERMISSION_DENIED, why);
   }
 }

@@ -96,7 +96,7 @@ async function credentialFor(
   const waiting = (selectors: ReadonlySet<string>, isNobody: boolean): void => {
     const fields = { unit: unit.id, credential: origin.credential };
     parts.log.info("Credential waits for its SVID", fields);
-    if (isNobody) parts.refusals.noIdentity(peer.pid, selectors);
+    if (isNobody) parts.refusals.noIdentity(peer, selectors);
   };
   const pair = await svids.of(unit, credential.hint, waiting, signal);
   return pair === undefined ? undefined : credential.write(pair);

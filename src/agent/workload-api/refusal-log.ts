@@ -1,41 +1,39 @@
-import type { Clock } from "#clock/clock.ts";
-import { TokenBuckets } from "#clock/token-buckets.ts";
+import { BoundedLog, type WindowTimer } from "#log/bounded-log.ts";
 import type { Log } from "#log/log.ts";
 
 export interface RefusalLogParts {
   /** What may be shown of selectors: those that are one of these, or begin with one and a colon. */
   readonly logSelectors: () => readonly string[];
-  readonly clock: Clock;
+  readonly clock: WindowTimer;
   readonly log: Log;
 }
 
-/** Tells of workloads that nobody registered. One that asks in a loop must not fill the disk: it is told of once a second. */
+/** Tells of workloads that nobody registered. Users that ask in a loop must not fill the disk: each has its share of lines. */
 export class RefusalLog {
-  readonly #parts: RefusalLogParts;
-  readonly #told: TokenBuckets;
+  readonly #logSelectors: RefusalLogParts["logSelectors"];
+  readonly #bounded: BoundedLog;
 
-  constructor(parts: RefusalLogParts) {
-    this.#parts = parts;
-    this.#told = new TokenBuckets(1, parts.clock);
+  constructor({ logSelectors, clock, log }: RefusalLogParts) {
+    this.#logSelectors = logSelectors;
+    this.#bounded = new BoundedLog({ clock, log });
+  }
+
+  /** The log for what a user's processes cause. */
+  of(uid: number): Log {
+    return this.#bounded.from(`uid ${uid}`);
   }
 
   /** @param selectors `type:value` */
-  noIdentity(pid: number, selectors: ReadonlySet<string>): void {
-    const { log, logSelectors } = this.#parts;
+  noIdentity({ pid, uid }: { pid: number; uid: number }, selectors: ReadonlySet<string>): void {
     const shown = [...selectors]
-      .filter((selector) => logSelectors().some((prefix) => isOrIsBelow(selector, prefix)))
+      .filter((selector) => this.#logSelectors().some((prefix) => isOrIsBelow(selector, prefix)))
       .sort();
-    const fields = {
+    this.of(uid).warn("No identity issued", {
       pid,
+      uid,
       registered: false,
       ...(shown.length === 0 ? {} : { selectors: shown.join(",") }),
-    };
-    const key = [...selectors].sort().join("\n");
-    if (this.#told.waitMs(key, 1) > 0) log.debug("No identity issued", fields);
-    else {
-      this.#told.take(key, 1);
-      log.error("No identity issued", fields);
-    }
+    });
   }
 }
 

@@ -91,7 +91,7 @@ function checkCaller(
     if (!parts.cache.isFilled) throw unavailable(SERVER_AWAY);
     if (!needed && parts.allowUnauthenticatedVerifiers()) return;
   }
-  parts.refusals.noIdentity(peer.pid, selectors);
+  parts.refusals.noIdentity(peer, selectors);
   throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");
 }
 
