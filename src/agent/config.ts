@@ -1,11 +1,12 @@
 /**
  * agent.conf and the flags of `run`, as one checked value. Flags override the file, the file overrides the defaults.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { OfflineConfig } from "#agent/offline/open-keeper.ts";
 import { Block, Problems } from "#config/block.ts";
 import { isCredential } from "#config/credential.ts";
+import { AGENT_CONFIG, isThere } from "#config/packaged.ts";
 import {
   flagOrKey,
   type LogConfig,
@@ -114,17 +115,22 @@ export async function loadAgentConfig(
   flags: AgentRunFlags,
   isFromOutside = false,
 ): Promise<AgentConfig> {
-  const path = flags.config ?? DEFAULT_FILE;
   const isServerGiven = flags.serverAddress !== undefined || hasJoinWord(flags);
-  if (flags.config === undefined && !existsSync(path) && isServerGiven) {
+  const path = configurationPath(flags, isFromOutside && !isServerGiven);
+  if (path === undefined && isServerGiven) {
     const dataDir = flags.dataDir ?? process.env["STATE_DIRECTORY"] ?? DEFAULT_DATA_DIR;
     const problems = new Problems("command line");
     const empty = new Block([], "the agent block", problems);
     const whole = { ...flags, dataDir, ...splitAddress(flags, problems) };
     return finish(empty, whole, problems, undefined, () => zeroAgentPlugins(dataDir));
   }
-  const problems = new Problems(path, undefined, isFromOutside);
-  const root = new Block([readConfigFile(path, flags.expandEnv)], "the file", problems);
+  const file = path ?? DEFAULT_FILE;
+  const problems = new Problems(file, undefined, isFromOutside);
+  const root = new Block(
+    [readConfigFile(file, flags.expandEnv, AGENT_CONFIG)],
+    "the file",
+    problems,
+  );
   const agent = root.block("agent");
   if (agent === undefined) problems.add("agent section must be configured");
   const plugins = root.block("plugins");
@@ -132,9 +138,22 @@ export async function loadAgentConfig(
   const observed = readObserved(root, problems);
   root.finish();
   const none = new Block([], "the file", problems);
-  return finish(agent ?? none, flags, problems, observed, (dataDir) =>
+  return finish(agent ?? none, { ...flags, config: file }, problems, observed, (dataDir) =>
     readAgentPlugins(plugins ?? none, dataDir, problems),
   );
+}
+
+/**
+ * The configuration file that counts; undefined where there is none. The packages' file never counts for `run`: whoever starts an agent by
+ * hand would start the packages' one as another user, who leaves files that it cannot use.
+ */
+function configurationPath(
+  { config, dataDir }: AgentRunFlags,
+  mayBePackaged: boolean,
+): string | undefined {
+  if (config !== undefined) return config;
+  if (isThere(DEFAULT_FILE)) return DEFAULT_FILE;
+  return mayBePackaged && dataDir === undefined && isThere(AGENT_CONFIG) ? AGENT_CONFIG : undefined;
 }
 
 /** On the command line the address may carry the port. */

@@ -10,23 +10,31 @@ import { ConfigError } from "./config-error.ts";
 import { expandEnv } from "./expand-env.ts";
 import { parseHcl } from "./hcl.ts";
 import { type NeedlessKeys, takeNeedless } from "./other-keys.ts";
+import { isThere } from "./packaged.ts";
 import type { ObjectValue } from "./tree.ts";
 
 /**
  * Reads and parses a file.
  *
  * @param expand whether `$NAME` stands for the environment's value
+ * @param packaged the packages' own file, to be named where it is there and this one is not
  * @throws ConfigError
  */
-export function readConfigFile(path: string, expand: boolean | undefined): ObjectValue {
+export function readConfigFile(
+  path: string,
+  expand: boolean | undefined,
+  packaged?: string,
+): ObjectValue {
   let text: string;
   try {
     text = readText(path);
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    const hint =
+      packaged !== undefined && isThere(packaged) ? ` (the packages' file is ${packaged})` : "";
     throw new ConfigError([
       missing
-        ? `could not find config file ${resolve(path)}: please use the -config flag`
+        ? `could not find config file ${resolve(path)}: please use the -config flag${hint}`
         : `could not read config file ${resolve(path)}: ${errorText(error)}`,
     ]);
   }

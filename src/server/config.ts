@@ -2,8 +2,8 @@
  * server.conf and the flags of `run`, as one checked value. Flags override the file, the file overrides the defaults. Whoever holds a
  * ServerConfig need not check anything again.
  */
-import { existsSync } from "node:fs";
 import { Block, Problems } from "#config/block.ts";
+import { isThere, SERVER_CONFIG } from "#config/packaged.ts";
 import {
   flagOrKey,
   type LogConfig,
@@ -106,8 +106,8 @@ export async function loadServerConfig(
   flags: ServerRunFlags,
   isFromOutside = false,
 ): Promise<ServerConfig> {
-  const path = configurationPath(flags) ?? (flags.trustDomain === undefined ? DEFAULT_FILE : "");
-  if (path === "") {
+  const path = configurationPath(flags, isFromOutside);
+  if (path === undefined && flags.trustDomain !== undefined) {
     const dataDir = zeroDataDir(flags);
     const problems = new Problems("command line");
     const empty = new Block([], "the server block", problems);
@@ -116,8 +116,13 @@ export async function loadServerConfig(
       zeroServerPlugins(dataDir),
     );
   }
-  const problems = new Problems(path, undefined, isFromOutside);
-  const root = new Block([readConfigFile(path, flags.expandEnv)], "the file", problems);
+  const file = path ?? DEFAULT_FILE;
+  const problems = new Problems(file, undefined, isFromOutside);
+  const root = new Block(
+    [readConfigFile(file, flags.expandEnv, SERVER_CONFIG)],
+    "the file",
+    problems,
+  );
   const server = root.block("server");
   if (server === undefined) problems.add("server section must be configured");
   const plugins = root.block("plugins");
@@ -134,9 +139,20 @@ export async function loadServerConfig(
   );
 }
 
-/** The configuration file that counts; undefined where there is none. */
-export function configurationPath({ config }: Pick<ServerRunFlags, "config">): string | undefined {
-  return config ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined);
+/**
+ * The configuration file that counts; undefined where there is none.
+ *
+ * @param isFromOutside whether the packages' file counts when nothing says which server is meant. Not for `run`: whoever starts a
+ *   server by hand would start the packages' one as another user, who leaves files that it cannot use
+ */
+export function configurationPath(
+  { config, dataDir, trustDomain }: Pick<ServerRunFlags, "config" | "dataDir" | "trustDomain">,
+  isFromOutside: boolean,
+): string | undefined {
+  if (config !== undefined) return config;
+  if (isThere(DEFAULT_FILE)) return DEFAULT_FILE;
+  const isUnnamed = dataDir === undefined && trustDomain === undefined;
+  return isFromOutside && isUnnamed && isThere(SERVER_CONFIG) ? SERVER_CONFIG : undefined;
 }
 
 /** The data directory of a server without a configuration file. */

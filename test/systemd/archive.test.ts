@@ -7,8 +7,6 @@ import { Machine } from "../support/machine.ts";
 import { buildPackages, checksums } from "../support/packages.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
-const SERVER_SOCKET = "/run/spire/server/api.sock";
-const AGENT_SOCKET = "/run/spire/agent/public/api.sock";
 const TIMEOUT_MS = 60_000;
 
 const directory = mkdtempSync(join(tmpdir(), "spire-edge-archive-"));
@@ -30,8 +28,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 }, TIMEOUT_MS);
 
-const server = (...words: string[]): Promise<string> =>
-  machine.must("spire-server", ...words, "-socketPath", SERVER_SOCKET);
+const server = (...words: string[]): Promise<string> => machine.must("spire-server", ...words);
 
 describe("a file that is not what SHA256SUMS says", () => {
   test.each([
@@ -84,7 +81,7 @@ test(
     await server("entry", "create", ...ids, "-selector", "unix:uid:0");
     await machine.must("systemctl", "start", "spire-agent");
     const fetched = await machine.must(
-      ...["spire-agent", "api", "fetch", "x509", "-timeout", "20s", "-socketPath", AGENT_SOCKET],
+      ...["spire-agent", "api", "fetch", "x509", "-timeout", "20s"],
     );
     expect(fetched).toContain("spiffe://example.org/root");
     const path = await machine.must("systemctl", "show", "-P", "ExecStart", "spire-agent");

@@ -12,7 +12,6 @@ import { buildPackages } from "../support/packages.ts";
 import { eventually } from "../support/process.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
-const SERVER_SOCKET = "/run/spire/server/api.sock";
 const AGENT_SOCKET = "/run/spire/agent/public/api.sock";
 const NODE = "spiffe://example.org/node";
 const WORKLOAD = "spiffe://example.org/db";
@@ -35,13 +34,12 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 }, TIMEOUT_MS);
 
-const server = (...words: string[]): Promise<string> =>
-  machine.must("spire-server", ...words, "-socketPath", SERVER_SOCKET);
+const server = (...words: string[]): Promise<string> => machine.must("spire-server", ...words);
 
 /** What the service `db`, with a user of its own, gets from the agent. */
 async function fetchSvid(): Promise<string> {
   const options = ["--wait", "--pipe", "--quiet", "--collect", "--property=User=db"];
-  const command = [PRIVATE, "api", "fetch", "x509", "-socketPath", AGENT_SOCKET, "-output", "json"];
+  const command = [PRIVATE, "api", "fetch", "x509", "-output", "json"];
   const { svids } = JSON.parse(await machine.must("systemd-run", ...options, ...command));
   expect(svids[0].spiffe_id).toBe(WORKLOAD);
   return new X509Certificate(Buffer.from(svids[0].x509_svid, "base64")).serialNumber;
@@ -142,6 +140,36 @@ test(
     await served();
     await statusWith("spire-server", "; entries: 2; agents: 1; ");
     await statusWith("spire-agent", " connected; entries: 2; X509-SVIDs: 2; ");
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "commands find what the packages installed without being told where it is",
+  async () => {
+    expect(await machine.must("spire-agent", "healthcheck")).toBe("Agent is healthy.\n");
+    for (const program of ["spire-server", "spire-agent"]) {
+      expect(await machine.must(program, "validate")).toContain("configuration file is valid");
+      const { stdout } = await machine.run(program, "doctor");
+      expect(stdout).toContain("valid, for trust domain example.org");
+      expect(stdout).toMatch(/^OK +health /m);
+      // It would run as root, on the files of another user.
+      const run = await machine.run(program, "run");
+      expect(run.code).toBe(1);
+      expect(run.stderr).toMatch(
+        /could not find config file .*\(the packages' file is \/etc\/spire\//,
+      );
+    }
+    expect(await machine.must("spire-agent", "api", "explain", "-pid", "1")).toContain(
+      "unix:uid:0",
+    );
+    expect(await machine.must("spire-agent", "api", "explain")).toContain("unix:uid:0");
+    expect(await machine.must("spire-agent", "logger", "get")).toContain("info");
+    // Another user is told which socket it is that he may not use.
+    const other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+    const refused = await machine.run(...other, "spire-server", "entry", "count");
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain("/run/spire/server/api.sock");
   },
   TIMEOUT_MS,
 );
@@ -270,9 +298,8 @@ test(
     await machine.must("systemctl", "stop", "spire-server");
     await machine.must("sh", "-c", "rm -r /var/lib/spire/server/*");
     const secret = ["-passphraseFile", "/root/passphrase"];
-    const conf = "/etc/spire/server/server.conf";
     await machine.must("spire-server", "backup", "verify", ...secret, file);
-    await machine.must("spire-server", "backup", "restore", "-config", conf, ...secret, file);
+    await machine.must("spire-server", "backup", "restore", ...secret, file);
     const from = (await machine.journal("spire-agent")).length;
     await machine.must("systemctl", "start", "spire-server");
     const other = "spiffe://example.org/db-2";
@@ -289,7 +316,7 @@ test(
     );
     await eventually("the agent serves what is new", async () => {
       const options = ["--wait", "--pipe", "--quiet", "--collect", "--property=User=db"];
-      const command = [PRIVATE, "api", "fetch", "x509", "-socketPath", AGENT_SOCKET];
+      const command = [PRIVATE, "api", "fetch", "x509"];
       const fetched = await machine.must("systemd-run", ...options, ...command);
       return fetched.includes(other) || undefined;
     });
@@ -311,7 +338,7 @@ test(
     await machine.must("systemctl", "enable", "--now", "spire-agent.socket");
     expect((await machine.show("spire-agent"))["ActiveState"]).toBe("inactive");
     const options = ["--no-block", "--collect", "--unit=early", "--property=User=db"];
-    const watch = [PRIVATE, "api", "watch", "-socketPath", AGENT_SOCKET];
+    const watch = [PRIVATE, "api", "watch"];
     await machine.must("systemd-run", ...options, ...watch);
     await eventually(
       "the early caller has its SVID",

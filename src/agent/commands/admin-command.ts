@@ -5,19 +5,30 @@
 import { isAbsolute } from "node:path";
 import type { Service, Services } from "#cli/api-service.ts";
 import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
-import { type Flag, type FlagSpecs, stringFlag } from "#cli/flags.ts";
+import type { Flag, FlagSpecs } from "#cli/flags.ts";
 import { failureText } from "#cli/rpc-error.ts";
+import { socketFlag } from "#cli/socket-path.ts";
+import { AGENT_ADMIN_SOCKET, unnamedSocket } from "#config/packaged.ts";
 import type { DebugClient } from "#grpc/gen/spire/api/agent/debug/v1/debug.ts";
 import type { LoggerClient } from "#grpc/gen/spire/api/agent/logger/v1/logger.ts";
 
-export const DEFAULT_ADMIN_SOCKET = "/tmp/spire-agent/private/admin.sock";
+/** How commands find the admin socket when nobody names it. */
+const ADMIN_SOCKET = {
+  defaultPath: "/tmp/spire-agent/private/admin.sock",
+  packaged: AGENT_ADMIN_SOCKET,
+} as const;
 
 const SOCKET_FLAG: { readonly socketPath: Flag<string> } = {
-  socketPath: stringFlag(
+  socketPath: socketFlag(
     "The agent's admin socket, as its configuration's admin_socket_path",
-    DEFAULT_ADMIN_SOCKET,
+    ADMIN_SOCKET,
   ),
 };
+
+/** The admin socket when nobody names it. */
+export function unnamedAdminSocket(): string {
+  return unnamedSocket(ADMIN_SOCKET.defaultPath, ADMIN_SOCKET.packaged);
+}
 
 export interface AdminConnection {
   readonly debug: Service<DebugClient>;
@@ -44,7 +55,7 @@ export function adminCommand<S extends FlagSpecs>(spec: {
       let services: Services | undefined;
       try {
         const admin = async (): Promise<AdminConnection> => {
-          services ??= await open(socketPath);
+          services ??= await open(socketPath || unnamedAdminSocket());
           return clientsOf(services);
         };
         await spec.run({ ...invocation, flags: invocation.read(spec.flags), admin });

@@ -15,13 +15,16 @@ import {
 } from "#cli/flags.ts";
 import type { Io } from "#cli/io.ts";
 import { failureText } from "#cli/rpc-error.ts";
-import { type SocketRules, socketPath } from "#cli/socket-path.ts";
-import { DEFAULT_ADMIN_SOCKET } from "./admin-command.ts";
+import { type SocketRules, socketFlag, socketPath } from "#cli/socket-path.ts";
+import { AGENT_SOCKET_TEMPLATE, AGENT_SOCKET as PACKAGED } from "#config/packaged.ts";
+import { unnamedAdminSocket } from "./admin-command.ts";
 
 /** How commands find the socket when nobody names it. */
 export const AGENT_SOCKET: SocketRules = {
   defaultPath: "/tmp/spire-agent/public/api.sock",
+  packaged: PACKAGED,
   templateVariable: "SPIRE_AGENT_PUBLIC_SOCKET_TEMPLATE",
+  packagedTemplate: AGENT_SOCKET_TEMPLATE,
   noTemplate:
     " SPIRE_AGENT_PUBLIC_SOCKET_TEMPLATE environment variable must be defined when using the instance flag",
 };
@@ -34,7 +37,7 @@ export interface SocketFlags extends Record<string, Flag<unknown>> {
 }
 
 export const SOCKET_FLAGS: SocketFlags = {
-  socketPath: stringFlag("The socket of the agent's Workload API", AGENT_SOCKET.defaultPath),
+  socketPath: socketFlag("The socket of the agent's Workload API", AGENT_SOCKET),
   instance: stringFlag(
     "Which agent of several on this machine: put in for %i in SPIRE_AGENT_PUBLIC_SOCKET_TEMPLATE",
   ),
@@ -53,11 +56,11 @@ export function agentSocket(
 }
 
 /** @throws Error when -instance is given, which knows public sockets only */
-function adminSocket({ read, given }: ParsedFlags): string {
+function adminSocket({ read }: ParsedFlags): string {
   const { socketPath, instance } = read(SOCKET_FLAGS);
   if (instance !== "")
     throw new Error("-instance names a public socket; give the admin socket with -socketPath");
-  return resolve(given.has("socketPath") ? socketPath : DEFAULT_ADMIN_SOCKET);
+  return resolve(socketPath || unnamedAdminSocket());
 }
 
 export interface AgentInvocation<S extends FlagSpecs> extends Invocation<S> {

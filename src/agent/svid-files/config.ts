@@ -6,6 +6,7 @@ import { constants } from "node:os";
 import { resolve } from "node:path";
 import { Block, Problems } from "#config/block.ts";
 import { type NeedlessKeys, type RefusedKeys, refuse, takeNeedless } from "#config/other-keys.ts";
+import { AGENT_SOCKET, unnamedSocket } from "#config/packaged.ts";
 import { type LogConfig, readConfigFile, readLogConfig } from "#config/settings.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { type FilesConfig, isKeyOpen, readFiles } from "./config-files.ts";
@@ -80,7 +81,9 @@ export function loadSvidFilesConfig(path: string, expandEnv: boolean): SvidFiles
       ({ name }) =>
         `output ${name}: key_file_mode lets every user of this machine read the private key`,
     );
-  const socketPath = resolve(address.replace(/^unix:(\/\/)?/, "") || DEFAULT_SOCKET);
+  const socketPath = resolve(
+    address.replace(/^unix:(\/\/)?/, "") || unnamedSocket(DEFAULT_SOCKET, AGENT_SOCKET),
+  );
   return { socketPath, isDaemon, log, outputs, warnings, notes: problems.notes };
 }
 

@@ -5,12 +5,14 @@
 import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
 import { type Flag, type FlagSpecs, stringFlag } from "#cli/flags.ts";
 import { failureText } from "#cli/rpc-error.ts";
-import { type SocketRules, socketPath } from "#cli/socket-path.ts";
+import { type SocketRules, socketFlag, socketPath } from "#cli/socket-path.ts";
+import { SERVER_SOCKET as PACKAGED } from "#config/packaged.ts";
 import type { ServerConnection } from "./connection.ts";
 
 /** How commands find the socket when nobody names it. */
 export const SERVER_SOCKET: SocketRules = {
   defaultPath: "/tmp/spire-server/private/api.sock",
+  packaged: PACKAGED,
   templateVariable: "SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE",
   noTemplate: "you must define SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE to use the instance flag",
 };
@@ -21,10 +23,7 @@ interface SocketFlags extends Record<string, Flag<unknown>> {
 }
 
 const SOCKET_FLAGS: SocketFlags = {
-  socketPath: stringFlag(
-    "The socket of the server's administration API",
-    SERVER_SOCKET.defaultPath,
-  ),
+  socketPath: socketFlag("The socket of the server's administration API", SERVER_SOCKET),
   instance: stringFlag(
     "Which server of several on this machine: put in for %i in SPIRE_SERVER_PRIVATE_SOCKET_TEMPLATE",
   ),

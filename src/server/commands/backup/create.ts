@@ -52,7 +52,7 @@ async function create(invocation: Invocation<typeof CREATE_FLAGS>): Promise<void
   const made = await createBackup({
     files: await serverFiles(server.dataDir, server.plugins),
     trustDomain: server.trustDomain.name,
-    configurationPath: configurationPath(runFlags),
+    configurationPath: configurationPath(runFlags, true),
     programVersion: VERSION,
     output: flags.output,
     passphrase,

@@ -71,7 +71,7 @@ async function readTarget({
   const { configurationPath, loadServerConfig, zeroDataDir } = await import("#server/config.ts");
   const { config, dataDir, expandEnv } = flags;
   const placed = pickGiven({ config, dataDir, expandEnv }, given);
-  if (configurationPath(placed) === undefined) {
+  if (configurationPath(placed, true) === undefined) {
     const { zeroServerPlugins } = await import("#server/config-plugins.ts");
     const directory = zeroDataDir(placed);
     return {
