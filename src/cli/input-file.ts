@@ -23,7 +23,9 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EISDIR: "is a directory",
   ENOENT: "no such file or directory",
+  ENOSPC: "no space left on device",
   ENOTDIR: "not a directory",
+  EPIPE: "broken pipe",
 };
 
 /** Why a file could not be used, in the system's words. */

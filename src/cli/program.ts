@@ -12,7 +12,7 @@ import {
   usageOf,
 } from "./command.ts";
 import { FlagError } from "./flags.ts";
-import { type Io, processIo } from "./io.ts";
+import { type Io, outputProblem, processIo } from "./io.ts";
 import { VERSION } from "./version.ts";
 
 export interface Program {
@@ -144,6 +144,11 @@ export async function runMain(name: string, commands: Group): Promise<never> {
     io.err(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
     code = EXIT_SOFTWARE;
   }
-  await io.flush();
+  const lost = await io.flush();
+  if (lost !== undefined) {
+    io.err(`${outputProblem(lost)}\n`);
+    await io.flush();
+    if (code === 0) code = 1;
+  }
   process.exit(code);
 }

@@ -1,6 +1,6 @@
 import type { AgentConnection } from "#agent/workload-client/connection.ts";
 import { type Command, defineLeaf } from "#cli/command.ts";
-import type { Io } from "#cli/io.ts";
+import { type Io, outputLost } from "#cli/io.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import { systemClock } from "#clock/clock.ts";
 import type { X509SVIDResponse } from "#grpc/gen/spiffe/workload/workload.ts";
@@ -17,7 +17,7 @@ export const watch: Command = defineLeaf({
     const { connectAgent } = await import("#agent/workload-client/connection.ts");
     try {
       const connection = connectAgent(agentSocket(flags, io), undefined);
-      return await Promise.race([watchForEver(connection, io), interrupted()]);
+      return await Promise.race([watchForEver(connection, io), interrupted(), outputLost()]);
     } catch (error) {
       io.err(`${failureText(error)}\n`);
       return 1;
