@@ -7,6 +7,7 @@ import { ptr } from "bun:ffi";
 import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { errno, openLibc } from "#ffi/libc.ts";
+import { statusValues } from "#ffi/process-status.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 const SOL_SOCKET = 1;
@@ -150,8 +151,7 @@ function effectiveIdsOf(pid: number): Pick<Credentials, "uid" | "gid"> | undefin
   try {
     const status = readFileSync(`/proc/${pid}/status`, "latin1");
     // Real, effective, saved, file system.
-    const effective = (key: string): number =>
-      Number(new RegExp(`^${key}:\\s+\\d+\\s+(\\d+)`, "m").exec(status)?.[1]);
+    const effective = (label: string): number => Number(statusValues(status, label)[1]);
     return { uid: effective("Uid"), gid: effective("Gid") };
   } catch {
     return undefined;

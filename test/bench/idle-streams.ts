@@ -9,6 +9,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:http2";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { statusValues } from "#ffi/process-status.ts";
 import { tlsChannel, unixChannel } from "#grpc/client.ts";
 import { AgentClient } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
 import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
@@ -84,7 +85,7 @@ interface Usage {
 
 function usageOf(pid: number): Usage {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  const kilobytes = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]);
+  const kilobytes = Number(statusValues(status, "VmRSS")[0]);
   return {
     residentBytes: kilobytes * 1024,
     descriptors: readdirSync(`/proc/${pid}/fd`).length,

@@ -6,6 +6,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Client, Metadata } from "@grpc/grpc-js";
+import { statusValues } from "#ffi/process-status.ts";
 import { type Channel, callUnary, readStream, tlsChannel, unixChannel } from "#grpc/client.ts";
 import { SpiffeWorkloadAPIClient } from "#grpc/gen/spiffe/workload/workload.ts";
 import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
@@ -194,7 +195,7 @@ class Meter {
 }
 
 function sampleOf(pid: number, done: number): Sample {
-  const kilobytes = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1];
+  const kilobytes = statusValues(readFileSync(`/proc/${pid}/status`, "latin1"), "VmRSS")[0];
   return {
     done,
     residentMb: Number(kilobytes) / 1024,

@@ -166,6 +166,7 @@ test("what the units hand over is found by whoever looks at the configuration by
   );
   const doctor = await node.machine.run("spire-agent", "doctor", ...configuration);
   expect(doctor.stdout).toContain("valid, for trust domain example.org");
+  expect(doctor.stdout).toContain("the agent sees what programs all users run");
 });
 
 test("the two agent units say the same, each of its own files", () => {

@@ -84,8 +84,10 @@ test.each([
   ["root", "0", "000001ffffffffff", "OK"],
   ["a user with the capability", "998", "0000000000080000", "OK"],
   ["a user without", "998", "0000000000000400", "FAIL"],
+  // What the shipped unit gives, all of it decimal digits.
+  ["the agent's unit", "998", "0000000000080004", "OK"],
 ])("programs of others, seen by %s", (_who, uid, capabilities, level) => {
-  const status = `Name:\tspire-agent\nUid:\t${uid}\t${uid}\t${uid}\t${uid}\nCapEff:\t${capabilities}\n`;
+  const status = `Name:\tspire-agent\nUid:\t${uid}\t${uid}\t${uid}\t${uid}\nCapEff:\t${capabilities}\nCapBnd:\t${capabilities}\n`;
   expect(checkSight(status, true).level).toBe(level as "OK");
   expect(checkSight(status, false).level).toBe("OK");
 });

@@ -1,6 +1,7 @@
 /** Checks of what the agent's process may see. */
 import { readFileSync } from "node:fs";
 import { type Finding, fail, ok } from "#cli/doctor/finding.ts";
+import { statusValues } from "#ffi/process-status.ts";
 
 /** The bit of CAP_SYS_PTRACE, with which a process sees what programs others run. */
 const CAP_SYS_PTRACE = 1n << 19n;
@@ -21,9 +22,8 @@ export function statusOf(pid: number | undefined): string | undefined {
  */
 export function checkSight(status: string, needsPaths: boolean): Finding {
   const check = "processes";
-  const field = (key: string): string =>
-    new RegExp(`^${key}:\\s+(?:\\d+\\s+)?(\\w+)`, "m").exec(status)?.[1] ?? "";
-  const sees = (BigInt(`0x${field("CapEff") || "0"}`) & CAP_SYS_PTRACE) !== 0n;
+  const [capabilities = "0"] = statusValues(status, "CapEff");
+  const sees = (BigInt(`0x${capabilities}`) & CAP_SYS_PTRACE) !== 0n;
   if (sees || !needsPaths) {
     const what = sees
       ? "sees what programs all users run"
@@ -32,7 +32,7 @@ export function checkSight(status: string, needsPaths: boolean): Finding {
   }
   return fail(
     check,
-    `the agent, of user ${field("Uid")}, may not see what programs other users run, so their processes have no unix selectors at all`,
+    `the agent, of user ${statusValues(status, "Uid")[1]}, may not see what programs other users run, so their processes have no unix selectors at all`,
     "give its unit AmbientCapabilities=CAP_SYS_PTRACE, or do without discover_workload_path",
   );
 }

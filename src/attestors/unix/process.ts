@@ -1,6 +1,7 @@
 /** What /proc says about a process: effective ids, supplementary groups, executable. Read again it shows whether the process changed. */
 import { readFileSync } from "node:fs";
 import { readlink, stat } from "node:fs/promises";
+import { statusValues } from "#ffi/process-status.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 export interface ProcessStatus {
@@ -14,19 +15,15 @@ export interface ProcessStatus {
 export function readStatus(pid: number): ProcessStatus {
   const text = read(`/proc/${pid}/status`);
   // Real, effective, saved, file system.
-  const [, uid] = numbersOf(text, "\nUid:");
-  const [, gid] = numbersOf(text, "\nGid:");
+  const [, uid] = numbersOf(text, "Uid");
+  const [, gid] = numbersOf(text, "Gid");
   if (uid === undefined || gid === undefined)
     throw lookupFailed(`/proc/${pid}/status`, "it has no ids");
-  return { uid, gid, groups: numbersOf(text, "\nGroups:") };
+  return { uid, gid, groups: numbersOf(text, "Groups") };
 }
 
-/** What stands behind the label of a line. The name in the first line cannot pass for one: the kernel writes a line feed in it as `\n`. */
 function numbersOf(status: string, label: string): readonly number[] {
-  const start = status.indexOf(label);
-  if (start === -1) return [];
-  const line = status.slice(start + label.length, status.indexOf("\n", start + 1));
-  return line.split(/\s+/).filter(Boolean).map(Number);
+  return statusValues(status, label).map(Number);
 }
 
 export interface Executable {

@@ -1,6 +1,7 @@
 /** The load generator (../load), and what can be read of a process from outside. */
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { statusValues } from "#ffi/process-status.ts";
 import { type Daemon, run } from "../../support/process.ts";
 
 export const ROOT: string = resolve(import.meta.dir, "../../..");
@@ -42,7 +43,7 @@ export const itemsPerSecond = ({ items, seconds }: LoadFigures): number => items
 /** @param part `VmRSS`, or `RssAnon`: what is not a page of a file, which the kernel could take away */
 export function residentMegabytes(pid: number, part: "VmRSS" | "RssAnon" = "VmRSS"): number {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Number(new RegExp(`${part}:\\s+(\\d+)`).exec(status)?.[1]) / 1024;
+  return Number(statusValues(status, part)[0]) / 1024;
 }
 
 /** What a minute without work costs, by a sample of the given length. */
