@@ -5,12 +5,13 @@ import {
   type LogFormat,
   type LogLevel,
   type LogSettings,
+  type LogSink,
   stdoutSink,
 } from "./log.ts";
 
 /** Where and how to log, as the configuration says. */
 export interface LogTarget {
-  /** Absent for standard output. */
+  /** Absent for standard output, or the journal behind it. */
   readonly file?: string;
   readonly level: LogLevel;
   readonly format: LogFormat;
@@ -34,13 +35,20 @@ export class DaemonLog {
   /**
    * @param now milliseconds since the epoch, from the injected clock
    * @param open of the log file @throws Error when it cannot be opened
+   * @param standard where lines go without a log file
    */
-  constructor(target: LogTarget, now: () => number, open: (path: string) => LogFile) {
+  constructor(
+    target: LogTarget,
+    now: () => number,
+    open: (path: string) => LogFile,
+    standard: LogSink = stdoutSink,
+  ) {
     this.#open = open;
     this.#target = target;
     this.#file = target.file === undefined ? undefined : open(target.file);
     this.#settings = { level: target.level, format: target.format };
-    const write = (line: string): void => (this.#file ?? stdoutSink).write(line);
+    const write: LogSink["write"] = (line, event) =>
+      this.#file === undefined ? standard.write(line, event) : this.#file.write(line);
     this.log = createLog(this.#settings, now, { write });
   }
 

@@ -9,9 +9,16 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 export type LogFormat = "text" | "json";
 export type LogFields = Readonly<Record<string, unknown>>;
 
-/** Where finished lines go; a file that was moved away can be opened anew. */
+/** What a line says, for sinks that keep more than text. */
+export interface LogEvent {
+  readonly level: LogLevel;
+  readonly fields: LogFields;
+}
+
+/** Where finished lines go. */
 export interface LogSink {
-  write(line: string): void;
+  /** @param line with the line feed at its end */
+  write(line: string, event: LogEvent): void;
 }
 
 export interface Log {
@@ -59,7 +66,7 @@ export function createLog(settings: LogSettings, now: () => number, sink: LogSin
         ? jsonLine(time, level, message, fields)
         : textLine(time, level, message, fields);
     try {
-      sink.write(line);
+      sink.write(line, { level, fields });
       isLost = false;
     } catch (error) {
       // A disk that is full of logs must not stop what they are about.
@@ -88,7 +95,7 @@ export const stdoutSink: LogSink = {
 /** The last place there is to say something. */
 function complain(error: unknown): void {
   try {
-    writeSync(2, `log lines are lost until the log can be written again: ${textValue(error)}\n`);
+    writeSync(2, `log lines are lost until the log can be written again: ${fieldText(error)}\n`);
   } catch {
     // Nobody listens.
   }
@@ -109,14 +116,15 @@ function jsonValue(value: unknown): unknown {
 function textLine(time: string, level: LogLevel, message: string, fields: LogFields): string {
   const parts = [`time=${quoted(time)}`, `level=${level}`, `msg=${quoted(message)}`];
   for (const key of Object.keys(fields).sort()) {
-    if (fields[key] !== undefined) parts.push(`${key}=${quoted(textValue(fields[key]))}`);
+    if (fields[key] !== undefined) parts.push(`${key}=${quoted(fieldText(fields[key]))}`);
   }
   return `${parts.join(" ")}\n`;
 }
 
-function textValue(value: unknown): string {
+/** A field as text, as in a line of text. */
+export function fieldText(value: unknown): string {
   if (value instanceof Error) return value.message;
-  if (Array.isArray(value)) return `[${value.map(textValue).join(" ")}]`;
+  if (Array.isArray(value)) return `[${value.map(fieldText).join(" ")}]`;
   return String(value);
 }
 

@@ -1,6 +1,6 @@
 /**
- * One datagram to the service manager (sd_notify(3)), sent from this very process: what the program systemd-notify cannot say, and file
- * descriptors. Knows nothing of what the messages mean.
+ * One datagram to systemd, sent from this very process: to the service manager (sd_notify(3)) what the program systemd-notify cannot say,
+ * and file descriptors; to the journal. Knows nothing of what the messages mean.
  */
 import { ptr } from "bun:ffi";
 import { errno, openLibc } from "#ffi/libc.ts";
@@ -33,19 +33,19 @@ function libc(): ReturnType<typeof load> {
 }
 
 /**
- * Sends a message, without waiting when the service manager's queue is full.
+ * Sends a message, without waiting when the receiver's queue is full.
  *
- * @param address the value of NOTIFY_SOCKET: a path, or `@` and an abstract name
+ * @param address such as the value of NOTIFY_SOCKET: a path, or `@` and an abstract name
  * @param descriptors file descriptors that go along; they stay open here
  * @throws Error when the address is none or the message cannot be sent
  */
 export function sendDatagram(
   address: string,
-  message: string,
+  message: string | Uint8Array,
   descriptors: readonly number[] = [],
 ): void {
   const name = socketAddress(address);
-  const text = Buffer.from(message);
+  const text = typeof message === "string" ? Buffer.from(message) : message;
   const vector = Buffer.alloc(16);
   vector.writeBigUInt64LE(BigInt(ptr(text)), 0);
   vector.writeBigUInt64LE(BigInt(text.length), 8);
@@ -89,7 +89,7 @@ function socketAddress(address: string): Buffer {
   const path = Buffer.from(address);
   const abstract = address.startsWith("@");
   if ((!abstract && !address.startsWith("/")) || path.length > MAX_ADDRESS_BYTES) {
-    throw new Error(`NOTIFY_SOCKET ${JSON.stringify(address)} is no path and no abstract name`);
+    throw new Error(`the socket ${JSON.stringify(address)} is no path and no abstract name`);
   }
   const name = Buffer.alloc(2 + path.length + (abstract ? 0 : 1));
   name.writeUInt16LE(AF_UNIX, 0);

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { MachineNode } from "../support/machine-node.ts";
+import { AGENT_SOCKET, MachineNode } from "../support/machine-node.ts";
 import { eventually } from "../support/process.ts";
 
 const UNITS = resolve(import.meta.dir, "../../systemd");
@@ -13,6 +13,9 @@ beforeAll(async () => {
   node = await MachineNode.boot();
 }, 120_000);
 afterAll(() => node?.close(), TIMEOUT_MS);
+
+/** syslog(3) */
+const PRIORITY_OF: Readonly<Record<string, string>> = { error: "3", warning: "4", info: "6" };
 
 /** The [Service] lines of a unit, the values of one directive together. */
 function directivesOf(unit: string): ReadonlyMap<string, string> {
@@ -167,6 +170,53 @@ test("what the units hand over is found by whoever looks at the configuration by
   const doctor = await node.machine.run("spire-agent", "doctor", ...configuration);
   expect(doctor.stdout).toContain("valid, for trust domain example.org");
   expect(doctor.stdout).toContain("the agent sees what programs all users run");
+});
+
+/** What the journal has of a unit, a line an object. */
+async function journalOf(unit: string, ...matches: string[]): Promise<Record<string, string>[]> {
+  const options = ["--unit", unit, "--no-pager", "--output=json"];
+  const text = await node.machine.must("journalctl", ...options, ...matches);
+  const lines = text.split("\n").filter((line) => line.startsWith("{"));
+  return lines.map((line) => JSON.parse(line));
+}
+
+test("each line in the journal has its own priority, and fields to look for", async () => {
+  const refused = await node.machine.run(
+    ...["setpriv", "--reuid=4321", "--clear-groups", "spire-agent", "api", "fetch", "x509"],
+    ...["-socketPath", AGENT_SOCKET],
+  );
+  expect(refused.code).toBe(1);
+  const [line] = await eventually("the line of a refusal", async () => {
+    const found = await journalOf("spire-agent", "PRIORITY=4", "UID=4321");
+    return found.length > 0 ? found : undefined;
+  });
+  expect(line).toMatchObject({
+    TRUST_DOMAIN: "example.org",
+    SYSLOG_IDENTIFIER: "spire-agent",
+    _SYSTEMD_UNIT: "spire-agent.service",
+  });
+  expect(line?.["MESSAGE"]).toContain('level=warning msg="No identity issued"');
+  const own = (await node.server("agent", "list")).match(/spiffe:\S+/)?.[0];
+  const [joined] = await journalOf("spire-agent", `SPIFFE_ID=${own}`);
+  expect(joined?.["MESSAGE"]).toContain("Node attestation was successful");
+  for (const unit of ["spire-server", "spire-agent"]) {
+    for (const { MESSAGE = "", PRIORITY } of await journalOf(unit)) {
+      const [, level = ""] = /^time=\S+ level=(\w+) /.exec(MESSAGE) ?? [];
+      if (level !== "") expect([level, PRIORITY]).toEqual([level, PRIORITY_OF[level]]);
+    }
+  }
+});
+
+test("a start that fails says why with the priority of an error", async () => {
+  const unit = "spire-fails.service";
+  const options = ["--wait", "--quiet", `--unit=${unit}`];
+  const command = ["spire-agent", "run", "-config", "/etc/spire/missing.conf"];
+  expect((await node.machine.run("systemd-run", ...options, ...command)).code).toBe(1);
+  const lines = await eventually("its lines", async () => {
+    const found = await journalOf(unit, "PRIORITY=3", "_COMM=spire-agent");
+    return found.length > 0 ? found : undefined;
+  });
+  expect(lines[0]?.["MESSAGE"]).toContain("/etc/spire/missing.conf");
 });
 
 test("the two agent units say the same, each of its own files", () => {

@@ -5,6 +5,7 @@ import { pickGiven } from "#cli/given.ts";
 import { hideArgument } from "#cli/hide-argument.ts";
 import { openLogFile } from "#cli/log-file.ts";
 import { VERSION } from "#cli/version.ts";
+import { asJournalError } from "#notify/journal-stream.ts";
 import { errorText } from "#spiffe/status-error.ts";
 
 export interface RunFlags extends Record<string, Flag<unknown>> {
@@ -79,9 +80,9 @@ export const run: Command = defineLeaf({
     const { io } = invocation;
     try {
       const load = (): Promise<AgentConfig> => loadConfig(invocation);
-      return await serve(await load(), load, (text) => io.err(text));
+      return await serve(await load(), load, (text) => io.err(asJournalError(process.env, text)));
     } catch (error) {
-      io.err(`${errorText(error)}\n`);
+      io.err(asJournalError(process.env, `${errorText(error)}\n`));
       return 1;
     }
   },
@@ -122,6 +123,7 @@ async function serve(
     { systemClock },
     { systemRandom },
     { runDaemon },
+    { openJournal },
     { openDescriptorStore },
     { runAgent },
   ] = await Promise.all([
@@ -129,10 +131,15 @@ async function serve(
     import("#clock/clock.ts"),
     import("#clock/random.ts"),
     import("#notify/daemon.ts"),
+    import("#notify/journal.ts"),
     import("#notify/descriptor-store.ts"),
     import("#agent/agent.ts"),
   ]);
-  const daemonLog = new DaemonLog(config.log, () => systemClock.nowMs(), openLogFile);
+  const journal = openJournal(process.env, {
+    identifier: "spire-agent",
+    fields: { trust_domain: config.trustDomain.name },
+  });
+  const daemonLog = new DaemonLog(config.log, () => systemClock.nowMs(), openLogFile, journal);
   const { log } = daemonLog;
   for (const warning of config.warnings) log.warn(warning);
   for (const note of config.notes) log.info(note);

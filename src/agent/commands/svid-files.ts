@@ -1,6 +1,7 @@
 import type { SvidFilesConfig } from "#agent/svid-files/config.ts";
 import { type Command, defineLeaf } from "#cli/command.ts";
 import { stringFlag, switchFlag } from "#cli/flags.ts";
+import { asJournalError } from "#notify/journal-stream.ts";
 import { errorText } from "#spiffe/status-error.ts";
 
 const FLAGS = {
@@ -18,9 +19,9 @@ export const svidFiles: Command = defineLeaf({
     try {
       const { loadSvidFilesConfig } = await import("#agent/svid-files/config.ts");
       const config = loadSvidFilesConfig(flags.config, flags.expandEnv);
-      return await write(config, (text) => io.err(text));
+      return await write(config, (text) => io.err(asJournalError(process.env, text)));
     } catch (error) {
-      io.err(`${errorText(error)}\n`);
+      io.err(asJournalError(process.env, `${errorText(error)}\n`));
       return 1;
     }
   },
@@ -33,6 +34,7 @@ async function write(config: SvidFilesConfig, say: (text: string) => void): Prom
     { systemRandom },
     { runDaemon },
     { openLogFile },
+    { openJournal },
     { runSvidFiles },
   ] = await Promise.all([
     import("#log/log.ts"),
@@ -40,11 +42,14 @@ async function write(config: SvidFilesConfig, say: (text: string) => void): Prom
     import("#clock/random.ts"),
     import("#notify/daemon.ts"),
     import("#cli/log-file.ts"),
+    import("#notify/journal.ts"),
     import("#agent/svid-files/svid-files.ts"),
   ]);
   const { file, level, format } = config.log;
   const logFile = file === undefined ? undefined : openLogFile(file);
-  const log = createLog({ level, format }, () => systemClock.nowMs(), logFile ?? stdoutSink);
+  const journal = openJournal(process.env, { identifier: "spire-svid-files", fields: {} });
+  const sink = logFile ?? journal ?? stdoutSink;
+  const log = createLog({ level, format }, () => systemClock.nowMs(), sink);
   for (const warning of config.warnings) log.warn(warning);
   for (const note of config.notes) log.info(note);
   const tools = { log, clock: systemClock, random: systemRandom };

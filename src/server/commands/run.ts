@@ -3,6 +3,7 @@ import { type Flag, intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { pickGiven } from "#cli/given.ts";
 import { openLogFile } from "#cli/log-file.ts";
 import { VERSION } from "#cli/version.ts";
+import { asJournalError } from "#notify/journal-stream.ts";
 import type { ServerConfig } from "#server/config.ts";
 import { errorText } from "#spiffe/status-error.ts";
 
@@ -46,9 +47,9 @@ export const run: Command = defineLeaf({
     const { io } = invocation;
     try {
       const load = (): Promise<ServerConfig> => loadConfig(invocation);
-      return await serve(await load(), load, (text) => io.err(text));
+      return await serve(await load(), load, (text) => io.err(asJournalError(process.env, text)));
     } catch (error) {
-      io.err(`${errorText(error)}\n`);
+      io.err(asJournalError(process.env, `${errorText(error)}\n`));
       return 1;
     }
   },
@@ -86,15 +87,26 @@ async function serve(
   // First, so that it starts while this thread loads all the rest.
   const { startWriterThread } = await import("#server/datastore/sqlite/thread.ts");
   const writerThread = startWriterThread();
-  const [{ DaemonLog }, { systemClock }, { systemRandom }, { runDaemon }, { runServer }] =
-    await Promise.all([
-      import("#log/daemon-log.ts"),
-      import("#clock/clock.ts"),
-      import("#clock/random.ts"),
-      import("#notify/daemon.ts"),
-      import("#server/server.ts"),
-    ]);
-  const daemonLog = new DaemonLog(config.log, () => systemClock.nowMs(), openLogFile);
+  const [
+    { DaemonLog },
+    { systemClock },
+    { systemRandom },
+    { runDaemon },
+    { openJournal },
+    { runServer },
+  ] = await Promise.all([
+    import("#log/daemon-log.ts"),
+    import("#clock/clock.ts"),
+    import("#clock/random.ts"),
+    import("#notify/daemon.ts"),
+    import("#notify/journal.ts"),
+    import("#server/server.ts"),
+  ]);
+  const journal = openJournal(process.env, {
+    identifier: "spire-server",
+    fields: { trust_domain: config.trustDomain.name },
+  });
+  const daemonLog = new DaemonLog(config.log, () => systemClock.nowMs(), openLogFile, journal);
   const { log } = daemonLog;
   for (const warning of config.warnings) log.warn(warning);
   for (const note of config.notes) log.info(note);
