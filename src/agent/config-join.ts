@@ -6,6 +6,8 @@ import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { join, parse } from "node:path";
 import type { Block, Problems } from "#config/block.ts";
 import { flagOrKey, readTrustDomain } from "#config/settings.ts";
+import { proxyFor } from "#http/proxy.ts";
+import { type HostPort, parseServerAddress } from "#spiffe/host-port.ts";
 import { JoinWord, MAX_JOIN_WORD_LENGTH } from "#spiffe/join-word.ts";
 import { looksLikeJoinWord } from "#spiffe/secret-text.ts";
 import { errorText } from "#spiffe/status-error.ts";
@@ -133,23 +135,60 @@ export function readServer(
   defaultPort: number | undefined,
   problems: Problems,
 ): WhichServer {
+  const given = readAddress(agent, flags, problems);
+  if (word !== undefined) return serverOf(word, given, agent, flags, problems);
+  const serverAddress = given.host ?? "";
+  const serverPort = given.port ?? defaultPort;
+  const isAddressSet = flagOrKey(agent, flags.serverAddress, "server_address") !== "";
+  if (!isAddressSet) {
+    problems.add("server_address must be configured, or a join word (join_file)");
+  }
+  if (serverPort === undefined && (!isAddressSet || serverAddress !== "")) {
+    problems.add("server_port must be configured");
+  }
+  if (serverAddress !== "") checkProxy({ host: serverAddress, port: serverPort ?? 0 }, problems);
+  const trustDomain = readTrustDomain(agent, flags.trustDomain, problems);
+  return { trustDomain, serverAddress, serverPort: serverPort ?? 0 };
+}
+
+interface GivenServer {
+  readonly host?: string;
+  readonly port?: number | undefined;
+}
+
+/** What flags and keys say of it; a flag counts for more than a key, with all that it says. */
+function readAddress(agent: Block, flags: AgentRunFlags, problems: Problems): GivenServer {
   const address = flagOrKey(agent, flags.serverAddress, "server_address");
   const portKey = agent.number("server_port");
-  const port = flags.serverPort ?? portKey;
-  if (word !== undefined) return serverOf(word, { address, port }, agent, flags, problems);
-  const serverPort = port ?? defaultPort;
+  const isKey = flags.serverAddress === undefined;
+  const line = agent.lineOf(isKey && address !== "" ? "server_address" : "server_port");
   if (looksLikeJoinWord(address)) {
-    problems.add("server_address is a join word; give it as join", agent.lineOf("server_address"));
+    problems.add("server_address is a join word; give it as join", line);
+    return {};
   }
-  if (address === "") problems.add("server_address must be configured, or a join word (join_file)");
-  if (serverPort === undefined) problems.add("server_port must be configured");
-  const trustDomain = readTrustDomain(agent, flags.trustDomain, problems);
-  return { trustDomain, serverAddress: address, serverPort: serverPort ?? 0 };
+  try {
+    if (address === "") return { port: flags.serverPort ?? portKey };
+    const inFlag = isKey ? undefined : parseServerAddress(address, flags.serverPort);
+    return parseServerAddress(address, flags.serverPort ?? inFlag?.port ?? portKey);
+  } catch (error) {
+    problems.add(`server_address: ${errorText(error)}`, line);
+    return {};
+  }
+}
+
+/** A proxy that is of no use shows before the agent starts. That of another process's environment is that process's business. */
+function checkProxy({ host, port }: HostPort, problems: Problems): void {
+  if (problems.isFromOutside) return;
+  try {
+    proxyFor(host, port, process.env);
+  } catch (error) {
+    problems.add(errorText(error));
+  }
 }
 
 function serverOf(
   { address: { host, port }, trustDomain }: JoinWord,
-  beside: { readonly address: string; readonly port: number | undefined },
+  beside: GivenServer,
   agent: Block,
   flags: AgentRunFlags,
   problems: Problems,
@@ -157,7 +196,7 @@ function serverOf(
   const isDomainGiven = flagOrKey(agent, flags.trustDomain, "trust_domain") !== "";
   const given = isDomainGiven ? readTrustDomain(agent, flags.trustDomain, problems) : trustDomain;
   for (const [key, inWord, outside] of [
-    ["server_address", host, beside.address || host],
+    ["server_address", host, beside.host ?? host],
     ["server_port", port, beside.port ?? port],
     ["trust_domain", trustDomain.name, given.name],
   ] as const) {
@@ -167,6 +206,7 @@ function serverOf(
       agent.lineOf(key),
     );
   }
+  checkProxy({ host, port }, problems);
   return { trustDomain, serverAddress: host, serverPort: port };
 }
 

@@ -15,7 +15,6 @@ import {
   readLogConfig,
 } from "#config/settings.ts";
 import { type HealthChecksConfig, readHealthChecks } from "#health/health-checks.ts";
-import { parseHostPort } from "#spiffe/host-port.ts";
 import type { JoinWord } from "#spiffe/join-word.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { readTelemetry, type TelemetryConfig } from "#telemetry/config.ts";
@@ -121,8 +120,9 @@ export async function loadAgentConfig(
     const dataDir = flags.dataDir ?? process.env["STATE_DIRECTORY"] ?? DEFAULT_DATA_DIR;
     const problems = new Problems("command line");
     const empty = new Block([], "the agent block", problems);
-    const whole = { ...flags, dataDir, ...splitAddress(flags, problems) };
-    return finish(empty, whole, problems, undefined, () => zeroAgentPlugins(dataDir));
+    return finish(empty, { ...flags, dataDir }, problems, undefined, () =>
+      zeroAgentPlugins(dataDir),
+    );
   }
   const file = path ?? DEFAULT_FILE;
   const problems = new Problems(file, undefined, isFromOutside);
@@ -154,21 +154,6 @@ function configurationPath(
   if (config !== undefined) return config;
   if (isThere(DEFAULT_FILE)) return DEFAULT_FILE;
   return mayBePackaged && dataDir === undefined && isThere(AGENT_CONFIG) ? AGENT_CONFIG : undefined;
-}
-
-/** On the command line the address may carry the port. */
-function splitAddress(flags: AgentRunFlags, problems: Problems): Partial<AgentRunFlags> {
-  if (flags.serverAddress === undefined) return {};
-  try {
-    const { host, port } = parseHostPort(flags.serverAddress);
-    return {
-      serverAddress: host,
-      ...(port === undefined || flags.serverPort !== undefined ? {} : { serverPort: port }),
-    };
-  } catch (error) {
-    problems.add(errorText(error));
-    return {};
-  }
 }
 
 type Observed = Pick<AgentConfig, "telemetry" | "healthChecks">;

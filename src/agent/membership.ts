@@ -64,7 +64,11 @@ export class Membership {
   constructor(parts: MembershipParts) {
     this.#parts = parts;
     this.#attestorLog = parts.log.with({ subsystem_name: "attestor" });
-    this.#bootstrap = new Bootstrap({ ...parts, log: this.#attestorLog });
+    this.#bootstrap = new Bootstrap({
+      ...parts,
+      log: this.#attestorLog,
+      signal: this.#stopping.signal,
+    });
     this.#openAttestor = nodeAttestorOpener(parts.config, parts);
     const { joinTokenFile, joinFile } = parts.config;
     this.#joinFile = new JoinFile(joinTokenFile ?? joinFile, parts.clock);

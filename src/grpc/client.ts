@@ -10,6 +10,7 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import { systemClock } from "#clock/clock.ts";
+import { proxyAddress, proxyFor } from "#http/proxy.ts";
 import { formatHostPort } from "#spiffe/host-port.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { statusErrorFrom } from "./status.ts";
@@ -44,16 +45,24 @@ export function unixChannel(path: string): Channel {
   };
 }
 
-export interface TlsChannelOptions extends TlsCredentials {
+export interface TlsChannelOptions extends Omit<TlsCredentials, "tunnel"> {
   readonly host: string;
   readonly port: number;
 }
 
-/** Whatever the TLS stack thinks of the server, `verifyServer` has the last word, and is called in every case. */
+/**
+ * Whatever the TLS stack thinks of the server, `verifyServer` has the last word, and is called in every case. Where the environment names a
+ * proxy for the host, the channel leads through it.
+ *
+ * @throws Error when the proxy that the environment names is of no use
+ */
 export function tlsChannel({ host, port, ...identity }: TlsChannelOptions): Channel {
+  const proxy = proxyFor(host, port, process.env);
+  const authority = formatHostPort({ host, port });
+  const tunnel = proxy === undefined ? undefined : { proxy, authority };
   return {
-    address: `dns:${formatHostPort({ host, port })}`,
-    credentials: new VerifyingCredentials(identity),
+    address: `dns:${proxy === undefined ? authority : formatHostPort(proxyAddress(proxy))}`,
+    credentials: new VerifyingCredentials({ ...identity, tunnel }),
     // Bun refuses an IP address as the name of a TLS server.
     options: {
       ...OPTIONS,

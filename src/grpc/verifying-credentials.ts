@@ -5,9 +5,14 @@
 import type { Socket } from "node:net";
 import { createSecureContext, type TLSSocket } from "node:tls";
 import { type CallCredentials, ChannelCredentials, type ChannelOptions } from "@grpc/grpc-js";
+import { systemClock } from "#clock/clock.ts";
+import { askForTunnel, type Tunnel } from "#http/proxy.ts";
 import type { TlsPolicy } from "#http/tls-policy.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { presentedChain } from "./presented-chain.ts";
+
+/** gRPC, connection backoff: so long may it take to connect. A peer that takes a connection and says nothing would hold it for ever. */
+const CONNECT_TIMEOUT_MS = 20_000;
 
 /** Called with the server's chain, DER, leaf first; throws to refuse the server. */
 export type VerifyServer = (chain: readonly Uint8Array[]) => void;
@@ -20,6 +25,8 @@ export interface TlsCredentials {
   readonly certificateChainPem?: string;
   readonly verifyServer: VerifyServer;
   readonly policy: TlsPolicy;
+  /** The connection leads to a proxy, which is to connect to the server. */
+  readonly tunnel?: Tunnel | undefined;
 }
 
 type SecureConnector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
@@ -28,9 +35,11 @@ type Target = Parameters<ChannelCredentials["_createSecureConnector"]>[0];
 export class VerifyingCredentials extends ChannelCredentials {
   readonly #tls: ChannelCredentials;
   readonly #verifyServer: VerifyServer;
+  readonly #tunnel: Tunnel | undefined;
 
   constructor(options: TlsCredentials) {
     super();
+    this.#tunnel = options.tunnel;
     this.#verifyServer = options.verifyServer;
     const { policy, trustBundlePem: ca, privateKeyPem: key, certificateChainPem: cert } = options;
     const context = createSecureContext({
@@ -63,8 +72,9 @@ export class VerifyingCredentials extends ChannelCredentials {
     const connector = this.#tls._createSecureConnector(target, options, callCredentials);
     return {
       connect: async (socket: Socket) => {
-        const connected = await connector.connect(socket).catch((error: unknown) => {
-          throw named(error);
+        const connected = await inTime(socket, async () => {
+          if (this.#tunnel !== undefined) await askForTunnel(socket, this.#tunnel);
+          return connector.connect(socket);
         });
         try {
           this.#verifyServer(presentedChain(connected.socket as TLSSocket));
@@ -78,6 +88,22 @@ export class VerifyingCredentials extends ChannelCredentials {
       getCallCredentials: () => connector.getCallCredentials(),
       destroy: () => connector.destroy(),
     };
+  }
+}
+
+/** @throws what the work throws, in words; the socket is destroyed when it takes too long */
+async function inTime<T>(socket: Socket, work: () => Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = systemClock.after(CONNECT_TIMEOUT_MS, () => {
+    socket.destroy();
+    reject(new Error(`no TLS connection within ${CONNECT_TIMEOUT_MS / 1000} s`));
+  });
+  try {
+    return await Promise.race([work(), late]);
+  } catch (error) {
+    throw named(error);
+  } finally {
+    timer.cancel();
   }
 }
 

@@ -5,6 +5,7 @@
 import { Block, type Problems } from "#config/block.ts";
 import type { HttpAnswer, HttpListener } from "#http/http-listener.ts";
 import type { Log } from "#log/log.ts";
+import { unbracketed } from "#spiffe/host-port.ts";
 import { errorText } from "#spiffe/status-error.ts";
 
 const DEFAULT_PORT = 80;
@@ -28,7 +29,7 @@ export function readHealthChecks(
     problems.add("health_checks.bind_port must be a port number", checks.lineOf("bind_port"));
   }
   const config = {
-    host: (checks.string("bind_address") || "localhost").replace(/^\[(.*)\]$/, "$1"),
+    host: unbracketed(checks.string("bind_address") || "localhost"),
     port,
     livePath: checks.string("live_path") || "/live",
     readyPath: checks.string("ready_path") || "/ready",

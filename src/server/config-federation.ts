@@ -6,6 +6,7 @@ import {
   type FederationRelationship,
   parseBundleEndpointUrl,
 } from "#spiffe/federation-relationship.ts";
+import { unbracketed } from "#spiffe/host-port.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";
 import { errorText } from "#spiffe/status-error.ts";
@@ -66,7 +67,7 @@ function readBundleEndpoint(
   warnings: string[],
   problems: Problems,
 ): BundleEndpointConfig {
-  const address = block.string("address") || "0.0.0.0";
+  const address = unbracketed(block.string("address") || "0.0.0.0");
   if (isIP(address) === 0) {
     problems.add(
       `federation.bundle_endpoint.address ${JSON.stringify(address)} is not an IP address`,

@@ -13,7 +13,7 @@ import {
 } from "#config/settings.ts";
 import type { TrustedProxies } from "#grpc/proxied-connections.ts";
 import { type HealthChecksConfig, readHealthChecks } from "#health/health-checks.ts";
-import type { HostPort } from "#spiffe/host-port.ts";
+import { type HostPort, isHost, unbracketed } from "#spiffe/host-port.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
@@ -202,7 +202,7 @@ function finishServer(
     ...observed,
     trustDomain,
     dataDir,
-    bindAddress: readBindAddress(flagOrKey(server, flags.bindAddress, "bind_address")),
+    bindAddress: readBindAddress(server, flags.bindAddress, problems),
     bindPort,
     ...readJoinAddress(server, bindPort, problems),
     socketPath: flags.socketPath ?? server.string("socket_path") ?? DEFAULT_SOCKET,
@@ -255,8 +255,16 @@ function lifetimesWithinCaTtl(
 }
 
 /** An IPv6 address may have its brackets. */
-function readBindAddress(text: string): string {
-  return text.replace(/^\[(.*)\]$/, "$1") || "0.0.0.0";
+function readBindAddress(server: Block, flag: string | undefined, problems: Problems): string {
+  const key = "bind_address";
+  const address = unbracketed(flagOrKey(server, flag, key)) || "0.0.0.0";
+  if (!isHost(address)) {
+    problems.add(
+      `${key} ${JSON.stringify(address)} is no address to listen on; the port goes into bind_port`,
+      flag === undefined ? server.lineOf(key) : undefined,
+    );
+  }
+  return address;
 }
 
 function readPort(server: Block, flag: number | undefined, problems: Problems): number {

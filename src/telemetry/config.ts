@@ -1,6 +1,7 @@
 /** The telemetry block, the same in both files. */
 import { Block, type Problems } from "#config/block.ts";
 import { type NeedlessKeys, type RefusedKeys, refuse, takeNeedless } from "#config/other-keys.ts";
+import { unbracketed } from "#spiffe/host-port.ts";
 
 export interface PrometheusTls {
   readonly certPath: string;
@@ -76,7 +77,7 @@ function readPrometheus(
   }
   const tls = readTls(block.block("tls"), problems);
   const config = {
-    host: block.string("host") || "localhost",
+    host: unbracketed(block.string("host") || "localhost"),
     port,
     ...(tls === undefined ? {} : { tls }),
   };

@@ -19,10 +19,10 @@ export async function rootTier(
 }
 
 /** The plugin block of a server that is below another. */
-function upstreamBlock({ server, agent }: Tier): string {
+function upstreamBlock({ server, agent }: Tier, address = "127.0.0.1"): string {
   return `UpstreamAuthority "spire" {
     plugin_data {
-      server_address = "127.0.0.1"
+      server_address = "${address}"
       server_port = "${server.port}"
       workload_api_socket = "${agent.socket}"
     }
@@ -53,13 +53,22 @@ export async function serverBelow(
   above: Tier,
   name: string,
   implementation: Implementation,
+  options: {
+    /** Where it looks for the server above. */
+    readonly upstreamAddress?: string;
+    readonly env?: Readonly<Record<string, string>>;
+  } = {},
 ): Promise<TestServer> {
+  const { upstreamAddress, env = {} } = options;
   await allowBelow(above, name);
   await eventually(`${name} has an identity`, async () => {
     const fetched = await above.agent.cli(["api", "fetch", "x509"]);
     return fetched.code === 0 ? true : undefined;
   });
-  return TestServer.prepare(stage, implementation, { plugins: upstreamBlock(above) });
+  return TestServer.prepare(stage, implementation, {
+    plugins: upstreamBlock(above, upstreamAddress),
+    env,
+  });
 }
 
 async function withAgent(

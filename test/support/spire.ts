@@ -267,6 +267,11 @@ export interface AgentOptions {
   /** Replaces the NodeAttestor block; the agent then has no token. */
   readonly nodeAttestor?: string;
   readonly directory?: string;
+  /** Instead of the server's own. */
+  readonly serverAddress?: string;
+  readonly serverPort?: number;
+  /** Of the agent's process. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export class TestAgent {
@@ -276,6 +281,7 @@ export class TestAgent {
   readonly configuration: string;
   readonly token: string;
   readonly trustDomain: string;
+  readonly #env: Readonly<Record<string, string>>;
   readonly #stage: Stage;
   #daemon: Daemon | undefined;
 
@@ -285,7 +291,9 @@ export class TestAgent {
     directory: string,
     token: string,
     trustDomain: string,
+    env: Readonly<Record<string, string>>,
   ) {
+    this.#env = env;
     this.#stage = stage;
     this.implementation = implementation;
     this.directory = directory;
@@ -308,7 +316,14 @@ export class TestAgent {
   ): Promise<TestAgent> {
     const directory = options.directory ?? stage.room(`agent-${implementation}`);
     const token = options.token ?? (options.nodeAttestor ? "" : await server.token());
-    const agent = new TestAgent(stage, implementation, directory, token, server.trustDomain);
+    const agent = new TestAgent(
+      stage,
+      implementation,
+      directory,
+      token,
+      server.trustDomain,
+      options.env ?? {},
+    );
     const data = join(directory, "data");
     mkdirSync(data, { recursive: true, mode: 0o700 });
     writeFileSync(
@@ -316,8 +331,8 @@ export class TestAgent {
       `agent {
   data_dir = "${data}"
   log_level = "DEBUG"
-  server_address = "127.0.0.1"
-  server_port = ${server.port}
+  server_address = "${options.serverAddress ?? "127.0.0.1"}"
+  server_port = ${options.serverPort ?? server.port}
   socket_path = "${agent.socket}"
   trust_domain = "${server.trustDomain}"
   ${options.trustBundle ?? `trust_bundle_path = "${await server.bundleFile()}"`}
@@ -369,7 +384,7 @@ ${options.more ?? ""}
     return this.#stage.daemon(
       [executable(this.implementation, "spire-agent"), "run", "-config", this.configuration],
       join(this.directory, "agent.log"),
-      { cwd: this.directory },
+      { cwd: this.directory, env: this.#env },
     );
   }
 

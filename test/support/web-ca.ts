@@ -24,11 +24,12 @@ export class WebCa {
     return join(this.#directory, "ca.pem");
   }
 
-  /** Makes a certificate for localhost and its key. @param name its common name */
-  async issue(name: string): Promise<void> {
+  /** Makes a certificate and its key. @param name its common name @param hosts the names that it is for */
+  async issue(name: string, hosts: readonly string[] = ["localhost"]): Promise<void> {
     const request = ["req", ...NEW_KEY, "-subj", `/CN=${name}`];
     await this.#openssl(...request, "-keyout", `${name}.key`, "-out", `${name}.csr`);
-    writeFileSync(join(this.#directory, "extensions"), "subjectAltName=DNS:localhost\n");
+    const names = hosts.map((host) => `DNS:${host}`).join(",");
+    writeFileSync(join(this.#directory, "extensions"), `subjectAltName=${names}\n`);
     const by = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"];
     const more = ["-extfile", "extensions", "-out", `${name}.pem`];
     await this.#openssl("x509", "-req", "-in", `${name}.csr`, ...by, ...more);

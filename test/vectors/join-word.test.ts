@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { inspect } from "node:util";
-import { formatHostPort, parseHostPort } from "#spiffe/host-port.ts";
+import { formatHostPort, parseHostPort, parseServerAddress } from "#spiffe/host-port.ts";
 import { JoinWord, JoinWordError, type JoinWordFields } from "#spiffe/join-word.ts";
 import { looksLikeJoinWord, withoutJoinWords } from "#spiffe/secret-text.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
@@ -150,6 +150,28 @@ describe("an address", () => {
     "https://a",
     "a/b",
   ])("is not %p", (text) => expect(() => parseHostPort(text)).toThrow("is no address of a server"));
+
+  test.each([
+    ["server", 8081, { host: "server", port: 8081 }],
+    ["server:8081", 8081, { host: "server", port: 8081 }],
+    ["server:8081", undefined, { host: "server", port: 8081 }],
+    ["[::1]", 8081, { host: "::1", port: 8081 }],
+    ["fe80::1%eth0", 1, { host: "fe80::1%eth0", port: 1 }],
+    ["[fe80::1%eth0]:1", undefined, { host: "fe80::1%eth0", port: 1 }],
+    ["server", undefined, { host: "server" }],
+  ])("%s, with port %p", (text, port, expected) => {
+    expect(parseServerAddress(text, port)).toEqual(expected);
+  });
+
+  test.each([
+    ["server:1", 2, "leave one out"],
+    ["server", 0, "no port number"],
+    ["server", 70_000, "no port number"],
+    ["https://server", 1, "is no address of a server"],
+    ["::1%et/h0", 1, "is no address of a server"],
+  ])("is not %s with port %p", (text, port, problem) => {
+    expect(() => parseServerAddress(text, port)).toThrow(problem);
+  });
 
   test("that is a join word by mistake is not quoted", () => {
     expect(() => parseHostPort(WORD)).toThrow('"spirejoin…" is no address');

@@ -51,11 +51,12 @@ const file = (): Partial<BundleSource> => ({ trustBundlePath: join(directory, "b
 /** As the agent has it after a start: what is on disk counts. */
 async function started(more: Partial<BundleSource> = file()) {
   const state = await StoredState.open(join(directory, "agent-data.json"));
-  const clock: Clock = { ...systemClock, nowSeconds: () => now };
+  const clock: Clock = Object.assign(Object.create(systemClock), { nowSeconds: () => now });
+  const { signal } = new AbortController();
   const log = createLog({ level: "debug", format: "text" }, () => 0, {
     write: (line) => void lines.push(line),
   });
-  return { state, bootstrap: new Bootstrap({ config: source(more), state, clock, log }) };
+  return { state, bootstrap: new Bootstrap({ config: source(more), state, clock, log, signal }) };
 }
 
 const same = (found: readonly Uint8Array[], ...wanted: Uint8Array[]): boolean =>
@@ -167,9 +168,9 @@ describe("a local service that hands out the bundle", () => {
   });
 
   test.each([
-    ["that refuses", () => new Response("no", { status: 403 }), "the answer was 403"],
+    ["that refuses", () => new Response("no", { status: 403 }), "unexpected status 403"],
     ["that has no certificates", () => new Response(""), "no pem blocks"],
-    ["that never ends", () => new Response(new Uint8Array(5 * 1024 * 1024)), "too large"],
+    ["that never ends", () => new Response(new Uint8Array(5 * 1024 * 1024)), "longer than"],
     ["that sends elsewhere", () => Response.redirect("https://evil.test/"), "redirect"],
   ])("%s is an error that names it", async (_what, answer, why) => {
     serve(answer);

@@ -15,6 +15,8 @@ export interface BootstrapParts {
   readonly state: StoredState;
   readonly clock: Clock;
   readonly log: Log;
+  /** Ends what is under way when the agent stops. */
+  readonly signal: AbortSignal;
 }
 
 const UNSUPPORTED =
@@ -50,7 +52,7 @@ export class Bootstrap {
 
   /** The X.509 authorities, DER: those stored, or else from the configured source. @throws Error or StatusError */
   async bundle(): Promise<readonly Uint8Array[]> {
-    const { config, state, clock, log } = this.#parts;
+    const { config, state, clock, log, signal } = this.#parts;
     const { bundle, bootstrapStart, connectionAttempts } = state.current;
     if (bundle.length > 0 && !this.#isReplacing) return bundle;
     const mode = this.#mode;
@@ -62,7 +64,7 @@ export class Bootstrap {
       connectionAttempts: attempt,
     });
     log.info("Asking for the trust bundle", { mode, attempt, since: isoTime(start) });
-    return fetchTrustBundle(config, { mode, attempt, start }, log);
+    return fetchTrustBundle(config, { mode, attempt, start }, { log, clock, signal });
   }
 
   /** Agent and server understand each other. */

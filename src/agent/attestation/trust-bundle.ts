@@ -5,7 +5,10 @@
 
 import { readFile } from "node:fs/promises";
 import type { BootstrapConfig } from "#agent/config-bootstrap.ts";
+import type { Clock } from "#clock/clock.ts";
 import type { ServerAddress } from "#grpc/server-channel.ts";
+import type { DocumentRequest } from "#http/fetch-document.ts";
+import type { TlsPolicy } from "#http/tls-policy.ts";
 import { parseBundleDocument } from "#jwt/bundle-document.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
@@ -31,17 +34,27 @@ export interface BundleRequest {
   readonly start: number;
 }
 
+export interface BundleTools {
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Ends a fetch that is under way. */
+  readonly signal: AbortSignal;
+}
+
 /** @returns the X.509 authorities to verify the server with, DER, never empty. @throws Error or StatusError */
 export async function fetchTrustBundle(
   config: BundleSource,
   request: BundleRequest,
-  log: Log,
+  tools: BundleTools,
 ): Promise<readonly Uint8Array[]> {
+  const { log } = tools;
   if (config.authorityFingerprints !== undefined) {
     return namedAuthorities(config, config.authorityFingerprints, log);
   }
   if (config.trustBundlePath !== undefined) return fromFile(config, config.trustBundlePath);
-  if (config.trustBundleUrl !== undefined) return fromUrl(config, config.trustBundleUrl, request);
+  if (config.trustBundleUrl !== undefined) {
+    return fromUrl(config, config.trustBundleUrl, request, tools);
+  }
   if (config.trustBundleSpiffeSocket !== undefined) {
     return await fetchBundle(config.trustBundleSpiffeSocket, config.trustDomain);
   }
@@ -58,26 +71,59 @@ async function fromFile(config: BundleSource, path: string): Promise<readonly Ui
 
 async function fromUrl(
   config: BundleSource,
-  url: string,
+  text: string,
   request: BundleRequest,
+  { clock, signal }: BundleTools,
 ): Promise<readonly Uint8Array[]> {
-  const socket = config.trustBundleUnixSocket;
+  const socketPath = config.trustBundleUnixSocket;
+  const url = new URL(socketPath === undefined ? text : withRequest(config, text, request));
   try {
-    const signal = AbortSignal.timeout(TIMEOUT_MS);
-    const response =
-      socket === undefined
-        ? await fetch(url, { signal, redirect: "error" })
-        : await fetch(withRequest(config, url, request), {
-            signal,
-            redirect: "error",
-            unix: socket,
-          });
-    if (!response.ok) throw new Error(`the answer was ${response.status}`);
-    return parse(config, await limitedText(response));
+    const { fetchDocument } = await import("#http/fetch-document.ts");
+    const document = await fetchDocument({
+      url,
+      accept: "application/json, application/x-pem-file, */*",
+      ...(socketPath === undefined ? byWeb(config.tlsPolicy) : byLocalService(socketPath)),
+      maxBytes: MAX_BUNDLE_BYTES,
+      deadlineMs: TIMEOUT_MS,
+      clock,
+      signal,
+    });
+    return parse(config, document);
   } catch (error) {
-    const through = socket === undefined ? "" : ` through ${socket}`;
-    throw new Error(`unable to fetch trust bundle URL ${url}${through}: ${errorText(error)}`);
+    const through = socketPath === undefined ? "" : ` through ${socketPath}`;
+    throw new Error(`unable to fetch trust bundle URL ${text}${through}: ${errorText(error)}`);
   }
+}
+
+type Way = Pick<DocumentRequest, "connect" | "follow">;
+
+/** To whoever this machine's certification authorities vouch for, as for any https URL; a redirect may lead to nobody less. */
+function byWeb(policy: TlsPolicy): Way {
+  return {
+    connect: async (url, signal) => {
+      const { checkWebCertificate, connectTls, systemRoots } = await import("#http/connect-tls.ts");
+      const trust = { ca: systemRoots(), judge: checkWebCertificate };
+      const socket = await connectTls({ url, policy, ...trust, env: process.env, signal });
+      return {
+        options: { createConnection: () => socket },
+        close: () => void socket.destroy(),
+      };
+    },
+    follow: (location) => {
+      if (location.protocol === "https:" && location.username === "") return location;
+      throw new Error(`a redirect to ${location.origin}, which is not followed: it must be https`);
+    },
+  };
+}
+
+/** Whatever the URL says, the service behind the socket is asked. */
+function byLocalService(socketPath: string): Way {
+  return {
+    connect: async () => ({ options: { socketPath }, close: () => undefined }),
+    follow: ({ origin }) => {
+      throw new Error(`a redirect to ${origin}, which the socket does not lead to`);
+    },
+  };
 }
 
 /** Only a local service is told what the bundle is for; it may have its own way to find out which one is right. */
@@ -98,17 +144,6 @@ function withRequest(
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
   url.searchParams.sort();
   return url.href;
-}
-
-async function limitedText(response: Response): Promise<string> {
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of response.body ?? []) {
-    size += part.length;
-    if (size > MAX_BUNDLE_BYTES) throw new Error("the answer is too large");
-    parts.push(part);
-  }
-  return Buffer.concat(parts).toString("utf8");
 }
 
 function parse(config: BundleSource, text: string): readonly Uint8Array[] {

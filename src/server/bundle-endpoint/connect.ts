@@ -1,21 +1,18 @@
 /**
  * A TLS connection to a bundle endpoint that has proven who it is, in the way its profile demands. Nothing is sent to one that has not.
  */
-import { isIP } from "node:net";
-import {
-  type ConnectionOptions,
-  checkServerIdentity,
-  connect,
-  getCACertificates,
-  type TLSSocket,
-} from "node:tls";
+import type { TLSSocket } from "node:tls";
 import { presentedChain } from "#grpc/presented-chain.ts";
-import type { TlsPolicy } from "#http/tls-policy.ts";
+import {
+  checkWebCertificate,
+  connectTls,
+  systemRoots,
+  type TlsConnection,
+} from "#http/connect-tls.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { verifyX509Svid } from "#x509/svid.ts";
-import { type Environment, openTunnel, proxyFor } from "./proxy.ts";
 
 /** What an endpoint is known by. */
 export type EndpointProof =
@@ -27,89 +24,34 @@ export type EndpointProof =
       readonly roots: readonly Certificate[];
     };
 
-export interface EndpointConnection {
-  readonly url: URL;
+export interface EndpointConnection extends Omit<TlsConnection, "ca" | "judge"> {
   readonly proof: EndpointProof;
-  readonly policy: TlsPolicy;
   /** Unix seconds. */
   readonly atSeconds: number;
-  /** Tells of a proxy. */
-  readonly env: Environment;
-  /** Ends the connection, whatever it is at. */
-  readonly signal: AbortSignal;
 }
 
 /** @throws Error saying why there is no connection, or what the endpoint failed to prove */
-export async function connectEndpoint(connection: EndpointConnection): Promise<TLSSocket> {
-  const { url, proof, policy, atSeconds, env, signal } = connection;
-  const host = url.hostname.replace(/^\[|\]$/g, "");
-  const port = url.port === "" ? 443 : Number(url.port);
-  const proxy = proxyFor(host, port, env);
-  const carrier =
-    proxy === undefined
-      ? { host, port }
-      : { socket: await openTunnel(proxy, `${url.hostname}:${port}`, signal) };
-  const socket = await handshake(
-    {
-      ...carrier,
-      ...(isIP(host) === 0 ? { servername: host } : {}),
-      ALPNProtocols: ["http/1.1"],
-      ...policy,
-      // The connection is judged below: so an error can say what certificate the endpoint showed.
-      rejectUnauthorized: false,
-      ...(proof.kind === "https_web" ? { ca: systemRoots() } : {}),
-    },
-    signal,
-  );
-  try {
-    if (proof.kind === "https_web") checkWebCertificate(socket, host);
-    else checkX509Svid(presentedChain(socket), proof, atSeconds);
-  } catch (error) {
-    socket.destroy();
-    throw error;
-  }
-  return socket;
+export function connectEndpoint(connection: EndpointConnection): Promise<TLSSocket> {
+  const { proof, atSeconds } = connection;
+  return proof.kind === "https_web"
+    ? connectTls({ ...connection, ca: systemRoots(), judge: checkWebEndpoint })
+    : connectTls({
+        ...connection,
+        judge: (socket) => checkX509Svid(presentedChain(socket), proof, atSeconds),
+      });
 }
 
-/** The certification authorities of this machine, PEM; read once by the runtime, from where OpenSSL and Go look too. */
-function systemRoots(): string[] {
-  const roots = getCACertificates("system");
-  if (roots.length === 0) {
+/** SPIFFE Federation §5.2.1.4. */
+function checkWebEndpoint(socket: TLSSocket, host: string): void {
+  try {
+    checkWebCertificate(socket, host);
+  } catch (error) {
+    const id = spiffeIdIn(socket.getPeerCertificate().raw);
+    if (id === undefined) throw error;
     throw new Error(
-      "this machine has no root certificates: install them, or name a file in SSL_CERT_FILE",
+      `failed to authenticate bundle endpoint using web authentication but the server certificate contains SPIFFE ID "${id}": maybe use https_spiffe instead of https_web: ${errorText(error)}`,
     );
   }
-  return roots;
-}
-
-/** SPIFFE Federation §5.2.1.4: a certificate that the machine trusts, for the host of the URL. */
-function checkWebCertificate(socket: TLSSocket, host: string): void {
-  const certificate = socket.getPeerCertificate();
-  const problem = checkServerIdentity(host, certificate)?.message ?? trustProblem(socket);
-  if (problem === undefined) return;
-  const id = spiffeIdIn(certificate.raw);
-  const hint =
-    id === undefined
-      ? ""
-      : `failed to authenticate bundle endpoint using web authentication but the server certificate contains SPIFFE ID "${id}": maybe use https_spiffe instead of https_web: `;
-  throw new Error(`${hint}${problem}`);
-}
-
-/** What the TLS stack says about a chain, in words. */
-const TRUST_PROBLEMS: Readonly<Record<string, string>> = {
-  CERT_HAS_EXPIRED: "certificate has expired",
-  CERT_NOT_YET_VALID: "certificate is not yet valid",
-  DEPTH_ZERO_SELF_SIGNED_CERT: "certificate signed by unknown authority",
-  SELF_SIGNED_CERT_IN_CHAIN: "certificate signed by unknown authority",
-  UNABLE_TO_GET_ISSUER_CERT: "certificate signed by unknown authority",
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "certificate signed by unknown authority",
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "certificate signed by unknown authority",
-};
-
-function trustProblem({ authorized, authorizationError }: TLSSocket): string | undefined {
-  if (authorized) return undefined;
-  const code = errorText(authorizationError);
-  return TRUST_PROBLEMS[code] ?? `certificate is not trusted: ${code}`;
 }
 
 function spiffeIdIn(der: Uint8Array): string | undefined {
@@ -131,18 +73,4 @@ function checkX509Svid(
     expected.memberOf(trustDomain) ? roots : undefined;
   const { id } = verifyX509Svid(chain, rootsOf, atSeconds);
   if (!id.equals(expected)) throw new Error(`unexpected ID "${id}": expected "${expected}"`);
-}
-
-function handshake(options: ConnectionOptions, signal: AbortSignal): Promise<TLSSocket> {
-  signal.throwIfAborted();
-  const { promise, resolve, reject } = Promise.withResolvers<TLSSocket>();
-  const socket = connect(options);
-  signal.addEventListener("abort", () => socket.destroy(), { once: true });
-  socket.once("secureConnect", () => resolve(socket));
-  // Not once: what comes after the handshake is reported by the request, and must not end the process.
-  socket.on("error", (error) => reject(error));
-  socket.once("close", () =>
-    reject(signal.reason ?? new Error("the endpoint closed the connection")),
-  );
-  return promise;
 }

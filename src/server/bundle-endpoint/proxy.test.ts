@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import type { Duplex } from "node:stream";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
+import { type Environment, proxyFor } from "#http/proxy.ts";
 import { tlsPolicy } from "#http/tls-policy.ts";
 import { formatBundleDocument } from "#jwt/bundle-document.ts";
 import { type Bundle, emptyBundle } from "#spiffe/bundle.ts";
@@ -11,7 +12,6 @@ import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { type Made, make } from "#x509/pki.fixture.ts";
 import { endpoint, identity, type TestEndpoint } from "./endpoints.fixture.ts";
 import { fetchBundle } from "./fetch-bundle.ts";
-import { type Environment, proxyFor } from "./proxy.ts";
 
 describe("which way to take", () => {
   const HTTPS_PROXY = "http://proxy:3128";
@@ -159,9 +159,10 @@ describe("a fetch by a proxy", () => {
 
   test.each([
     ["HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", "it answered 407"],
-    ["HTTP/1.1 200 OK\r\n\r\nhello, I am the endpoint", "it spoke for the endpoint"],
-    [`HTTP/1.1 200 OK\r\nX: ${"x".repeat(20_000)}\r\n\r\n`, ""],
-    ["what?\r\n\r\n", ""],
+    ["HTTP/1.1 200 OK\r\n\r\nhello, I am the endpoint", "it spoke for the far end"],
+    [`HTTP/1.1 200 OK\r\nX: ${"x".repeat(20_000)}\r\n\r\n`, "its answer is too long"],
+    ["what?\r\n\r\n", "it does not answer as a proxy does"],
+    ["", "it closed the connection"],
   ])("%p is refused", async (answer, problem) => {
     const { url } = await proxy((socket) => void socket.end(answer));
     const shown = await problemOf(fetched(1, `http://me:secret@${url}`));

@@ -25,6 +25,9 @@ test("the port may be text, as in the reference's examples, or a number", () => 
   } as const;
   expect(read(GOOD)).toEqual(config);
   expect(read(GOOD.replace('"8081"', "8081"))).toEqual(config);
+  expect(read(GOOD.replace("org", "org:8081"))).toEqual(config);
+  expect(read(GOOD.replace("org", "org:8081").replace(/server_port.*\n/, ""))).toEqual(config);
+  expect(read(GOOD.replace("up.example.org", "[::1]")).serverAddress).toBe("::1");
   expect(read(`${GOOD}experimental { require_pq_kem = true }`)).toEqual({
     ...config,
     tlsPolicy: tlsPolicy(true),
@@ -37,6 +40,11 @@ test.each([
   ["", "workload_api_socket is required"],
   [GOOD.replace("8081", "grpc"), "server_port is not a port number"],
   [GOOD.replace("8081", "70000"), "server_port is not a port number"],
+  [
+    GOOD.replace("org", "org:1"),
+    'server.conf:1: UpstreamAuthority "spire": server_address: the address "up.example.org:1" has port 1 in it, but the port is set to 8081',
+  ],
+  [GOOD.replace("up.", "https://up."), '"https://up.example.org" is no address of a server'],
   [
     `${GOOD}experimental { workload_api_named_pipe_name = "p" }`,
     "workload_api_named_pipe_name is not supported on this platform",
