@@ -3,11 +3,18 @@
  * more than a connection is worth.
  */
 
+import type {
+  Http2Server,
+  ServerOptions as Http2ServerOptions,
+  ServerHttp2Stream,
+} from "node:http2";
 import type { Socket } from "node:net";
 import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import { systemClock } from "#clock/clock.ts";
+import { withAnyAuthority } from "./any-authority.ts";
 import type { BoundService, CallObserver } from "./bind.ts";
 import { type Caller, Callers } from "./caller.ts";
+import { ResetLimit } from "./reset-limit.ts";
 
 /** The largest message taken, in bytes; the reference's gRPC has the same limit. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
@@ -54,7 +61,7 @@ export function createInjector(
   const callers = new Callers();
   for (const service of services)
     server.addService(service.definition, service.implement(callers, observer));
-  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const injector = connectionInjector(server);
   const open = new Set<Socket>();
   const silent = new Set<Socket>();
   return {
@@ -73,7 +80,7 @@ export function createInjector(
         deadline.cancel();
       });
       callers.attach(socket, caller, () => silent.delete(socket));
-      injector.injectConnection(socket);
+      injector.injectConnection(caller.kind === "unix" ? withAnyAuthority(socket) : socket);
     },
     close: async (graceMs) => {
       for (const socket of silent) socket.destroy();
@@ -85,6 +92,26 @@ export function createInjector(
     },
   };
 }
+
+/** What grpc-js keeps to itself of a server: how it makes one for HTTP/2, and those it made. */
+interface ServerInternals {
+  readonly commonServerOptions: Http2ServerOptions;
+  readonly http2Servers: ReadonlyMap<Http2Server, unknown>;
+}
+
+/** The HTTP/2 stack counts every reset as an attack; ours tells which ones are. */
+function connectionInjector(server: Server): ReturnType<Server["createConnectionInjector"]> {
+  const internals = server as unknown as ServerInternals;
+  Object.assign(internals.commonServerOptions, NO_RESET_LIMIT);
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const resets = new ResetLimit();
+  for (const http2 of internals.http2Servers.keys()) {
+    http2.on("stream", (stream) => resets.watch(stream as ServerHttp2Stream));
+  }
+  return injector;
+}
+
+const NO_RESET_LIMIT = { streamResetBurst: 0x7fffffff, streamResetRate: 0x7fffffff };
 
 /** Resolves when no connection is left, or after that many milliseconds. */
 async function emptied(open: ReadonlySet<Socket>, graceMs: number): Promise<void> {

@@ -1,0 +1,153 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import { CallerFrames } from "./any-authority.ts";
+import { HeaderReader } from "./hpack.ts";
+
+const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+const POST_HTTP = Buffer.from([0x83, 0x86]);
+
+function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head.writeUInt8(type, 3);
+  head.writeUInt8(flags, 4);
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
+/** A field with a name of the static table, kept in the client's table. */
+const kept = (index: number, value: string): Buffer =>
+  Buffer.concat([Buffer.from([0x40 | index, value.length]), Buffer.from(value)]);
+const AUTHORITY = 1;
+const PATH = 4;
+const HOST = 38;
+
+const call = (stream: number, ...fields: readonly Buffer[]): Buffer =>
+  frame(1, 4, stream, Buffer.concat([POST_HTTP, kept(PATH, "/a.B/C"), ...fields]));
+
+/** The stack's view: the fields of each block, the payload of each other frame. */
+function seen(bytes: Buffer): string[] {
+  const reader = new HeaderReader();
+  const found: string[] = [];
+  for (let at = PREFACE.length; at < bytes.length; ) {
+    const end = at + 9 + bytes.readUIntBE(at, 3);
+    const payload = bytes.subarray(at + 9, end);
+    const fields = (): string =>
+      reader
+        .read(payload)
+        .map(({ name, value, index }) => `${name}=${value ?? index}`)
+        .join(" ");
+    found.push(bytes[at + 3] === 1 ? fields() : payload.toString("hex"));
+    at = end;
+  }
+  return found;
+}
+
+function passed(frames: CallerFrames, ...chunks: readonly Buffer[]): Buffer {
+  return Buffer.concat(chunks.flatMap((chunk) => frames.pass(chunk)));
+}
+
+const SETTINGS = frame(4, 0, 0, Buffer.alloc(0));
+const MESSAGE = frame(0, 1, 1, Buffer.from([0, 0, 0, 0, 0]));
+/** Its second call takes path and authority from the table. */
+const conversation = (authority: string): Buffer =>
+  Buffer.concat([
+    PREFACE,
+    SETTINGS,
+    call(1, kept(AUTHORITY, authority)),
+    MESSAGE,
+    frame(1, 4, 3, Buffer.concat([POST_HTTP, Buffer.from([0xbf, 0xbe])])),
+    MESSAGE,
+  ]);
+
+test.each(["localhost", "127.0.0.1:80", "[::1]", "%2Ftmp%2Fapi.sock", "_a~b-c"])(
+  "a host stays, and every byte of the call: %s",
+  (authority) => {
+    const bytes = conversation(authority);
+    expect(passed(new CallerFrames(), bytes)).toEqual(bytes);
+  },
+);
+
+test.each(["/tmp/spire-agent/public/api.sock", "a@b", "a b", "", "\u0001", "a,b"])(
+  "what is none becomes localhost, in each call that refers to it: %j",
+  (authority) => {
+    const request = ":method=3 :scheme=6 :path=/a.B/C :authority=localhost";
+    expect(seen(passed(new CallerFrames(), conversation(authority)))).toEqual([
+      "",
+      request,
+      "0000000000",
+      request,
+      "0000000000",
+    ]);
+  },
+);
+
+test("a call without an authority gets one, a call with a host of another kind a good one; trailers get none", () => {
+  const trailer = frame(1, 5, 1, kept(HOST, "h"));
+  const bytes = Buffer.concat([PREFACE, call(1), trailer, call(3, kept(HOST, "/run/api.sock"))]);
+  expect(seen(passed(new CallerFrames(), bytes))).toEqual([
+    ":authority=localhost :method=3 :scheme=6 :path=/a.B/C",
+    "host=h",
+    ":method=3 :scheme=6 :path=/a.B/C host=localhost",
+  ]);
+});
+
+test("padding and priority are no part of a block, and a block may go on in other frames", () => {
+  const block = Buffer.concat([POST_HTTP, kept(PATH, "/a.B/C"), kept(AUTHORITY, "/s")]);
+  const first = Buffer.concat([Buffer.from([3, 0, 0, 0, 0, 9]), block.subarray(0, 4)]);
+  const bytes = Buffer.concat([
+    PREFACE,
+    frame(1, 0x28 | 1, 1, Buffer.concat([first, Buffer.alloc(3)])),
+    frame(9, 0, 1, block.subarray(4, 7)),
+    frame(9, 4, 1, block.subarray(7)),
+  ]);
+  const out = passed(new CallerFrames(), bytes);
+  expect(seen(out)).toEqual([":method=3 :scheme=6 :path=/a.B/C :authority=localhost"]);
+  // END_STREAM and END_HEADERS, and nothing else.
+  expect(out[PREFACE.length + 4]).toBe(5);
+});
+
+test("however the bytes come in pieces, the stack gets the same, and a message is not kept waiting", () => {
+  const bytes = conversation("/tmp/api.sock");
+  const whole = passed(new CallerFrames(), bytes);
+  const cuts = fc.array(fc.nat(bytes.length), { maxLength: 12 });
+  fc.assert(
+    fc.property(cuts, (at) => {
+      const places = [0, ...at.sort((a, b) => a - b), bytes.length];
+      const chunks = places.slice(1).map((end, n) => bytes.subarray(places[n], end));
+      expect(passed(new CallerFrames(), ...chunks)).toEqual(whole);
+    }),
+  );
+  const frames = new CallerFrames();
+  passed(frames, bytes.subarray(0, -2));
+  expect(passed(frames, bytes.subarray(-2))).toEqual(bytes.subarray(-2));
+});
+
+const MALFORMED = {
+  "an entry that nobody made": frame(1, 4, 5, Buffer.from([0xff, 0x00])),
+  "a block that is all padding": frame(1, 4 | 8, 5, Buffer.from([9, 0x83])),
+  "a block that something interrupts": Buffer.concat([frame(1, 0, 5, POST_HTTP), MESSAGE]),
+  "a block without an end": Buffer.concat([
+    frame(1, 0, 5, POST_HTTP),
+    ...Array.from({ length: 20 }, () => frame(9, 0, 5, Buffer.alloc(0))),
+  ]),
+  "a frame larger than announced": frame(1, 4, 5, Buffer.alloc(16_385)),
+  "fields that grow beyond all bounds": frame(
+    1,
+    4,
+    5,
+    Buffer.concat([POST_HTTP, kept(PATH, "p".repeat(120)), Buffer.alloc(2000, 0xbe)]),
+  ),
+};
+test.each(Object.entries(MALFORMED))(
+  "the stack is to judge %s, where it saw all that came before",
+  (_name, bad) => {
+    const bytes = Buffer.concat([conversation("localhost"), bad, MESSAGE]);
+    const frames = new CallerFrames();
+    expect(passed(frames, bytes)).toEqual(bytes);
+    expect(passed(frames, MESSAGE)).toEqual(MESSAGE);
+    expect(() =>
+      passed(new CallerFrames(), Buffer.concat([conversation("/s"), bad, MESSAGE])),
+    ).toThrow();
+  },
+);
