@@ -86,6 +86,8 @@ export interface AgentConfig
   readonly allowedForeignJwtClaims: readonly string[];
   /** Beginnings of selectors that may stand in the log. */
   readonly logSelectors: readonly string[];
+  /** Whether it is written down who was given what. */
+  readonly auditLogEnabled: boolean;
   readonly log: LogConfig;
   readonly availabilityTargetSeconds?: number;
   readonly plugins: AgentPlugins;
@@ -200,6 +202,7 @@ function finish(
       false,
     allowedForeignJwtClaims: agent.strings("allowed_foreign_jwt_claims"),
     logSelectors: agent.strings("log_selectors"),
+    auditLogEnabled: agent.boolean("audit_log_enabled") ?? true,
     log: readLogConfig(agent, flags, problems),
     offline: readOffline(experimental),
     ...readExperimental(experimental, problems),

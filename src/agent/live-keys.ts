@@ -44,6 +44,7 @@ export const AGENT_KEYS: KeyTable<AgentConfig> = {
   allowUnauthenticatedVerifiers: live("allow_unauthenticated_verifiers"),
   allowedForeignJwtClaims: live("allowed_foreign_jwt_claims"),
   logSelectors: live("log_selectors"),
+  auditLogEnabled: live("audit_log_enabled"),
   log: { file: live("log_file"), level: live("log_level"), format: live("log_format") },
   plugins: {
     keyManager: livePlugins("KeyManager"),

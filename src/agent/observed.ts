@@ -29,7 +29,7 @@ export async function openTelemetry(
 }
 
 interface Measured {
-  readonly cache: Pick<WorkloadCache, "entries" | "svidCount">;
+  readonly cache: Pick<WorkloadCache, "entries" | "bundles" | "svidCount">;
   readonly jwtSvids: Pick<JwtSvids, "size">;
   readonly state: Pick<StoredState, "current">;
 }
@@ -42,6 +42,8 @@ export function measure(metrics: Metrics, { cache, jwtSvids, state }: Measured):
     metrics.gauge(["bootstrapped"], bootstrapStart === 0 ? 1 : 0);
     metrics.gauge(["bootstrap_seconds"], bootstrapStart, mode);
     metrics.gauge(["bootstrap_attempts"], connectionAttempts, mode);
+    metrics.gauge(["sync_entries_total"], cache.entries.size);
+    metrics.gauge(["sync_bundles_total"], cache.bundles.size);
     metrics.gauge(["lru_cache_record_map_size"], cache.entries.size);
     metrics.gauge(["lru_cache_svid_map_size"], cache.svidCount);
     metrics.gauge(["jwt_svid_cache_size"], jwtSvids.size);

@@ -2,6 +2,7 @@
 import type { AgentFacts } from "#agent/admin-api/debug.ts";
 import { listenAdmin } from "#agent/admin-api/listen.ts";
 import { CallLimits } from "#agent/attestation/call-rates.ts";
+import { HandedOut } from "#agent/audit/handed-out.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import { createExplainService } from "#agent/explain/explain.ts";
 import type { Knowledge } from "#agent/explain/explanation.ts";
@@ -32,6 +33,7 @@ export interface SocketParts {
   /** What may change while the agent runs, as it is at this moment. */
   readonly settings: () => Pick<
     AgentConfig,
+    | "auditLogEnabled"
     | "authorizedDelegates"
     | "callRates"
     | "logSelectors"
@@ -135,6 +137,7 @@ function sharedParts({ config, settings, server, ...parts }: SocketParts): Workl
     ...parts,
     limits: new CallLimits(() => settings().callRates, clock, metrics),
     refusals: new RefusalLog({ logSelectors: () => settings().logSelectors, clock, log }),
+    handedOut: new HandedOut({ auditLogEnabled: () => settings().auditLogEnabled, clock, log }),
     trustDomain: config.trustDomain,
     clients: () => server.clients,
     allowUnauthenticatedVerifiers: () => settings().allowUnauthenticatedVerifiers,

@@ -64,6 +64,8 @@ export interface ServerConfig {
   /** Durations are in seconds. */
   readonly agentTtlSeconds: number;
   readonly auditLogEnabled: boolean;
+  /** Also of calls that only read. */
+  readonly auditLogReads: boolean;
   readonly caKeyType: KeyType;
   readonly jwtKeyType: KeyType;
   readonly caSubject: {
@@ -209,7 +211,7 @@ function finishServer(
     ...(entriesDir === "" ? {} : { entriesDir }),
     adminIds: readAdminIds(server, problems),
     agentTtlSeconds: agentTtl,
-    auditLogEnabled: server.boolean("audit_log_enabled") ?? false,
+    ...readAudit(server),
     caKeyType,
     jwtKeyType: readKeyType(server, "jwt_key_type") ?? caKeyType,
     caSubject: readCaSubject(server, problems),
@@ -235,6 +237,13 @@ function finishServer(
     ...config.warnings,
   ];
   return { ...config, plugins, warnings, notes: problems.notes };
+}
+
+function readAudit(server: Block): Pick<ServerConfig, "auditLogEnabled" | "auditLogReads"> {
+  return {
+    auditLogEnabled: server.boolean("audit_log_enabled") ?? false,
+    auditLogReads: server.boolean("audit_log_reads") ?? false,
+  };
 }
 
 /** By their keys. How long a CA lives that is signed by hand, the signer decides; the server speaks of that at its import. */

@@ -14,6 +14,7 @@ export const SERVER_KEYS: KeyTable<ServerConfig> = {
   adminIds: live("admin_ids"),
   agentTtlSeconds: live("agent_ttl"),
   auditLogEnabled: live("audit_log_enabled"),
+  auditLogReads: live("audit_log_reads"),
   caKeyType: atStart("ca_key_type"),
   jwtKeyType: atStart("jwt_key_type"),
   caSubject: live("ca_subject"),

@@ -59,6 +59,10 @@ describe("a server that runs takes over", () => {
     expect(audits()).toBe(0);
     await reload({ auditLogEnabled: true });
     await count();
+    // It only reads.
+    expect(audits()).toBe(0);
+    await reload({ auditLogEnabled: true, auditLogReads: true });
+    await count();
     expect(audits()).toBe(1);
   });
 

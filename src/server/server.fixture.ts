@@ -143,6 +143,7 @@ export function testConfig(directory: string, change: Partial<ServerConfig> = {}
     adminIds: [],
     agentTtlSeconds: 3600,
     auditLogEnabled: false,
+    auditLogReads: false,
     caKeyType: "ec-p256",
     jwtKeyType: "ec-p256",
     caSubject: { country: ["US"], organization: ["SPIFFE"], commonName: "" },

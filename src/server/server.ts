@@ -101,7 +101,13 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   const live = {
     reconfigure: () => reconfigurer.reconfigure(),
     reload: (next: ServerConfig) => reloadServer({ ...reread, log: tools.log }, next),
-    status: serverStatus({ trustDomain: config.trustDomain.name, address, store, ca }),
+    status: serverStatus({
+      trustDomain: config.trustDomain.name,
+      address,
+      store,
+      ca,
+      declared: keeper,
+    }),
   };
   if (what === undefined) return running(address, live, parts.move(), tools.log);
   const late = { address, what, over: ca.live, serveAgents };

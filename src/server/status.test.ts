@@ -11,7 +11,7 @@ const CHANGE: DataStoreChange = {
   federationRelationships: [],
 };
 
-function status(upstream?: CaState["upstream"], waitingFor?: string) {
+function status(upstream?: CaState["upstream"], waitingFor?: string, failure?: string) {
   const listeners = new Set<(change: DataStoreChange) => void>();
   let changed = (): void => {};
   const parts = {
@@ -32,6 +32,7 @@ function status(upstream?: CaState["upstream"], waitingFor?: string) {
         changed = call;
       },
     },
+    declared: { failure, whenChanged: () => {} },
   };
   return { source: serverStatus(parts), listeners, rotate: () => changed() };
 }
@@ -54,6 +55,12 @@ test("one below another authority says how that one does", async () => {
 test("one that cannot sign says what it waits for", async () => {
   const { source } = status(undefined, "waiting for CA: csr at /ca.csr");
   expect(await source.text()).toBe("Waiting for CA: csr at /ca.csr; entries: 12; agents: 3");
+});
+
+test("one that could not take its declared entries says why", async () => {
+  const { source } = status(undefined, undefined, "a.yaml:3: no such trust domain");
+  const why = "declared entries rejected: a.yaml:3: no such trust domain";
+  expect(await source.text()).toBe(`${OWN_ROOT}; ${why}`);
 });
 
 test("entries, agents and the CA change it; bundles and relationships do not", () => {

@@ -2,6 +2,7 @@
 import { momentText, type StatusSource } from "#notify/status-line.ts";
 import type { CaManager } from "./ca/ca-manager.ts";
 import type { DataStore, Entries, Nodes } from "./datastore/datastore.ts";
+import type { DirectoryKeeper } from "./declared/keep-directory.ts";
 
 export interface ServerStatusParts {
   readonly trustDomain: string;
@@ -12,28 +13,35 @@ export interface ServerStatusParts {
     readonly nodes: Pick<Nodes, "count">;
   };
   readonly ca: Pick<CaManager, "state" | "waitingFor" | "whenChanged">;
+  /** What keeps the entries as files declare them; absent where nothing does. */
+  readonly declared: Pick<DirectoryKeeper, "failure" | "whenChanged"> | undefined;
 }
 
-export function serverStatus({ trustDomain, address, store, ca }: ServerStatusParts): StatusSource {
+export function serverStatus(parts: ServerStatusParts): StatusSource {
+  const { trustDomain, address, store, ca, declared } = parts;
   const text = async (): Promise<string> => {
     const [entries, agents] = await Promise.all([store.entries.count({}), store.nodes.count({})]);
     const { rotatesAt, expiresAt, upstream } = ca.state;
     const waiting = ca.waitingFor()?.replace(/^./, (first) => first.toUpperCase());
-    const parts = [
+    const said = [
       waiting ?? `Serving trust domain ${trustDomain} on ${address}`,
       `entries: ${entries}`,
       `agents: ${agents}`,
     ];
     if (waiting === undefined) {
-      parts.push(`CA rotates ${momentText(rotatesAt)}, expires ${momentText(expiresAt)}`);
+      said.push(`CA rotates ${momentText(rotatesAt)}, expires ${momentText(expiresAt)}`);
     }
     if (upstream !== undefined) {
-      parts.push(`upstream ${upstream.name}: ${upstream.problem ?? "in order"}`);
+      said.push(`upstream ${upstream.name}: ${upstream.problem ?? "in order"}`);
     }
-    return parts.join("; ");
+    if (declared?.failure !== undefined) {
+      said.push(`declared entries rejected: ${declared.failure}`);
+    }
+    return said.join("; ");
   };
   const onChange = (listener: () => void): (() => void) => {
     ca.whenChanged(listener);
+    declared?.whenChanged(listener);
     return store.onChange(({ entries, nodes }) => {
       const isCounted = [entries, nodes].some(
         ({ stored, removed }) => stored.length + removed.length > 0,

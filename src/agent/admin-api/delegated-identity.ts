@@ -4,6 +4,7 @@
  * its holder an administrator or a downstream server is never handed out.
  */
 
+import type { HandedOut } from "#agent/audit/handed-out.ts";
 import type { Subscription } from "#agent/cache/subscription.ts";
 import { anyChangedSince, waitsForSvids } from "#agent/cache/waiting.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
@@ -29,7 +30,10 @@ export interface DelegatedIdentityParts extends DelegatesParts {
   readonly jwtSvids: JwtSvids;
   /** The present connection; it changes when the agent's SVID does. */
   readonly clients: () => ServerClients;
+  readonly handedOut: HandedOut;
 }
+
+const VIA = "delegated_identity_api";
 
 interface Tools extends DelegatedIdentityParts {
   readonly delegates: Delegates;
@@ -72,7 +76,10 @@ async function followSvids(
     const sent = subscription.identities().filter(({ entry }) => entry.delegable);
     const isWaiting = waitsForSvids(cache, sent, last === undefined);
     const response = isWaiting ? undefined : responses.x509Svids(subscription);
-    if (response !== undefined && response !== last) await send(response);
+    if (response !== undefined && response !== last) {
+      await send(response);
+      tools.handedOut.x509(caller, sent, VIA);
+    }
     last = response ?? last;
     await anyChangedSince(seen, context.signal);
   }
@@ -106,7 +113,7 @@ async function fetchJwtSvids(
   if (audience.length === 0 || audience.includes("")) {
     throw new StatusError(StatusCode.INVALID_ARGUMENT, "audience must be specified");
   }
-  await delegates.attest(context);
+  const caller = await delegates.attest(context);
   using workload = await DelegatedWorkload.of(request, tools);
   const entries = cache
     .identitiesFor(workload.selectors)
@@ -116,7 +123,9 @@ async function fetchJwtSvids(
   }
   const svids = await Promise.all(
     entries.map(async (entry) => {
-      const { token, issuedAt, expiresAt } = await jwtSvids.svid(clients().svid, entry, audience);
+      const svid = await jwtSvids.svid(clients().svid, entry, audience);
+      const { token, issuedAt, expiresAt } = svid;
+      tools.handedOut.jwt(caller, entry, { issuedAt, expiresAt, audience }, VIA);
       return { token, id: idMessage(entry.spiffeId), expiresAt, issuedAt, hint: entry.hint };
     }),
   );

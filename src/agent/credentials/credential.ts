@@ -1,9 +1,11 @@
 /** The credentials that there are, by their IDs: `tls.key`, or `tls.key@HINT` for the SVID with that hint. */
+import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import type { WorkloadX509Svid } from "#agent/cache/x509-svids.ts";
 import { certificatesToPem, encodePem } from "#x509/pem.ts";
 
 /** An SVID with the authorities that its peers are verified by. */
 export interface Pair {
+  readonly entry: WorkloadEntry;
   readonly svid: WorkloadX509Svid;
   /** DER. */
   readonly authorities: readonly Uint8Array[];

@@ -4,14 +4,17 @@
  * The name it gives only chooses among what that unit may have.
  */
 import { createServer, type Socket } from "node:net";
+import type { HandedOut } from "#agent/audit/handed-out.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { RefusalLog } from "#agent/workload-api/refusal-log.ts";
+import { unitSelectors } from "#attestors/systemd/workload.ts";
 import type { Clock } from "#clock/clock.ts";
 import { DbusError } from "#dbus/connection.ts";
 import type { Systemd, SystemdUnit } from "#dbus/systemd.ts";
 import { inspectPeer, type UnixPeer } from "#grpc/peer.ts";
 import { closing, listenAt } from "#grpc/unix-socket.ts";
 import type { Log } from "#log/log.ts";
+import { selectorKey } from "#spiffe/selector.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { CREDENTIAL_NAMES, type Credential, parseCredential } from "./credential.ts";
 import { claimedOrigin, type Origin } from "./origin.ts";
@@ -31,6 +34,7 @@ export interface CredentialsParts {
   readonly systemd: Pick<Systemd, "unitOf">;
   readonly cache: WorkloadCache;
   readonly refusals: RefusalLog;
+  readonly handedOut: HandedOut;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -99,7 +103,10 @@ async function credentialFor(
     if (isNobody) parts.refusals.noIdentity(peer, selectors);
   };
   const pair = await svids.of(unit, credential.hint, waiting, signal);
-  return pair === undefined ? undefined : credential.write(pair);
+  if (pair === undefined) return undefined;
+  const selectors = new Set(unitSelectors(unit).map(selectorKey));
+  parts.handedOut.x509({ peer, selectors }, [pair], "credentials");
+  return credential.write(pair);
 }
 
 /**

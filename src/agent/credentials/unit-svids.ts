@@ -60,7 +60,7 @@ export class UnitSvids {
     );
     if (chosen?.svid === undefined || bundle === undefined) return undefined;
     const authorities = bundle.x509Authorities.map(({ certificate }) => certificate);
-    return { svid: chosen.svid, authorities };
+    return { entry: chosen.entry, svid: chosen.svid, authorities };
   }
 
   /** Whoever was first decides, where two asked at once. */

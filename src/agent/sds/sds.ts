@@ -3,6 +3,7 @@
  * caller is attested when a call begins, as for the Workload API. Private keys are among what it sends; none of it is ever logged.
  */
 import { type AttestedCaller, attestCaller, type CallerTools } from "#agent/attestation/caller.ts";
+import type { HandedOut } from "#agent/audit/handed-out.ts";
 import type { Subscription } from "#agent/cache/subscription.ts";
 import { checkOpen, SERVER_AWAY, unavailable, waitsForSvids } from "#agent/cache/waiting.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
@@ -22,8 +23,11 @@ import { type WorkloadState, workloadStates } from "./workload-state.ts";
 export interface SdsParts extends CallerTools {
   readonly cache: WorkloadCache;
   readonly sds: SdsConfig;
+  readonly handedOut: HandedOut;
   readonly random: Random;
 }
+
+const VIA = "sds";
 
 interface Tools extends SdsParts {
   readonly stateOf: (workload: Subscription) => WorkloadState | undefined;
@@ -68,8 +72,9 @@ async function streamSecrets(
     if (answer !== undefined) {
       const { versionInfo } = answer;
       const { typeUrl, resourceNames } = answer.request;
-      const resources = secretsFor(resourceNames, answer.node, answer.state, sds);
+      const { resources, identities } = secretsFor(resourceNames, answer.node, answer.state, sds);
       await send({ versionInfo, typeUrl, nonce, resources });
+      tools.handedOut.x509(caller, identities, VIA);
     }
     if (inbox.isOver) return;
     await changeOrNews(workload, version, inbox, context.signal);
@@ -87,7 +92,8 @@ async function fetchSecrets(
     const { version } = workload;
     const state = stateNow(tools, caller, workload, true);
     if (state !== undefined) {
-      const resources = secretsFor(resourceNames, node, state, tools.sds);
+      const { resources, identities } = secretsFor(resourceNames, node, state, tools.sds);
+      tools.handedOut.x509(caller, identities, VIA);
       return { versionInfo: "", typeUrl, nonce: "", resources };
     }
     await workload.changedSince(version, context.signal);

@@ -6,7 +6,7 @@ import type { Any } from "#grpc/gen/google/protobuf/any.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { certificatesToPem, encodePem } from "#x509/pem.ts";
 import { contextOf, contextOfAll, inline, usesSpiffeValidator } from "./validation-context.ts";
-import type { WorkloadState } from "./workload-state.ts";
+import type { ReadyIdentity, WorkloadState } from "./workload-state.ts";
 
 const SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 /** Of an error message: it travels in headers, which are held to 64 KiB. */
@@ -23,6 +23,12 @@ export interface SdsConfig {
   readonly disableSpiffeCertValidation: boolean;
 }
 
+/** What answers a request, and the identities whose keys are in it. */
+export interface Secrets {
+  readonly resources: Any[];
+  readonly identities: readonly ReadyIdentity[];
+}
+
 /**
  * @param resourceNames empty for all
  * @param node the Envoy that asks, as it describes itself
@@ -33,19 +39,26 @@ export function secretsFor(
   node: Node | undefined,
   state: WorkloadState,
   config: SdsConfig,
-): Any[] {
+): Secrets {
   const names = new Set(resourceNames.filter(Boolean));
   const wanted = names.size === 0 ? undefined : names;
+  const named = namedIdentities(wanted, state, config);
   const secrets = [
     ...bundleSecrets(wanted, usesSpiffeValidator(node, config.disableSpiffeCertValidation), {
       ...state,
       ...config,
     }),
-    ...certificateSecrets(wanted, state, config),
+    ...named.map(certificateSecret),
   ];
   for (const { name } of secrets) names.delete(name);
   if (names.size > 0) throw unauthorized([...names].sort());
-  return secrets.map((secret) => ({ typeUrl: SECRET, value: Secret.encode(secret).finish() }));
+  return {
+    resources: secrets.map((secret) => ({
+      typeUrl: SECRET,
+      value: Secret.encode(secret).finish(),
+    })),
+    identities: named.map(({ identity }) => identity),
+  };
 }
 
 function bundleSecrets(
@@ -75,24 +88,34 @@ function bundleSecrets(
   return [...own, ...federated];
 }
 
-function certificateSecrets(
+interface NamedIdentity {
+  readonly name: string;
+  readonly identity: ReadyIdentity;
+}
+
+function namedIdentities(
   wanted: ReadonlySet<string> | undefined,
   { identities }: WorkloadState,
   { defaultSvidName }: SdsConfig,
-): Secret[] {
+): NamedIdentity[] {
   const given = new Set<string>();
-  return identities.flatMap(({ spiffeId, svid }, index): Secret[] => {
+  return identities.flatMap((identity, index): NamedIdentity[] => {
+    const { spiffeId } = identity;
     const isNamed = wanted === undefined || (wanted.has(spiffeId) && !given.has(spiffeId));
     const isDefault = index === 0 && wanted?.has(defaultSvidName) === true;
     if (!isNamed && !isDefault) return [];
     const name = isNamed ? spiffeId : defaultSvidName;
     given.add(name);
-    const value = {
-      certificateChain: inline(certificatesToPem(svid.chain)),
-      privateKey: inline(encodePem("PRIVATE KEY", svid.privateKey)),
-    };
-    return [{ name, type: { $case: "tlsCertificate", value } }];
+    return [{ name, identity }];
   });
+}
+
+function certificateSecret({ name, identity: { svid } }: NamedIdentity): Secret {
+  const value = {
+    certificateChain: inline(certificatesToPem(svid.chain)),
+    privateKey: inline(encodePem("PRIVATE KEY", svid.privateKey)),
+  };
+  return { name, type: { $case: "tlsCertificate", value } };
 }
 
 function unauthorized(names: readonly string[]): StatusError {

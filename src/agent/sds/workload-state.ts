@@ -2,6 +2,7 @@ import type { BundleForms } from "#agent/cache/bundle-forms.ts";
 import { once } from "#agent/cache/recipe.ts";
 import type { Subscription } from "#agent/cache/subscription.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import type { WorkloadX509Svid } from "#agent/cache/x509-svids.ts";
 
 /** What a workload's secrets are made of. */
@@ -11,7 +12,13 @@ export interface WorkloadState {
   /** Those that the workload's entries federate with, by trust domain name, sorted. */
   readonly federatedBundles: readonly BundleForms[];
   /** Those whose X509-SVIDs are there, the workload's default first. */
-  readonly identities: readonly { readonly spiffeId: string; readonly svid: WorkloadX509Svid }[];
+  readonly identities: readonly ReadyIdentity[];
+}
+
+export interface ReadyIdentity {
+  readonly entry: WorkloadEntry;
+  readonly spiffeId: string;
+  readonly svid: WorkloadX509Svid;
 }
 
 /** Gives a workload's state, the same object for as long as nothing in it changes. */

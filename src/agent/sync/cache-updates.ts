@@ -9,7 +9,7 @@ import type { Bundle } from "#spiffe/bundle.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
-import { countEntries, measureEntries } from "./entry-figures.ts";
+import { countEntries, logEntries, measureEntries } from "./entry-figures.ts";
 import { FederatedBundles, fetchOwnBundle } from "./fetch-bundles.ts";
 import { fetchEntries, workloadEntries } from "./fetch-entries.ts";
 import type { ServerLink } from "./server-link.ts";
@@ -78,6 +78,7 @@ export class CacheUpdates {
       updated: fresh.filter(({ id }) => cache.entries.has(id)).length,
       removed: change.removedIds.filter((id) => cache.entries.has(id)).length,
     });
+    logEntries(log, cache.entries, fresh, change.removedIds);
     cache.changeEntries(fresh, change.removedIds);
     this.#wantFederated();
     this.#federated.refresh(changedBundles);
@@ -101,7 +102,8 @@ export class CacheUpdates {
         for (const entry of news(stored, entries)) entries.set(entry.id, entry);
       }
       measureEntries(metrics, cache.entries, entries);
-      metrics.gauge(["sync_bundles_total"], cache.bundles.size);
+      const gone = [...cache.entries.keys()].filter((id) => !entries.has(id));
+      logEntries(log, cache.entries, entries.values(), gone);
       cache.setEntries(entries);
       this.#wantFederated();
     } finally {

@@ -1,6 +1,30 @@
-/** Figures of the entries that an agent holds, by the names that the reference has for them. */
+/** What is told of the entries that an agent holds: figures by the names that the reference has for them, and each change in the log. */
 import { isSameRevision, type WorkloadEntry } from "#agent/cache/workload-entry.ts";
+import { isLogged, type Log, type LogFields } from "#log/log.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
+
+/** Names each entry that comes, changes or goes, at level debug. @param known the entries before */
+export function logEntries(
+  log: Log,
+  known: ReadonlyMap<string, WorkloadEntry>,
+  stored: Iterable<WorkloadEntry>,
+  removedIds: Iterable<string>,
+): void {
+  if (!isLogged(log.settings, "debug")) return;
+  const fields = ({ id, spiffeId }: WorkloadEntry): LogFields => ({
+    entry_id: id,
+    spiffe_id: spiffeId.toString(),
+  });
+  for (const entry of stored) {
+    const present = known.get(entry.id);
+    if (present === undefined) log.debug("Entry created", fields(entry));
+    else if (!isSameRevision(present, entry)) log.debug("Entry updated", fields(entry));
+  }
+  for (const id of removedIds) {
+    const present = known.get(id);
+    if (present !== undefined) log.debug("Entry removed", fields(present));
+  }
+}
 
 /** Tells what a whole answer of the server means for what is known: the names are the reference's. */
 export function measureEntries(
@@ -16,7 +40,6 @@ export function measureEntries(
     else if (!isSameRevision(present, entry)) stale++;
   }
   const dropped = known.size + missing - fetched.size;
-  metrics.gauge(["sync_entries_total"], fetched.size);
   metrics.gauge(["sync_entries_missing"], missing);
   metrics.gauge(["sync_entries_stale"], stale);
   metrics.gauge(["sync_entries_dropped"], dropped);

@@ -8,6 +8,7 @@ import { isSameRevision, type WorkloadEntry } from "#agent/cache/workload-entry.
 import { Backoff } from "#clock/backoff.ts";
 import type { Random } from "#clock/random.ts";
 import { Wakeup } from "#clock/wakeup.ts";
+import { isLogged } from "#log/log.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
 import { ComingSvids } from "./coming-svids.ts";
@@ -144,6 +145,7 @@ export class SvidIssuer {
     const connection = this.#parts.connection();
     for (const { id } of batch) this.#underWay.add(id);
     log.debug("Renewing X509-SVIDs", { count: batch.length });
+    if (isLogged(log.settings, "debug")) this.#tellBatch(batch);
     try {
       const tools = { ...this.#parts, client: connection.clients.svid };
       const issue = (): ReturnType<typeof issueSvids> => issueSvids(tools, batch);
@@ -163,6 +165,14 @@ export class SvidIssuer {
       log.error("Could not get X509-SVIDs", { count: batch.length, error: errorText(error) });
     } finally {
       for (const { id } of batch) this.#underWay.delete(id);
+    }
+  }
+
+  #tellBatch(batch: readonly WorkloadEntry[]): void {
+    const { cache, log } = this.#parts;
+    for (const { id, spiffeId } of batch) {
+      const what = cache.hasSvid(id) ? "Renewing" : "Creating";
+      log.debug(`${what} X509-SVID`, { entry_id: id, spiffe_id: spiffeId.toString() });
     }
   }
 

@@ -3,6 +3,7 @@
  * what the cache holds for it, again whenever that changed, and until it has no identity any more.
  */
 import { type AttestedCaller, attestCaller, type CallerTools } from "#agent/attestation/caller.ts";
+import type { HandedOut } from "#agent/audit/handed-out.ts";
 import type { CallerNeed } from "#agent/cache/callers.ts";
 import type { Identity, Subscription } from "#agent/cache/subscription.ts";
 import { checkOpen, SERVER_AWAY, unavailable, waitsForSvids } from "#agent/cache/waiting.ts";
@@ -37,7 +38,10 @@ export interface WorkloadApiParts extends CallerTools {
   readonly allowUnauthenticatedVerifiers: () => boolean;
   readonly allowedForeignJwtClaims: () => readonly string[];
   readonly refusals: RefusalLog;
+  readonly handedOut: HandedOut;
 }
+
+const VIA = "workload_api";
 
 export function createWorkloadApi(parts: WorkloadApiParts): BoundService {
   const responses = createResponses(parts.cache);
@@ -68,11 +72,11 @@ async function callerIdentities(
   parts: WorkloadApiParts,
   context: CallContext,
   needed: boolean,
-): Promise<readonly Identity[]> {
-  const { peer, selectors } = await attestCaller(parts, context);
-  const identities = parts.cache.identitiesFor(selectors);
-  checkCaller(parts, { peer, selectors }, identities, needed);
-  return identities;
+): Promise<{ caller: AttestedCaller; identities: readonly Identity[] }> {
+  const caller = await attestCaller(parts, context);
+  const identities = parts.cache.identitiesFor(caller.selectors);
+  checkCaller(parts, caller, identities, needed);
+  return { caller, identities };
 }
 
 /**
@@ -131,7 +135,11 @@ async function follow<R>(
     const isWaiting =
       need === "x509-svids" && waitsForSvids(parts.cache, identities, last === undefined);
     const response = isWaiting ? undefined : responseFor(subscription);
-    if (response !== undefined && response !== last) await send(response);
+    if (response !== undefined && response !== last) {
+      await send(response);
+      if (need === "x509-svids")
+        parts.handedOut.x509(caller, withoutRepeatedHints(identities), VIA);
+    }
     last = response ?? last;
     await subscription.changedSince(version, context.signal);
   }
@@ -146,18 +154,19 @@ async function fetchJwtSvid(
     throw new StatusError(StatusCode.INVALID_ARGUMENT, "audience must be specified");
   }
   const asked = request.spiffeId === "" ? undefined : parseAsked(request.spiffeId);
-  const identities = await callerIdentities(parts, context, true);
+  const { caller, identities } = await callerIdentities(parts, context, true);
   const chosen = withoutRepeatedHints(identities).filter(
     ({ entry }) => asked === undefined || entry.spiffeId.equals(asked),
   );
   if (chosen.length === 0)
     throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");
   const svids = await Promise.all(
-    chosen.map(async ({ entry }) => ({
-      spiffeId: entry.spiffeId.toString(),
-      svid: (await parts.jwtSvids.svid(parts.clients().svid, entry, request.audience)).token,
-      hint: entry.hint,
-    })),
+    chosen.map(async ({ entry }) => {
+      const { audience } = request;
+      const svid = await parts.jwtSvids.svid(parts.clients().svid, entry, audience);
+      parts.handedOut.jwt(caller, entry, { ...svid, audience }, VIA);
+      return { spiffeId: entry.spiffeId.toString(), svid: svid.token, hint: entry.hint };
+    }),
   );
   return { svids };
 }

@@ -42,6 +42,7 @@ import { TrustRoots } from "./trust-roots.ts";
 export interface ApiSettings {
   readonly adminIds: readonly SpiffeId[];
   readonly auditLogEnabled: boolean;
+  readonly auditLogReads: boolean;
   readonly rateLimit: RateLimitSwitches;
 }
 
@@ -120,6 +121,7 @@ function guardOf(parts: ApiParts, agentLocks: Exclusive): Guard {
     checkAgent: (id, certificate) =>
       checkAgentStanding({ nodes: store.nodes, agentLocks, lostTime }, id, certificate),
     auditLogEnabled: () => settings().auditLogEnabled,
+    auditLogReads: () => settings().auditLogReads,
     random,
     log,
   });

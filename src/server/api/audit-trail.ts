@@ -1,6 +1,6 @@
 /**
  * The audit log: a line for each call, or for each item of a batch, with the field names of the reference. It is written
- * to the ordinary log, and only when `audit_log_enabled` is set.
+ * to the ordinary log, and only when `audit_log_enabled` is set; calls that only read and are let in, when `audit_log_reads` is set as well.
  */
 import { readlink } from "node:fs/promises";
 import type { Status } from "#grpc/gen/spire/api/types/status.ts";
@@ -13,12 +13,17 @@ const MESSAGE = "API accessed";
 /** What is written down about one call. */
 export class AuditTrail {
   readonly #log: Log | undefined;
+  readonly #onlyFailures: boolean;
   #fields: LogFields = {};
   #itemised = false;
 
-  /** @param log undefined when nothing is to be written */
-  constructor(log: Log | undefined) {
+  /**
+   * @param log undefined when nothing is to be written
+   * @param onlyFailures for a call that reads, where only those that fail are of interest
+   */
+  constructor(log: Log | undefined, onlyFailures = false) {
     this.#log = log;
+    this.#onlyFailures = onlyFailures;
   }
 
   /** Adds what is known about the request. A secret never goes here; a CSR or key goes as its fingerprint. */
@@ -34,17 +39,23 @@ export class AuditTrail {
   item(status: Status, describe: () => LogFields): void {
     this.#itemised = true;
     const { code, message } = status;
+    if (this.#onlyFailures && code === StatusCode.OK) return;
     this.#log?.info(MESSAGE, { ...describe(), ...outcome(code, message) });
   }
 
   succeeded(): void {
-    if (this.#itemised) return;
+    if (this.#itemised || this.#onlyFailures) return;
     this.#log?.info(MESSAGE, { ...this.#fields, ...outcome(StatusCode.OK, "") });
   }
 
   failed(error: StatusError): void {
     this.#log?.info(MESSAGE, { ...this.#fields, ...outcome(error.code, error.message) });
   }
+}
+
+/** Whether a method changes nothing. @param path as on the wire */
+export function isRead(path: string): boolean {
+  return /\/(?:Get|List|Count|Sync|Watch)\w*$/.test(path);
 }
 
 /** The fields that tell a local caller: user, group, and the executable while it can still be read. */

@@ -6,7 +6,7 @@ import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { Certificate } from "#x509/certificate.ts";
 import { attachApiCall } from "./api-call.ts";
-import { AuditTrail, localCallerFields } from "./audit-trail.ts";
+import { AuditTrail, isRead, localCallerFields } from "./audit-trail.ts";
 import { type CallerRole, rolesAllowed } from "./authorization.ts";
 import type { CallerIdentities, CallerIdentity } from "./caller-identity.ts";
 
@@ -18,6 +18,7 @@ export interface GuardParts {
   readonly checkAgent: (id: SpiffeId, certificate: Certificate) => Promise<void>;
   /** As the configuration has it at this moment. */
   readonly auditLogEnabled: () => boolean;
+  readonly auditLogReads: () => boolean;
   readonly random: Random;
   readonly log: Log;
 }
@@ -74,7 +75,12 @@ async function letIn(parts: GuardParts, context: CallContext, requestLog: Log): 
     const admission = await admit(parts, identity, rolesAllowed(context.method));
     if (admission === undefined) throw denied(context.method);
     log = log.with(admissionFields(admission));
-    return { identity, admission, log, audit: await auditTrail(parts, identity, log) };
+    return {
+      identity,
+      admission,
+      log,
+      audit: await auditTrail(parts, identity, context.method, log),
+    };
   } catch (thrown) {
     log.error("Failed to authenticate caller", { error: thrown });
     hangUpOn(thrown, context);
@@ -138,10 +144,12 @@ async function admitByEntries(
 async function auditTrail(
   parts: GuardParts,
   identity: CallerIdentity,
+  method: string,
   log: Log,
 ): Promise<AuditTrail> {
   if (!parts.auditLogEnabled()) return new AuditTrail(undefined);
-  return new AuditTrail(log.with(await localCallerFields(identity)));
+  const onlyFailures = isRead(method) && !parts.auditLogReads();
+  return new AuditTrail(log.with(await localCallerFields(identity)), onlyFailures);
 }
 
 /** `service` and `method` as the reference's log has them: `agent.v1.Agent` and `ListAgents`. */

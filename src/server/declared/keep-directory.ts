@@ -62,6 +62,7 @@ export class DirectoryKeeper {
   /** What was last complained of; undefined when all was well. */
   #failure: string | undefined;
   #ours: ReadonlySet<string> = new Set();
+  #changed: () => void = () => {};
 
   private constructor(parts: DirectoryKeeperParts) {
     this.#parts = parts;
@@ -78,6 +79,16 @@ export class DirectoryKeeper {
     keeper.#loop = first.then(() => keeper.#run());
     await parts.clock.sleep(FIRST_LOOK_MS, looked.signal);
     return keeper;
+  }
+
+  /** Why the entries are not as the files say; undefined when they are. */
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
+  /** @param changed called when `failure` is another */
+  whenChanged(changed: () => void): void {
+    this.#changed = changed;
   }
 
   /** Looks at everything now. Resolves when that is done, whatever came of it. */
@@ -196,6 +207,7 @@ export class DirectoryKeeper {
     const fields = { directory, ...summaryFields(DIRECTORY_SET, plan) };
     const hadFailed = this.#failure !== undefined;
     this.#failure = undefined;
+    if (hadFailed) this.#changed();
     if (plan.changes.length === 0 && !hadFailed) {
       log.debug("Declared entries are as the files say", fields);
     } else if (isSame && !hadFailed) {
@@ -210,6 +222,7 @@ export class DirectoryKeeper {
     const text = errorText(error);
     if (text === this.#failure) return;
     this.#failure = text;
+    this.#changed();
     const wantsOperator = codeOf(error) === StatusCode.FAILED_PRECONDITION;
     log.error("Declared entries cannot be taken from the files; they stay as they are", {
       directory,

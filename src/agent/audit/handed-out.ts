@@ -1,0 +1,159 @@
+/**
+ * The record of who was given what: a line for each identity that a process is given for the first time, and for each that takes the place of
+ * one. A process that asks for the same again and again is not written down again; a user whose processes come and go without end has a share
+ * of lines, and one line counts the rest.
+ */
+import { readFileSync } from "node:fs";
+import type { AttestedCaller } from "#agent/attestation/caller.ts";
+import type { Identity } from "#agent/cache/subscription.ts";
+import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
+import type { WorkloadX509Svid } from "#agent/cache/x509-svids.ts";
+import type { Clock } from "#clock/clock.ts";
+import { BoundedLog } from "#log/bounded-log.ts";
+import { isLogged, type Log, type LogFields } from "#log/log.ts";
+import { Certificate } from "#x509/certificate.ts";
+import { isoTime } from "#x509/iso-time.ts";
+
+/** Lines a minute of one user. */
+const LINES = 100;
+/** What processes were given last is remembered of so many, whose connections may be gone. */
+const MAX_REMEMBERED = 4096;
+const UNIT = "systemd:id:";
+
+export interface HandedOutParts {
+  /** `audit_log_enabled`, as the configuration has it at this moment. */
+  readonly auditLogEnabled: () => boolean;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+type Given = Pick<Identity, "entry" | "svid">;
+
+/** A token without itself: it is a secret. */
+export interface TokenFacts {
+  readonly audience: readonly string[];
+  /** Unix seconds. */
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+}
+
+export class HandedOut {
+  readonly #parts: HandedOutParts;
+  readonly #bounded: BoundedLog;
+  /** By connection, then by what was given: the serial number, or the times of a token. */
+  readonly #byPeer: WeakMap<object, Map<string, string>> = new WeakMap();
+  /** The same by process, in the order in which they were given something. */
+  readonly #byProcess: Map<string, string> = new Map();
+  readonly #serials: WeakMap<WorkloadX509Svid, string> = new WeakMap();
+
+  constructor(parts: HandedOutParts) {
+    this.#parts = parts;
+    this.#bounded = new BoundedLog({ ...parts, lines: LINES });
+  }
+
+  /** @param identities what was sent; those without an SVID were not @param via the API that was asked */
+  x509(caller: AttestedCaller, identities: readonly Given[], via: string): void {
+    const { log, auditLogEnabled, clock } = this.#parts;
+    const isDebug = isLogged(log.settings, "debug");
+    if (!isDebug && !auditLogEnabled()) return;
+    for (const { entry, svid } of identities) {
+      if (svid === undefined) continue;
+      if (isDebug) {
+        const ttl = svid.notAfter - clock.nowSeconds();
+        log.debug("Fetched X.509 SVID", { ...callerFields(caller), ...idFields(entry), ttl, via });
+      }
+      const serial = this.#serialOf(svid);
+      this.#write(caller, entry, "X509-SVID", serial, {
+        serial_number: serial,
+        expires_at: isoTime(svid.notAfter),
+        via,
+      });
+    }
+  }
+
+  /** Tells of one JWT-SVID that was handed out. @param via the API that was asked */
+  jwt(caller: AttestedCaller, entry: WorkloadEntry, token: TokenFacts, via: string): void {
+    const { log, clock } = this.#parts;
+    const audience = token.audience.join(",");
+    const ttl = token.expiresAt - clock.nowSeconds();
+    log.debug("Fetched JWT SVID", { ...callerFields(caller), ...idFields(entry), ttl, via });
+    const version = `${token.issuedAt}-${token.expiresAt}`;
+    this.#write(caller, entry, `JWT-SVID`, version, {
+      audience,
+      expires_at: isoTime(token.expiresAt),
+      via,
+    });
+  }
+
+  #write(
+    caller: AttestedCaller,
+    entry: WorkloadEntry,
+    kind: string,
+    version: string,
+    fields: LogFields,
+  ): void {
+    if (!this.#parts.auditLogEnabled()) return;
+    const key = JSON.stringify([kind, entry.id, fields["audience"]]);
+    const given = this.#givenTo(caller.peer);
+    if (given.get(key) === version) return;
+    given.set(key, version);
+    const process = `${caller.peer.pid} ${startTimeOf(caller.peer.pid)} ${key}`;
+    const before = this.#byProcess.get(process);
+    if (before === version) return;
+    this.#remember(process, version);
+    const what = before === undefined ? "handed out" : "rotated";
+    this.#bounded.from(`uid ${caller.peer.uid}`).info(`${kind} ${what}`, {
+      ...callerFields(caller),
+      ...idFields(entry),
+      ...fields,
+      type: "audit",
+    });
+  }
+
+  #givenTo(peer: object): Map<string, string> {
+    const known = this.#byPeer.get(peer);
+    if (known !== undefined) return known;
+    const given = new Map<string, string>();
+    this.#byPeer.set(peer, given);
+    return given;
+  }
+
+  #remember(process: string, version: string): void {
+    this.#byProcess.delete(process);
+    this.#byProcess.set(process, version);
+    const [oldest] = this.#byProcess.keys();
+    if (this.#byProcess.size > MAX_REMEMBERED && oldest !== undefined) {
+      this.#byProcess.delete(oldest);
+    }
+  }
+
+  #serialOf(svid: WorkloadX509Svid): string {
+    const known = this.#serials.get(svid);
+    if (known !== undefined) return known;
+    const [leaf] = svid.chain;
+    const serial = leaf === undefined ? "" : Certificate.parse(leaf).serialNumberDecimal;
+    this.#serials.set(svid, serial);
+    return serial;
+  }
+}
+
+function callerFields({ peer: { pid, uid }, selectors }: AttestedCaller): LogFields {
+  for (const selector of selectors) {
+    if (selector.startsWith(UNIT)) return { pid, uid, unit: selector.slice(UNIT.length) };
+  }
+  return { pid, uid };
+}
+
+function idFields({ id, spiffeId }: WorkloadEntry): LogFields {
+  return { entry_id: id, spiffe_id: spiffeId.toString() };
+}
+
+/** Field 22 of /proc/PID/stat tells one process of a pid from the next; the name before it may hold anything. */
+function startTimeOf(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+  } catch {
+    return "";
+  }
+}
