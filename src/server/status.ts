@@ -35,7 +35,9 @@ export function serverStatus(parts: ServerStatusParts): StatusSource {
       said.push(`upstream ${upstream.name}: ${upstream.problem ?? "in order"}`);
     }
     if (declared?.failure !== undefined) {
-      said.push(`declared entries rejected: ${declared.failure}`);
+      const [first, ...more] = declared.failure.split("\n");
+      const rest = more.length === 0 ? "" : `, and ${more.length} more`;
+      said.push(`declared entries rejected: ${first}${rest}`);
     }
     return said.join("; ");
   };

@@ -75,6 +75,12 @@ test.each([
       return found.includes(id) || undefined;
     });
     expect(await identityOf("other.service", socket)).toContain("no identity issued");
+    if (socket !== AGENT_SOCKET) return;
+    const matches = ["UNIT=probe.service", `SPIFFE_ID=${id}`, "TYPE=audit"];
+    const options = ["--unit=spire-agent", "--no-pager", "--output=cat"];
+    expect(await node.machine.must("journalctl", ...options, ...matches)).toMatch(
+      /msg="X509-SVID handed out" .*serial_number=\d+/,
+    );
   },
   TIMEOUT_MS,
 );
