@@ -2,16 +2,20 @@
  * A certificate, read. Parsing is strict DER; nothing here is verified: that is the work of chain.ts and svid.ts.
  */
 import { createPublicKey, type KeyObject } from "node:crypto";
-import { DerError, type DerReader, readDer, Tag, timeSeconds } from "./der.ts";
+import { DerError, DerReader, readDer, Tag, timeSeconds } from "./der.ts";
 import { type Extensions, NO_EXTENSIONS, readExtensions } from "./extensions.ts";
 import { nameText } from "./name.ts";
 import { signatureAlgorithmOf } from "./signature.ts";
 
 /** Far above any certificate of use, far below what would hurt. */
 const MAX_CERTIFICATE_BYTES = 64 * 1024;
+/** Many times what any issuer draws; the text of a number takes ever longer to make. */
+const MAX_SERIAL_BYTES = 256;
 
 export class Certificate {
   readonly der: Uint8Array;
+  /** 1 or 2 without extensions, in old roots; otherwise 3. */
+  readonly version: number;
   /** The signed part. */
   readonly tbs: Uint8Array;
   /** As signature.ts names it. */
@@ -39,7 +43,7 @@ export class Certificate {
     outer.end();
 
     const fields = readDer(tbs.bytes, Tag.SEQUENCE);
-    readVersion3(fields);
+    this.version = readVersion(fields);
     this.serialNumber = readSerial(fields.next(Tag.INTEGER).content);
     // RFC 5280 §4.1.1.2: the algorithm stands twice and must be the same.
     if (Buffer.compare(fields.next(Tag.SEQUENCE).bytes, algorithm.bytes) !== 0) {
@@ -118,20 +122,27 @@ export class Certificate {
   }
 }
 
-function readVersion3(fields: DerReader): void {
+/** RFC 5280 §4.1.2.1: counted from 0; absent for the first, though some wrote it. */
+function readVersion(fields: DerReader): number {
   const version = fields.optional(0xa0);
-  if (version === undefined) return;
-  const number = readDer(version.content, Tag.INTEGER);
-  // The content of the INTEGER is the version, counted from 0.
-  if (number.peek() !== 2) throw new DerError("not a version 3 certificate");
+  if (version === undefined) return 1;
+  const reader = new DerReader(version.content);
+  const [number = 0, ...more] = reader.next(Tag.INTEGER).content;
+  reader.end();
+  if (number > 2 || more.length > 0) throw new DerError("not a certificate of version 1, 2 or 3");
+  return number + 1;
 }
 
-/** RFC 5280 §4.1.2.2 allows 20 octets; issuers that draw 20 random ones write a 21st when the sign bit needs room. */
+/**
+ * RFC 5280 §4.1.2.2 wants a positive number of 20 octets at most, and users to take others gracefully: there are roots with longer
+ * ones, and with negative ones.
+ */
 function readSerial(content: Uint8Array): bigint {
-  if (content.length === 0 || content.length > 21)
+  if (content.length === 0 || content.length > MAX_SERIAL_BYTES) {
     throw new DerError("serial number is out of range");
-  if (((content[0] ?? 0) & 0x80) !== 0) throw new DerError("serial number is negative");
-  return BigInt(`0x${Buffer.from(content).toString("hex")}`);
+  }
+  const number = BigInt(`0x${Buffer.from(content).toString("hex")}`);
+  return BigInt.asIntN(8 * content.length, number);
 }
 
 function bitString(reader: DerReader): Uint8Array {

@@ -80,10 +80,10 @@ function* pathsFrom(search: Search, path: Certificate[]): Generator<Certificate[
     return;
   }
   for (const root of likelyFirst(roots, current)) {
-    if (issues(search, root, path)) yield [...path, root];
+    if (issues(search, root, path, "root")) yield [...path, root];
   }
   for (const intermediate of likelyFirst(intermediates, current)) {
-    if (path.includes(intermediate) || !issues(search, intermediate, path)) continue;
+    if (path.includes(intermediate) || !issues(search, intermediate, path, "between")) continue;
     yield* pathsFrom(search, [...path, intermediate]);
   }
 }
@@ -101,8 +101,16 @@ function likelyFirst(authorities: readonly Certificate[], child: Certificate): C
   return [...named.filter(likely), ...named.filter((authority) => !likely(authority))];
 }
 
+/** Where in a path an authority stands: named as trusted, or shown by whoever is to be verified. */
+type Place = "root" | "between";
+
 /** Whether the authority may have issued the end of the path, and did. */
-function issues(search: Search, authority: Certificate, path: readonly Certificate[]): boolean {
+function issues(
+  search: Search,
+  authority: Certificate,
+  path: readonly Certificate[],
+  place: Place,
+): boolean {
   const child = path[path.length - 1];
   if (child === undefined) return false;
   if (search.checksLeft-- <= 0) {
@@ -111,7 +119,7 @@ function issues(search: Search, authority: Certificate, path: readonly Certifica
   }
   try {
     checkCertificate(authority, search.request.atSeconds);
-    checkAuthority(authority, path);
+    checkAuthority(authority, path, place);
     checkSignature(child, authority);
     return true;
   } catch (error) {
@@ -145,16 +153,21 @@ function checkCertificate(certificate: Certificate, atSeconds: number): void {
 }
 
 /** RFC 5280 §6.1.4 (k)-(n): an issuer is a CA, may sign certificates, and has room for the path below it. */
-function checkAuthority(authority: Certificate, path: readonly Certificate[]): void {
+function checkAuthority(authority: Certificate, path: readonly Certificate[], place: Place): void {
   const { basicConstraints, keyUsage, nameConstraints } = authority.extensions;
   const name = authority.subjectText;
-  if (basicConstraints?.isCa !== true) throw new Error(`"${name}" is not a certificate authority`);
+  // The first two versions have nowhere to say it: whoever trusts such a root knows (RFC 5280 §6.1.4 (k)).
+  const isKnownCa = place === "root" && authority.version < 3;
+  if (basicConstraints?.isCa !== true && !isKnownCa) {
+    throw new Error(`"${name}" is not a certificate authority`);
+  }
   if (keyUsage !== undefined && (keyUsage & KeyUsage.keyCertSign) === 0) {
     throw new Error(`"${name}" may not sign certificates`);
   }
   // Self-issued certificates do not count (RFC 5280 §4.2.1.9); the leaf does not either.
   const between = path.slice(1).filter((certificate) => !certificate.isSelfIssued).length;
-  if (basicConstraints.pathLength !== undefined && between > basicConstraints.pathLength) {
+  const limit = basicConstraints?.pathLength;
+  if (limit !== undefined && between > limit) {
     throw new Error(`path below "${name}" is longer than its path length allows`);
   }
   if (nameConstraints === undefined) return;

@@ -249,20 +249,27 @@ export function derTime(seconds: number): Uint8Array {
   );
 }
 
-/** Unix seconds of a time element. @throws DerError when it is not in the form of RFC 5280 §4.1.2.5 */
+const TIMES: Readonly<Record<number, RegExp>> = {
+  [Tag.UTC_TIME]: /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?()(Z|[+-]\d{4})$/,
+  [Tag.GENERALIZED_TIME]: /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(\.\d+)?(Z|[+-]\d{4})$/,
+};
+
+/**
+ * Unix seconds of a time element, without fractions. RFC 5280 §4.1.2.5 wants seconds and Zulu; old certificates have times without seconds
+ * and with offsets, as X.680 §46 and §47 allow.
+ *
+ * @throws DerError
+ */
 export function timeSeconds(element: DerElement): number {
   const text = new TextDecoder().decode(element.content);
-  const pattern =
-    element.tag === Tag.UTC_TIME
-      ? /^\d{12}Z$/
-      : element.tag === Tag.GENERALIZED_TIME
-        ? /^\d{14}Z$/
-        : undefined;
-  if (!pattern?.test(text)) throw new DerError("time is malformed");
-  const century = Number(text.slice(0, 2)) < 50 ? "20" : "19";
-  const full = element.tag === Tag.UTC_TIME ? century + text : text;
-  const iso = full.replace(/^(....)(..)(..)(..)(..)(..)Z$/, "$1-$2-$3T$4:$5:$6Z");
-  const milliseconds = Date.parse(iso);
+  const [, year = "", month, day, hours, minutes, seconds = "00", , zone = ""] =
+    TIMES[element.tag]?.exec(text) ?? [];
+  // RFC 5280 §4.1.2.5.1: two digits stand for 1950 to 2049.
+  const full = year.length === 2 ? `${Number(year) < 50 ? "20" : "19"}${year}` : year;
+  const offset = zone === "Z" ? zone : `${zone.slice(0, 3)}:${zone.slice(3)}`;
+  const milliseconds = Date.parse(
+    `${full}-${month}-${day}T${hours}:${minutes}:${seconds}${offset}`,
+  );
   if (Number.isNaN(milliseconds)) throw new DerError("time is malformed");
   return milliseconds / 1000;
 }

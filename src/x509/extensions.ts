@@ -101,10 +101,12 @@ function readKnown(draft: Draft, oid: string, value: Uint8Array): boolean {
 function readBoolean(reader: DerReader): boolean {
   const flag = reader.optional(Tag.BOOLEAN);
   if (flag === undefined) return false;
-  // X.690 §11.1: true is 0xff; and §11.5: a default (false) is not written.
-  if (flag.content.length !== 1 || flag.content[0] !== 0xff)
+  // X.690 §11.1: true is 0xff; and §11.5: a default (false) is not written, but issuers did.
+  const [octet] = flag.content;
+  if (flag.content.length !== 1 || (octet !== 0xff && octet !== 0)) {
     throw new DerError("boolean is not DER");
-  return true;
+  }
+  return octet === 0xff;
 }
 
 /** @returns false when it holds no name of a kind read here, so that a critical one is refused (RFC 5280 §4.2) */
@@ -145,9 +147,10 @@ function readBasicConstraints(reader: DerReader): { isCa: boolean; pathLength?: 
   const length = reader.optional(Tag.INTEGER)?.content;
   reader.end();
   if (length === undefined) return { isCa };
-  if (length.length !== 1 || (length[0] ?? 0x80) > 0x7f)
+  if (length.length === 0 || length.length > 4 || (length[0] ?? 0x80) > 0x7f) {
     throw new DerError("path length is out of range");
-  return { isCa, pathLength: length[0] ?? 0 };
+  }
+  return { isCa, pathLength: length.reduce((number, octet) => number * 256 + octet, 0) };
 }
 
 function readKeyUsage(value: Uint8Array): number {

@@ -5,7 +5,7 @@
 import { hash } from "node:crypto";
 import { der, derOid, derTime, derUnsigned, readDer, Tag } from "./der.ts";
 import { Oid } from "./oid.ts";
-import type { KeyType, Signer } from "./signer.ts";
+import type { AuthorityKeyType, Signer } from "./signer.ts";
 
 export interface CertificateFields {
   /** Big-endian, not zero. */
@@ -27,18 +27,25 @@ const VERSION_3 = der(0xa0, der(Tag.INTEGER, Uint8Array.of(2)));
 
 const ECDSA_SHA256 = der(Tag.SEQUENCE, derOid(Oid.ecdsaWithSha256));
 const ECDSA_SHA384 = der(Tag.SEQUENCE, derOid(Oid.ecdsaWithSha384));
+const ECDSA_SHA512 = der(Tag.SEQUENCE, derOid(Oid.ecdsaWithSha512));
+const ED25519 = der(Tag.SEQUENCE, derOid(Oid.ed25519));
 // RFC 4055 §5: the parameters are NULL, not absent.
 const RSA_SHA256 = der(Tag.SEQUENCE, derOid(Oid.sha256WithRsa), der(Tag.NULL));
 
 /** The AlgorithmIdentifier of signatures by keys of the type; DER. */
-export function algorithmIdentifier(keyType: KeyType): Uint8Array {
+export function algorithmIdentifier(keyType: AuthorityKeyType): Uint8Array {
   switch (keyType) {
     case "ec-p256":
       return ECDSA_SHA256;
     case "ec-p384":
       return ECDSA_SHA384;
+    case "ec-p521":
+      return ECDSA_SHA512;
+    case "ed25519":
+      return ED25519;
     case "rsa-2048":
     case "rsa-4096":
+    case "rsa":
       return RSA_SHA256;
   }
 }
@@ -46,7 +53,7 @@ export function algorithmIdentifier(keyType: KeyType): Uint8Array {
 /** Signs a certificate with those fields; DER. */
 export async function issueCertificate(
   fields: CertificateFields,
-  signer: Signer,
+  signer: Signer<AuthorityKeyType>,
 ): Promise<Uint8Array> {
   const algorithm = algorithmIdentifier(signer.keyType);
   const tbs = der(

@@ -7,7 +7,8 @@ import {
   type KeyObject,
 } from "node:crypto";
 import { decodePem, encodePem } from "./pem.ts";
-import { KEY_TYPES, type KeyType, type Signer } from "./signer.ts";
+import { publicKeyProblem } from "./signature.ts";
+import { type AuthorityKeyType, KEY_TYPES, type KeyType, type Signer } from "./signer.ts";
 
 /**
  * Reads a key type of the configuration.
@@ -70,21 +71,66 @@ export function signerFromPrivateKey(privateKey: KeyObject): Signer {
   if (keyType === undefined) {
     throw new Error(`unsupported key: use one of [${KEY_TYPES.join(", ")}]`);
   }
+  return signerOf(privateKey, keyType);
+}
+
+/**
+ * A signer for the key of an authority that an operator has had for long, and that signs whatever it is.
+ *
+ * @throws Error when the key is too weak, or of a kind that nothing here verifies
+ */
+export function authoritySigner(privateKey: KeyObject): Signer<AuthorityKeyType> {
+  const problem = publicKeyProblem(createPublicKey(privateKey));
+  if (problem !== undefined) throw new Error(problem);
+  return signerOf(privateKey, keyTypeOf(privateKey) ?? otherKeyType(privateKey));
+}
+
+/** Of a key that is sound, and not of the types of the configuration. */
+function otherKeyType({ asymmetricKeyType }: KeyObject): AuthorityKeyType {
+  switch (asymmetricKeyType) {
+    case "rsa":
+      return "rsa";
+    case "ed25519":
+      return "ed25519";
+    default:
+      return "ec-p521";
+  }
+}
+
+function signerOf<Type extends AuthorityKeyType>(
+  privateKey: KeyObject,
+  keyType: Type,
+): Signer<Type> {
   const publicKey = createPublicKey(privateKey);
+  const digest = digestOf(keyType);
   return {
     keyType,
     publicKey,
     publicKeySpki: publicKey.export({ type: "spki", format: "der" }),
-    sign: (data) => signWith(privateKey, digestOf(keyType), data),
+    sign: (data) => signWith(privateKey, digest, data),
   };
 }
 
-function digestOf(keyType: KeyType): string {
-  return keyType === "ec-p384" ? "sha384" : "sha256";
+/** Undefined where the algorithm has its own (RFC 8410 §1). */
+function digestOf(keyType: AuthorityKeyType): string | undefined {
+  switch (keyType) {
+    case "ec-p384":
+      return "sha384";
+    case "ec-p521":
+      return "sha512";
+    case "ed25519":
+      return undefined;
+    default:
+      return "sha256";
+  }
 }
 
 /** With a callback, node:crypto signs on the thread pool and so uses all cores. */
-function signWith(privateKey: KeyObject, digest: string, data: Uint8Array): Promise<Uint8Array> {
+function signWith(
+  privateKey: KeyObject,
+  digest: string | undefined,
+  data: Uint8Array,
+): Promise<Uint8Array> {
   const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
   cryptoSign(digest, data, privateKey, (error, signature) => {
     if (error) reject(error);
@@ -109,8 +155,14 @@ export function privateKeyToPkcs8Pem(key: KeyObject): string {
 export function privateKeyFromPem(text: string): KeyObject {
   const block = decodePem(text).find(({ label }) => label.endsWith("PRIVATE KEY"));
   if (block === undefined) throw new Error("no PEM block of a private key found");
-  if (block.label === "ENCRYPTED PRIVATE KEY" || text.includes("Proc-Type: 4,ENCRYPTED")) {
-    throw new Error("the private key is encrypted; decrypt it first");
+  // RFC 5958 §3, and the older way of RFC 1421 §4.6.1.1.
+  if (
+    block.label === "ENCRYPTED PRIVATE KEY" ||
+    block.headers.get("Proc-Type")?.includes("ENCRYPTED") === true
+  ) {
+    throw new Error(
+      "the private key is encrypted; decrypt it first, with `openssl pkey` for instance",
+    );
   }
   const types = {
     "PRIVATE KEY": "pkcs8",

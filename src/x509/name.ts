@@ -118,7 +118,16 @@ export function nameText(nameDer: Uint8Array): string {
 function attributeText(content: Uint8Array): string {
   const reader = new DerReader(content);
   const oid = oidText(reader.next(Tag.OID).content);
-  const value = new TextDecoder().decode(reader.next().content);
-  const escaped = value.replace(/[,+"\\<>;]/g, "\\$&").replace(/^[ #]| $/g, "\\$&");
-  return `${SHORT_NAMES[oid] ?? oid}=${escaped}`;
+  return `${SHORT_NAMES[oid] ?? oid}=${valueText(reader.next())}`;
+}
+
+/** What cannot be read as text is shown as it is encoded (RFC 2253 §2.4), so that every name can be shown. */
+function valueText(element: DerElement): string {
+  let value: string;
+  try {
+    value = nameValue(element);
+  } catch {
+    return `#${Buffer.from(element.bytes).toString("hex")}`;
+  }
+  return value.replace(/[,+"\\<>;]/g, "\\$&").replace(/^[ #]| $/g, "\\$&");
 }

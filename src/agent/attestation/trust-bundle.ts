@@ -14,7 +14,7 @@ import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { isoTime } from "#x509/iso-time.ts";
-import { certificatesFromPem } from "#x509/pem.ts";
+import { readCertificatesFromPem } from "#x509/pem.ts";
 import { fetchBundle } from "./other-agent.ts";
 import { firstServersAuthorities, namedAuthorities } from "./server-bundle.ts";
 import type { BootstrapMode } from "./stored-state.ts";
@@ -147,13 +147,10 @@ function withRequest(
 }
 
 function parse(config: BundleSource, text: string): readonly Uint8Array[] {
-  const found =
-    config.trustBundleFormat === "pem"
-      ? certificatesFromPem(text)
-      : parseBundleDocument(text, config.trustDomain).x509Authorities.map(
-          ({ certificate }) => certificate,
-        );
-  if (found.length === 0) throw new Error("no certificates found");
-  for (const der of found) Certificate.parse(der);
-  return found;
+  if (config.trustBundleFormat === "pem") {
+    return readCertificatesFromPem(text, Certificate.parse).map(({ der }) => der);
+  }
+  const { x509Authorities } = parseBundleDocument(text, config.trustDomain);
+  if (x509Authorities.length === 0) throw new Error("no certificates found");
+  return x509Authorities.map(({ certificate }) => certificate);
 }

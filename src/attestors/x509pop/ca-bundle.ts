@@ -3,7 +3,7 @@ import { readFile, stat } from "node:fs/promises";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
-import { certificatesFromPem } from "#x509/pem.ts";
+import { readCertificatesFromPem } from "#x509/pem.ts";
 
 export class CaBundle {
   readonly #paths: readonly string[];
@@ -55,7 +55,7 @@ async function readAll(paths: readonly string[]): Promise<Read> {
 
 async function readOne(path: string): Promise<Certificate[]> {
   try {
-    return certificatesFromPem(await readFile(path, "utf8")).map((der) => Certificate.parse(der));
+    return readCertificatesFromPem(await readFile(path, "utf8"), Certificate.parse);
   } catch (error) {
     throw new Error(`unable to load trust bundle ${JSON.stringify(path)}: ${errorText(error)}`);
   }

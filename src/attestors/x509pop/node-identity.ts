@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { privateKeyFromPem } from "#x509/keys.ts";
-import { certificatesFromPem } from "#x509/pem.ts";
+import { readCertificatesFromPem } from "#x509/pem.ts";
 import { readPkcs12 } from "#x509/pkcs12.ts";
 
 export interface NodeIdentity {
@@ -86,9 +86,7 @@ async function fromPem(keyPath: string, certificatePath: string): Promise<NodeId
 }
 
 function pemCertificates(bytes: Buffer): Uint8Array[] {
-  const found = certificatesFromPem(bytes.toString("utf8"));
-  for (const der of found) Certificate.parse(der);
-  return found;
+  return readCertificatesFromPem(bytes.toString("utf8"), Certificate.parse).map(({ der }) => der);
 }
 
 async function fromFile<T>(words: string, path: string, parse: (bytes: Buffer) => T): Promise<T> {

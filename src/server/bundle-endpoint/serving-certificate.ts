@@ -7,6 +7,7 @@ import type { Log } from "#log/log.ts";
 import { type PeriodicTask, periodically } from "#server/periodic.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { privateKeyFromPem } from "#x509/keys.ts";
+import { certificatesFromPem } from "#x509/pem.ts";
 
 export interface ServingCertificateFiles {
   readonly certFilePath: string;
@@ -76,7 +77,11 @@ async function readFiles(files: ServingCertificateFiles): Promise<TlsIdentity> {
 
 function checkPair(identity: TlsIdentity, files: ServingCertificateFiles): void {
   const key = inFile(files.keyFilePath, () => privateKeyFromPem(identity.privateKeyPem));
-  const leaf = inFile(files.certFilePath, () => new X509Certificate(identity.certificateChainPem));
+  const leaf = inFile(files.certFilePath, () => {
+    // The TLS stack would leave out what it cannot read.
+    const [first = ""] = certificatesFromPem(identity.certificateChainPem);
+    return new X509Certificate(first);
+  });
   if (leaf.checkPrivateKey(key)) return;
   throw new Error(
     `the key in ${files.keyFilePath} is not that of the certificate in ${files.certFilePath}`,

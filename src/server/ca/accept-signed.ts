@@ -7,13 +7,13 @@ import type { ManagedKey } from "#keymanager/key-manager.ts";
 import { serverId } from "#spiffe/reserved-id.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
-import { verifyChain } from "#x509/chain.ts";
 import { KeyUsage } from "#x509/extensions.ts";
 import { isoTime } from "#x509/iso-time.ts";
 import { subjectKeyIdOf } from "#x509/issue.ts";
 import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
 import { Oid } from "#x509/oid.ts";
-import { isSoundAlgorithm, publicKeyProblem, verifySignature } from "#x509/signature.ts";
+import { isSelfSigned, verifyChainToRoot } from "#x509/self-signed.ts";
+import { isSoundAlgorithm, publicKeyProblem } from "#x509/signature.ts";
 import { verifyX509Svid } from "#x509/svid.ts";
 import type { X509Ca } from "./authority.ts";
 import { issueX509Svid } from "./issue.ts";
@@ -197,10 +197,11 @@ function trustedRoots(
   if (roots.length === 0) {
     throw refusal("no root was given: name it with -root, or set root_cert_path");
   }
-  const tainted = known.filter((authority) => authority.tainted);
-  const sound = roots.filter(
-    (root) => !tainted.some(({ certificate }) => isSame(certificate, root)),
-  );
+  // By its key: the same authority may have other certificates, or the same one under another signature.
+  const tainted = known
+    .filter((authority) => authority.tainted)
+    .map(({ certificate }) => Certificate.parse(certificate));
+  const sound = roots.filter((root) => !tainted.some((one) => hasSameKey(one, root)));
   if (sound.length === 0) {
     throw refusal("every root is tainted; nothing new is to be below one that is");
   }
@@ -216,20 +217,6 @@ function checkKey(root: Certificate): void {
     problem = "it is of a kind that is not supported";
   }
   if (problem !== undefined) throw refusal(`key of the root ${named(root)}: ${problem}`);
-}
-
-function isSelfSigned(one: Certificate): boolean {
-  try {
-    const { signatureAlgorithm, publicKey, tbs, signature } = one;
-    return (
-      one.isSelfIssued &&
-      // An old root may have a signature that counts nowhere else.
-      (!isSoundAlgorithm(signatureAlgorithm) ||
-        verifySignature(signatureAlgorithm, publicKey, tbs, signature))
-    );
-  } catch {
-    return false;
-  }
 }
 
 /** A certificate may begin later, as long as the CA that signs now lasts until then. */
@@ -258,7 +245,7 @@ function pathOf(
   }
   try {
     const atSeconds = Math.max(now, ca.notBefore);
-    const path = verifyChain({ leaf: ca, intermediates, roots, atSeconds, usage: "any" });
+    const path = verifyChainToRoot({ leaf: ca, intermediates, roots, atSeconds, usage: "any" });
     return path as unknown as CaPath;
   } catch (error) {
     throw refusal(`it leads to no root that counts: ${errorText(error)}`);
@@ -276,6 +263,10 @@ function checkEnd([ca, ...above]: CaPath): void {
 
 function isSame(der: Uint8Array, certificate: Certificate): boolean {
   return Buffer.compare(der, certificate.der) === 0;
+}
+
+function hasSameKey(one: Certificate, other: Certificate): boolean {
+  return Buffer.compare(one.publicKeySpki, other.publicKeySpki) === 0;
 }
 
 function named({ subjectText }: Certificate): string {

@@ -4,11 +4,11 @@ import type { ManagedKey } from "#keymanager/key-manager.ts";
 import { emptyBundle, type X509Authority } from "#spiffe/bundle.ts";
 import type { UpstreamAuthority } from "#upstream/upstream-authority.ts";
 import { Certificate } from "#x509/certificate.ts";
-import { verifyChain } from "#x509/chain.ts";
 import { createCsr } from "#x509/csr.ts";
 import { subjectAltNameExtension, subjectKeyIdExtension } from "#x509/extensions.ts";
 import { issueCertificate, subjectKeyIdOf } from "#x509/issue.ts";
 import { confirmCertificate } from "#x509/peculiar.ts";
+import { isSelfSigned, verifyChainToRoot } from "#x509/self-signed.ts";
 import { authorityFields, type Slot, type X509Ca, x509Ca } from "./authority.ts";
 import type { CaManagerParts } from "./parts.ts";
 import { CA_EXTENSIONS, caSubjectDer, NOT_BEFORE_CUSHION_SECONDS } from "./profile.ts";
@@ -21,11 +21,11 @@ export function x509KeyId(slot: Slot): string {
 /** Makes the CA of a slot. When this resolves, its root is in the stored bundle. @throws StatusError or Error */
 export async function prepareX509Ca(parts: CaManagerParts, slot: Slot): Promise<X509Ca> {
   const key = await parts.keyManager.generateKey(x509KeyId(slot), parts.caKeyType);
-  const { ca, roots } =
+  const { ca, roots, issuer } =
     parts.upstream === undefined
       ? await signedByItself(parts, slot, key)
       : await signedByUpstream(parts, slot, key, parts.upstream);
-  await confirmCertificate(ca.certificate.der, issuerOf(ca, roots));
+  await confirmCertificate(ca.certificate.der, issuer);
   await parts.bundles.append({ ...emptyBundle(parts.trustDomain), x509Authorities: roots });
   const selfSigned = parts.upstream === undefined;
   parts.log.info("X509 CA prepared", { ...authorityFields(ca), self_signed: selfSigned });
@@ -35,6 +35,8 @@ export async function prepareX509Ca(parts: CaManagerParts, slot: Slot): Promise<
 interface Prepared {
   readonly ca: X509Ca;
   readonly roots: readonly X509Authority[];
+  /** The certificate of what signed the CA, DER. */
+  readonly issuer: Uint8Array;
 }
 
 async function signedByItself(
@@ -66,6 +68,7 @@ async function signedByItself(
   return {
     ca: x509Ca({ slot, key, certificate, chain: [], issuedAt: now, upstreamVersion: "" }),
     roots: [{ certificate: der, tainted: false }],
+    issuer: der,
   };
 }
 
@@ -88,20 +91,21 @@ async function signedByUpstream(
   if (certificate === undefined)
     throw new Error(`upstream authority "${upstream.name}" returned no certificate`);
   const roots = await untainted(parts, upstreamRoots);
-  checkUpstreamCa(parts, { name: upstream.name, key, certificate, above, roots });
-  const chain = [certificate, ...above].filter(
-    ({ der }) => !upstreamRoots.some((root) => Buffer.compare(root.certificate, der) === 0),
-  );
+  const answer = { name: upstream.name, key, certificate, above, roots };
+  const path = checkedUpstreamPath(parts, answer);
+  // An authority below the root belongs to the chain even where the bundle holds it: others may trust the root alone.
+  const chain = [...path, ...above.filter((one) => !path.some(({ der }) => isSame(one, der)))];
   return {
     ca: x509Ca({
       slot,
       key,
       certificate,
-      chain: chain.map(({ der }) => der),
+      chain: chain.filter((one) => !isSelfSigned(one)).map(({ der }) => der),
       issuedAt: now,
       upstreamVersion: version,
     }),
     roots: upstreamRoots,
+    issuer: path[1]?.der ?? certificate.der,
   };
 }
 
@@ -126,8 +130,15 @@ interface UpstreamAnswer {
   readonly roots: readonly X509Authority[];
 }
 
-/** An upstream's answer is checked like anybody's: our key, our trust domain, a chain to the roots it names. */
-function checkUpstreamCa(parts: CaManagerParts, answer: UpstreamAnswer): void {
+/**
+ * An upstream's answer is checked like anybody's: our key, our trust domain, a chain to the roots it names.
+ *
+ * @returns the CA first, its root last
+ */
+function checkedUpstreamPath(
+  parts: CaManagerParts,
+  answer: UpstreamAnswer,
+): readonly Certificate[] {
   const { name, key, certificate, above, roots } = answer;
   const refuse = (why: string): Error =>
     new Error(`upstream authority "${name}" returned an unusable CA: ${why}`);
@@ -139,7 +150,7 @@ function checkUpstreamCa(parts: CaManagerParts, answer: UpstreamAnswer): void {
   if (roots.length === 0)
     throw refuse("every root above it is tainted; give the upstream authority a new one");
   try {
-    verifyChain({
+    return verifyChainToRoot({
       leaf: certificate,
       intermediates: above,
       roots: roots.map((root) => Certificate.parse(root.certificate)),
@@ -151,11 +162,6 @@ function checkUpstreamCa(parts: CaManagerParts, answer: UpstreamAnswer): void {
   }
 }
 
-function issuerOf(ca: X509Ca, roots: readonly X509Authority[]): Uint8Array {
-  const candidates = [...ca.chain.slice(1), ...roots.map(({ certificate }) => certificate)];
-  const issuer = candidates.find(
-    (der) => Buffer.compare(Certificate.parse(der).subjectDer, ca.certificate.issuerDer) === 0,
-  );
-  if (issuer === undefined) throw new Error("the issuer of the CA certificate is not in its chain");
-  return issuer;
+function isSame(certificate: Certificate, der: Uint8Array): boolean {
+  return Buffer.compare(certificate.der, der) === 0;
 }

@@ -1,10 +1,12 @@
 import type { KeyObject } from "node:crypto";
 import { errorText } from "#spiffe/status-error.ts";
 import type { Certificate } from "#x509/certificate.ts";
-import { verifyChain } from "#x509/chain.ts";
+import type { ChainRequest } from "#x509/chain.ts";
 import { KeyUsage } from "#x509/extensions.ts";
-import { signerFromPrivateKey } from "#x509/keys.ts";
-import type { Signer } from "#x509/signer.ts";
+import { isoTime } from "#x509/iso-time.ts";
+import { authoritySigner } from "#x509/keys.ts";
+import { isSelfSigned, verifyChainToRoot } from "#x509/self-signed.ts";
+import type { AuthorityKeyType, Signer } from "#x509/signer.ts";
 
 /** An authority as it was found in files. */
 export interface AuthorityParts {
@@ -13,11 +15,13 @@ export interface AuthorityParts {
   readonly certificate: Certificate;
   readonly intermediates: readonly Certificate[];
   readonly roots: readonly Certificate[];
+  /** The files they came from, for messages. */
+  readonly files: { readonly certificate: string; readonly key: string };
 }
 
 /** An authority that was checked: its key fits, it may issue an intermediate, and it leads to its roots. */
 export interface Authority {
-  readonly signer: Signer;
+  readonly signer: Signer<AuthorityKeyType>;
   readonly certificate: Certificate;
   /** The authority's certificate and those above it, up to but without a self-signed root. */
   readonly chain: readonly Certificate[];
@@ -33,26 +37,44 @@ export interface Authority {
  * @throws Error saying what does not fit
  */
 export function checkAuthority(parts: AuthorityParts, atSeconds: number): Authority {
-  const { privateKey, certificate, roots } = parts;
-  const signer = signerFromPrivateKey(privateKey);
+  const { certificate, roots, files } = parts;
+  const signer = signerOf(parts);
   if (Buffer.compare(signer.publicKeySpki, certificate.publicKeySpki) !== 0) {
-    throw new Error("certificate and private key do not match");
+    const which =
+      files.key === files.certificate ? files.key : `${files.certificate}, ${files.key}`;
+    throw new Error(`certificate and private key do not match: ${which}`);
   }
-  checkIssuer(certificate);
-  const path = pathToRoot(parts, atSeconds);
-  path.forEach(checkRoomBelow);
-  return {
-    signer,
-    certificate,
-    chain: path.filter((one) => !one.isSelfIssued),
-    roots,
-    notAfter: Math.min(...path.map((one) => one.notAfter)),
-  };
+  try {
+    checkIssuer(certificate);
+    const path = pathToRoot(parts, atSeconds);
+    path.forEach(checkRoomBelow);
+    return {
+      signer,
+      certificate,
+      chain: path.filter((one) => !isSelfSigned(one)),
+      roots,
+      notAfter: Math.min(...path.map((one) => one.notAfter)),
+    };
+  } catch (error) {
+    throw new Error(`${files.certificate}: ${errorText(error)}`, { cause: error });
+  }
+}
+
+function signerOf({ privateKey, files }: AuthorityParts): Signer<AuthorityKeyType> {
+  try {
+    return authoritySigner(privateKey);
+  } catch (error) {
+    throw new Error(`${files.key}: ${errorText(error)}`, { cause: error });
+  }
 }
 
 /** RFC 5280 §4.2.1.9 and §4.2.1.3: only a CA that may sign certificates has issued anything that verifies. */
-function checkIssuer({ isCa, extensions, subjectText }: Certificate): void {
-  if (!isCa) throw new Error(`certificate "${subjectText}" is not a certificate authority`);
+function checkIssuer({ isCa, version, isSelfIssued, extensions, subjectText }: Certificate): void {
+  // A root of an older version has nowhere to say it.
+  const isOldRoot = version < 3 && isSelfIssued;
+  if (!isCa && !isOldRoot) {
+    throw new Error(`certificate "${subjectText}" is not a certificate authority`);
+  }
   const { keyUsage } = extensions;
   if (keyUsage !== undefined && (keyUsage & KeyUsage.keyCertSign) === 0) {
     throw new Error(`certificate "${subjectText}" may not sign certificates`);
@@ -61,10 +83,13 @@ function checkIssuer({ isCa, extensions, subjectText }: Certificate): void {
 
 function pathToRoot(parts: AuthorityParts, atSeconds: number): readonly Certificate[] {
   const { certificate, intermediates, roots } = parts;
-  const trusted = roots.some((root) => Buffer.compare(root.der, certificate.der) === 0);
+  const above = roots.filter((root) => Buffer.compare(root.der, certificate.der) !== 0);
+  const isTrusted = above.length < roots.length;
   try {
-    if (trusted) return trustedPath(certificate, atSeconds);
-    return verifyChain({ leaf: certificate, intermediates, roots, atSeconds, usage: "any" });
+    if (isTrusted && certificate.isSelfIssued) return rootAlone(certificate, atSeconds);
+    const request = { leaf: certificate, intermediates, atSeconds, usage: "any" } as const;
+    if (!isTrusted) return verifyChainToRoot({ ...request, roots });
+    return pathAbove({ ...request, roots: above });
   } catch (error) {
     throw new Error(
       `certificate cannot be validated with the provided bundle or is not self-signed: ${errorText(error)}`,
@@ -72,16 +97,29 @@ function pathToRoot(parts: AuthorityParts, atSeconds: number): readonly Certific
   }
 }
 
-/** An authority that is a root itself needs nobody above it, but it must be in its time and, if self-signed, be so in truth. */
-function trustedPath(certificate: Certificate, atSeconds: number): readonly Certificate[] {
-  const { notBefore, notAfter, subjectText } = certificate;
-  if (atSeconds < notBefore || atSeconds > notAfter) {
-    throw new Error(`certificate "${subjectText}" is not valid now`);
+/** A bundle may hold the authority itself beside what is above it: whoever trusts the root alone wants the whole path. */
+function pathAbove(request: ChainRequest): readonly Certificate[] {
+  try {
+    return verifyChainToRoot(request);
+  } catch {
+    checkTime(request.leaf, request.atSeconds);
+    return [request.leaf];
   }
-  if (!certificate.isSelfIssued) return [certificate];
-  const alone = { intermediates: [], roots: [certificate], atSeconds, usage: "any" } as const;
-  verifyChain({ leaf: certificate, ...alone });
-  return [certificate];
+}
+
+/** A root needs nobody above it, but it must be in its time and be what it says. */
+function rootAlone(certificate: Certificate, atSeconds: number): readonly Certificate[] {
+  checkTime(certificate, atSeconds);
+  if (isSelfSigned(certificate)) return [certificate];
+  throw new Error(`signature by "${certificate.subjectText}" does not verify`);
+}
+
+function checkTime({ notBefore, notAfter, subjectText }: Certificate, atSeconds: number): void {
+  if (atSeconds < notBefore || atSeconds > notAfter) {
+    throw new Error(
+      `certificate "${subjectText}" is not valid now, but from ${isoTime(notBefore)} to ${isoTime(notAfter)}`,
+    );
+  }
 }
 
 /** RFC 5280 §4.2.1.9: the server's certificate is one CA more below each of the path. */

@@ -9,7 +9,7 @@ import { createCsr } from "#x509/csr.ts";
 import { KeyUsage } from "#x509/extensions.ts";
 import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
 import { encodeName } from "#x509/name.ts";
-import { certificatesToPem } from "#x509/pem.ts";
+import { certificatesFromPem, certificatesToPem } from "#x509/pem.ts";
 import type { Signer } from "#x509/signer.ts";
 import { openDiskUpstreamAuthority } from "./disk.ts";
 import type { DiskUpstreamConfig } from "./load.ts";
@@ -118,11 +118,16 @@ describe("PEM files", () => {
   test.each([
     ["rsa-2048", "pkcs8"],
     ["rsa-2048", "traditional"],
+    ["rsa-3072", "pkcs8"],
+    ["rsa-3072", "traditional"],
     ["rsa-4096", "pkcs8"],
     ["ec-p256", "pkcs8"],
     ["ec-p256", "traditional"],
     ["ec-p384", "pkcs8"],
     ["ec-p384", "traditional"],
+    ["ec-p521", "pkcs8"],
+    ["ec-p521", "traditional"],
+    ["ed25519", "pkcs8"],
   ] as const)("self-signed %s with a key in %s form", async (kind, form) => {
     files.ca("one", { kind, form });
     const { caChain, upstreamRoots } = await (await open(pem("one"))).mintX509Ca(csr, 600);
@@ -132,6 +137,32 @@ describe("PEM files", () => {
         upstreamRoots.map(({ certificate }) => certificate),
       ),
     ).toContain(": OK");
+  });
+
+  test.each(["sha1", "md5"] as const)("a root signed with %s", async (digest) => {
+    files.ca("old", { kind: "rsa-2048", digest });
+    const { caChain, upstreamRoots } = await (await open(pem("old"))).mintX509Ca(csr, 600);
+    expect(caChain).toHaveLength(1);
+    const roots = upstreamRoots.map(({ certificate }) => certificate);
+    expect(files.verify(caChain, roots)).toContain(": OK");
+    files.ca("young", { issuer: "old" });
+    const below = { ...pem("young"), bundleFilePath: files.path("old.pem") };
+    const lower = (await (await open(below)).mintX509Ca(csr, 600)).caChain;
+    expect(files.verify(lower, roots)).toContain(": OK");
+  });
+
+  test.each([
+    ["the authority and its root", "issuing.pem", ["issuing.pem", "policy.pem", "root.pem"]],
+    ["one in between and its root", "chain.pem", ["policy.pem", "root.pem"]],
+    ["the authority and its root, with the chain beside", "chain.pem", ["issuing.pem", "root.pem"]],
+  ])("a bundle with %s gives a chain that the root alone verifies", async (_what, own, bundle) => {
+    chained();
+    files.write("many.pem", ...bundle.map((name) => files.read(name)));
+    const config = { ...pem("issuing", own), bundleFilePath: files.path("many.pem") };
+    const { caChain, upstreamRoots } = await (await open(config)).mintX509Ca(csr, 600);
+    expect(upstreamRoots).toHaveLength(bundle.length);
+    const root = certificatesFromPem(files.read("root.pem"));
+    expect(files.verify(caChain, root)).toContain(": OK");
   });
 
   test("a chain below a root: the chain goes with the certificate, the root does not", async () => {
@@ -247,7 +278,33 @@ describe("an authority that does not fit is refused at start", () => {
     [
       "another's key",
       () => ({ ...pem("root"), keyFilePath: files.path("policy.key") }),
-      /certificate and private key do not match/,
+      /"disk": certificate and private key do not match: .*root\.pem, .*policy\.key/,
+    ],
+    [
+      "a key that is too weak",
+      () => {
+        files.ca("weak", { kind: "rsa-1024" });
+        return pem("weak");
+      },
+      /^UpstreamAuthority "disk": .*weak\.key: RSA key of 1024 bits; 2048 to 8192/,
+    ],
+    [
+      "a file with a certificate that is cut off",
+      () => {
+        files.write("cut.pem", files.read("root.pem"), files.read("policy.pem").slice(0, 200));
+        return pem("root", "cut.pem");
+      },
+      /"disk": .*cut\.pem: line \d+: .*is cut off/,
+    ],
+    [
+      "a key encrypted in the older way",
+      () => {
+        const cipher = ["-aes256", "-passout", "pass:secret"];
+        const key = ["-in", files.path("root.key"), "-out", files.path("old-way.key")];
+        files.openssl("ec", ...key, ...cipher);
+        return { ...pem("root"), keyFilePath: files.path("old-way.key") };
+      },
+      /"disk": .*old-way\.key: the private key is encrypted/,
     ],
     [
       "a chain without a bundle",

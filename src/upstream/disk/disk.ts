@@ -32,7 +32,8 @@ export async function openDiskUpstreamAuthority(
   try {
     return new DiskUpstreamAuthority(config, parts, await load(config, parts.clock));
   } catch (error) {
-    throw new StatusError(StatusCode.INVALID_ARGUMENT, errorText(error), { cause: error });
+    const text = `UpstreamAuthority "disk": ${errorText(error)}`;
+    throw new StatusError(StatusCode.INVALID_ARGUMENT, text, { cause: error });
   }
 }
 
@@ -83,9 +84,13 @@ export class DiskUpstreamAuthority implements UpstreamAuthority {
         version: versionOf(authority),
       };
     } catch (error) {
-      throw new StatusError(StatusCode.INTERNAL, `unable to sign CSR: ${errorText(error)}`, {
-        cause: error,
-      });
+      throw new StatusError(
+        StatusCode.INTERNAL,
+        `UpstreamAuthority "disk": unable to sign CSR: ${errorText(error)}`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 

@@ -3,9 +3,9 @@ import { readFile } from "node:fs/promises";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { privateKeyFromPem } from "#x509/keys.ts";
-import { certificatesFromPem } from "#x509/pem.ts";
+import { readCertificatesFromPem } from "#x509/pem.ts";
 import { readPkcs12 } from "#x509/pkcs12.ts";
-import { verifySignature } from "#x509/signature.ts";
+import { isSelfSigned } from "#x509/self-signed.ts";
 import type { AuthorityParts } from "./authority.ts";
 
 /** Where the authority lies: in PEM files, or in a PKCS#12 file. */
@@ -72,14 +72,18 @@ async function fromPem(
     pemCertificates,
   );
   if (certificate === undefined) throw new Error(`${certFilePath} holds no certificate`);
+  const files = { certificate: certFilePath, key: keyFilePath };
   if (bundleFilePath !== undefined) {
-    return { privateKey, certificate, intermediates, roots: await loadBundle(bundleFilePath) };
+    const roots = await loadBundle(bundleFilePath);
+    return { privateKey, certificate, intermediates, roots, files };
   }
   // A root that is not self-signed satisfies only some verifiers.
   if (intermediates.length > 0 || !certificate.isSelfIssued) {
-    throw new Error("with no bundle_file_path configured only self-signed CAs are supported");
+    throw new Error(
+      `${certFilePath}: with no bundle_file_path configured only self-signed CAs are supported`,
+    );
   }
-  return { privateKey, certificate, intermediates, roots: [certificate] };
+  return { privateKey, certificate, intermediates, roots: [certificate], files };
 }
 
 async function fromPkcs12(path: string, config: DiskUpstreamConfig): Promise<AuthorityParts> {
@@ -91,7 +95,10 @@ async function fromPkcs12(path: string, config: DiskUpstreamConfig): Promise<Aut
           bytes.toString("utf8").replace(/\r?\n$/, ""),
         );
   return await withBundle(
-    await fromFile("unable to load upstream CA", path, (bytes) => pkcs12Parts(bytes, password)),
+    await fromFile("unable to load upstream CA", path, async (bytes) => ({
+      ...(await pkcs12Parts(bytes, password)),
+      files: { certificate: path, key: path },
+    })),
     bundleFilePath,
   );
 }
@@ -103,22 +110,20 @@ async function withBundle(
 ): Promise<AuthorityParts> {
   if (bundleFilePath === undefined) {
     if (parts.roots.length > 0) return parts;
-    throw new Error("the PKCS#12 file holds no self-signed root; set bundle_file_path");
+    throw new Error(
+      `${parts.files.certificate}: the PKCS#12 file holds no self-signed root; set bundle_file_path`,
+    );
   }
   return { ...parts, roots: await loadBundle(bundleFilePath) };
 }
 
-function pkcs12Parts(bytes: Uint8Array, password: string): AuthorityParts {
-  const { privateKey, certificate, others } = readPkcs12(bytes, password);
+async function pkcs12Parts(
+  bytes: Uint8Array,
+  password: string,
+): Promise<Omit<AuthorityParts, "files">> {
+  const { privateKey, certificate, others } = await readPkcs12(bytes, password);
   const roots = [certificate, ...others].filter(isSelfSigned);
   return { privateKey, certificate, intermediates: others, roots };
-}
-
-function isSelfSigned(one: Certificate): boolean {
-  return (
-    one.isSelfIssued &&
-    verifySignature(one.signatureAlgorithm, one.publicKey, one.tbs, one.signature)
-  );
 }
 
 function loadBundle(path: string): Promise<readonly Certificate[]> {
@@ -126,12 +131,16 @@ function loadBundle(path: string): Promise<readonly Certificate[]> {
 }
 
 function pemCertificates(bytes: Buffer): Certificate[] {
-  return certificatesFromPem(bytes.toString("utf8")).map((der) => Certificate.parse(der));
+  return readCertificatesFromPem(bytes.toString("utf8"), Certificate.parse);
 }
 
-async function fromFile<T>(words: string, path: string, parse: (bytes: Buffer) => T): Promise<T> {
+async function fromFile<T>(
+  words: string,
+  path: string,
+  parse: (bytes: Buffer) => T | Promise<T>,
+): Promise<T> {
   try {
-    return parse(await readFile(path));
+    return await parse(await readFile(path));
   } catch (error) {
     throw new Error(`${words}: ${path}: ${errorText(error)}`);
   }

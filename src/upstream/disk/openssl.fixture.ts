@@ -5,14 +5,26 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { certificatesToPem } from "#x509/pem.ts";
 
-export type KeyKind = "rsa-2048" | "rsa-4096" | "ec-p256" | "ec-p384";
+export type KeyKind =
+  | "rsa-1024"
+  | "rsa-2048"
+  | "rsa-3072"
+  | "rsa-4096"
+  | "ec-p256"
+  | "ec-p384"
+  | "ec-p521"
+  | "ed25519";
 export type KeyForm = "pkcs8" | "traditional";
 
 const KEY_OPTIONS: Readonly<Record<KeyKind, readonly string[]>> = {
+  "rsa-1024": ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"],
   "rsa-2048": ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+  "rsa-3072": ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072"],
   "rsa-4096": ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:4096"],
   "ec-p256": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
   "ec-p384": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"],
+  "ec-p521": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"],
+  ed25519: ["-algorithm", "ED25519"],
 };
 
 export interface CaOptions {
@@ -21,6 +33,8 @@ export interface CaOptions {
   readonly kind?: KeyKind;
   readonly form?: KeyForm;
   readonly days?: number;
+  /** What its own signature is made with, for openssl. */
+  readonly digest?: "sha1" | "md5";
   readonly extensions?: readonly string[];
 }
 
@@ -68,6 +82,7 @@ export class Authorities {
       this.path("csr"),
       "-days",
       String(options.days ?? 30),
+      ...(options.digest === undefined ? [] : [`-${options.digest}`]),
       "-extfile",
       this.write("extensions", extensions.join("\n")),
       ...(issuer === undefined

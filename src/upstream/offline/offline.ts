@@ -9,7 +9,7 @@ import { readBounded } from "#files/read-bounded.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { OfflineAuthority } from "#upstream/upstream-authority.ts";
 import { Certificate } from "#x509/certificate.ts";
-import { certificatesFromPem } from "#x509/pem.ts";
+import { readCertificatesFromPem } from "#x509/pem.ts";
 import type { OfflineUpstreamConfig } from "./config.ts";
 
 /** A request holds nothing secret, and whoever carries it need not be the server's user. */
@@ -91,9 +91,7 @@ async function anchorsOf({
   if (rootCertPath === undefined) return undefined;
   const text = await readIfThere(rootCertPath);
   if (text === undefined) throw new Error(`root_cert_path: there is no file ${rootCertPath}`);
-  const roots = certificatesIn(rootCertPath, text);
-  for (const der of roots) Certificate.parse(der);
-  return roots;
+  return certificatesIn(rootCertPath, text);
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {
@@ -107,7 +105,7 @@ async function readIfThere(path: string): Promise<string | undefined> {
 
 function certificatesIn(path: string, text: string): Uint8Array[] {
   try {
-    return certificatesFromPem(text);
+    return readCertificatesFromPem(text, Certificate.parse).map(({ der }) => der);
   } catch (error) {
     throw new Error(`${path}: ${errorText(error)}`, { cause: error });
   }

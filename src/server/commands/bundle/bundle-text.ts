@@ -6,8 +6,9 @@ import type { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
 import { formatBundleDocument, parseBundleDocument } from "#jwt/bundle-document.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
+import { Certificate } from "#x509/certificate.ts";
 import { splitCertificates } from "#x509/der.ts";
-import { certificatesFromPem, certificatesToPem, decodePem } from "#x509/pem.ts";
+import { certificatesToPem, decodePem, readCertificatesFromPem } from "#x509/pem.ts";
 import type { BundleFormat } from "./format.ts";
 
 /** As text, with a line's end. @throws Error when the server sent what is no bundle */
@@ -40,7 +41,7 @@ export function bundleMessage(text: string, format: BundleFormat, id: string): B
   if (format === "pem") {
     const certificates = explainedNow("unable to parse bundle data", () => {
       if (decodePem(text).length === 0) throw new Error("no PEM blocks");
-      return certificatesFromPem(text);
+      return readCertificatesFromPem(text, (der) => Certificate.parse(der).der);
     });
     return { ...empty, trustDomain: id, x509Authorities: certificates.map(authority) };
   }

@@ -39,8 +39,9 @@ export const caImport: Command = serverCommand({
 
 async function readCertificates(path: string, io: Io): Promise<Uint8Array[]> {
   const text = await explained("unable to load the certificate", () => readInputFile(path, io));
-  const { certificatesFromPem } = await import("#x509/pem.ts");
+  const { readCertificatesFromPem } = await import("#x509/pem.ts");
+  const { Certificate } = await import("#x509/certificate.ts");
   return await explained(`unable to load the certificate: ${path}`, async () =>
-    certificatesFromPem(text),
+    readCertificatesFromPem(text, (der) => Certificate.parse(der).der),
   );
 }
