@@ -10,7 +10,9 @@ const INTRODUCTION = `# Commands
 Generated from the command trees by scripts/generate-command-docs.
 
 A flag is written \`-name value\`, \`-name=value\` or with two dashes; a switch is \`-name\` or \`-name=false\`. Flags stand behind the
-command, before any other word. \`-h\` prints the flags of a command. Lists grow when a flag of type \`value\` is given several times.
+command, before any other word; a word that a command has no use for is refused, as flags behind it would not count. \`-h\` prints the flags
+of a command, and so does \`spire-server help entry create\`; \`spire-server version\` prints the version. Lists grow when a flag of type
+\`value\` is given several times. Seconds may be written as durations: \`90\`, \`1h30m\`.
 
 With \`-output json\` a command prints one line of JSON with sorted keys; failed items of a batch are then part of the result and the
 exit code is 0. Otherwise the exit code is 0 when all went well, 1 when something failed, 127 for an unknown command.

@@ -8,6 +8,7 @@ import {
   type FlagValues,
   type ParsedFlags,
   parseFlags,
+  refuseStray,
   usageText,
 } from "./flags.ts";
 import type { Io } from "./io.ts";
@@ -54,6 +55,7 @@ export function defineLeaf<S extends FlagSpecs>(spec: CommandSpec<S>): Command {
     run: ({ data }) => {
       const { words, io }: CommandLine = data;
       const parsed = parseFlags(flags, words);
+      if (operands === undefined) refuseStray(parsed);
       return spec.run({ ...parsed, flags: parsed.read(flags), io });
     },
   });

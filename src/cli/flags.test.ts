@@ -8,6 +8,7 @@ import {
   parseFlags,
   presenceFlag,
   repeatedFlag,
+  secondsFlag,
   stringFlag,
   switchFlag,
   usageText,
@@ -17,6 +18,7 @@ import { outputFlag } from "./printer.ts";
 const SPECS = {
   name: stringFlag("A name", "x", ["label"]),
   count: intFlag("A count", 3),
+  ttl: secondsFlag("Seconds", 600),
   on: switchFlag("A switch"),
   named: presenceFlag("On when named"),
   item: repeatedFlag("An item"),
@@ -45,6 +47,22 @@ describe("a flag's value", () => {
     [[], "x"],
   ])("%p gives %p", (words, value) => {
     expect(parse(...words).name).toBe(value);
+  });
+
+  test.each([
+    ["90", 90],
+    ["0x10", 16],
+    ["-7", -7],
+    ["1h", 3600],
+    ["1h30m", 5400],
+    ["1500ms", 2],
+    ["-1m", -60],
+  ])("seconds %s", (text, value) => {
+    expect(parse("-ttl", text).ttl).toBe(value);
+  });
+
+  test.each(["", "1d", "1.5", "h", "1h-", "an hour"])("no seconds: %p", (text) => {
+    expect(() => parse("-ttl", text)).toThrow(/for flag -ttl: parse error$/);
   });
 
   test.each([

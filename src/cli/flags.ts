@@ -4,6 +4,7 @@
  */
 
 import { formatDuration, parseDuration } from "#config/duration.ts";
+import { nearest } from "#config/nearest.ts";
 import { withoutJoinWords } from "#spiffe/secret-text.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { goQuote, parseGoBool, parseGoInt } from "./go-text.ts";
@@ -34,6 +35,8 @@ export interface ParsedFlags {
   readonly given: ReadonlySet<string>;
   /** The words behind the flags. */
   readonly operands: readonly string[];
+  /** The first of those words where no `--` announces it, and the switch right before it, which has not taken it for its value. */
+  readonly stray: { readonly word: string; readonly lastSwitch: string | undefined } | undefined;
 }
 
 export function stringFlag(
@@ -69,6 +72,25 @@ export function intFlag(help: string, initial = 0, aliases: readonly string[] = 
     ...(initial === 0 ? {} : { defaultText: String(initial) }),
     read: (text) => Number(parseGoInt(text)),
   };
+}
+
+/** Whole seconds, written as a number or as a duration such as `1h30m`, which is rounded up. */
+export function secondsFlag(
+  help: string,
+  initial = 0,
+  aliases: readonly string[] = [],
+): Flag<number> {
+  return { ...intFlag(help, initial, aliases), read: readSeconds };
+}
+
+/** @throws Error `parse error` or `value out of range` */
+function readSeconds(text: string): number {
+  try {
+    return Number(parseGoInt(text));
+  } catch (error) {
+    if (!/^[+-]?[\d.]+[^\d.]/.test(text)) throw error;
+    return Math.ceil(readDuration(text, "duration"));
+  }
 }
 
 /** Seconds, written as a Go duration such as `1h30m`. */
@@ -120,28 +142,46 @@ export function eitherFlag(help: string): Flag<boolean | undefined> {
   };
 }
 
-/** What is wrong with the flags; the usage follows it on standard error. Words are quoted in it, but for those that are secret. */
+/** What is wrong with the flags. Words are quoted in it, but for those that are secret. */
 export class FlagError extends Error {
   override readonly name: string = "FlagError";
+  /** What was probably meant. */
+  readonly near: string | undefined;
 
-  constructor(message: string) {
+  constructor(message: string, near?: string) {
     super(withoutJoinWords(message));
+    this.near = near;
   }
+}
+
+/** @throws FlagError when a word stands behind the flags that no `--` announces: flags behind it would not be heeded */
+export function refuseStray({ stray }: ParsedFlags): void {
+  if (stray === undefined) return;
+  const { word, lastSwitch } = stray;
+  const isTruth = lastSwitch !== undefined && /^(true|false|[01tf])$/i.test(word);
+  const hint = isTruth ? `-${lastSwitch}=${word}` : undefined;
+  throw new FlagError(`unexpected argument ${quoteWord(word)}`, hint);
+}
+
+/** A word of the command line, for a message; one that may be a join token is not repeated. */
+export function quoteWord(word: string): string {
+  const isToken = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(word);
+  return isToken ? "that looks like a token" : goQuote(withoutJoinWords(word));
 }
 
 /** @throws FlagError in the words of Go's flag package */
 export function parseFlags(specs: FlagSpecs, words: readonly string[]): ParsedFlags {
-  const values: Record<string, unknown> = {};
-  for (const [name, flag] of Object.entries(specs)) values[name] = flag.initial;
+  const values: Record<string, unknown> = initialValues(specs);
   const given = new Set<string>();
+  let lastSwitch: string | undefined;
   let at = 0;
-  for (; at < words.length; at++) {
-    const word = words[at] ?? "";
-    if (word.length < 2 || !word.startsWith("-") || word === "--") break;
-    const { name, value } = splitFlag(word);
+  for (; isFlag(words[at]); at++) {
+    const { name, value } = splitFlag(words[at] ?? "");
     const [key, flag] = findFlag(specs, name);
     let text = value;
-    if (text === undefined && flag.valueName !== "") {
+    const isBareSwitch = text === undefined && flag.valueName === "";
+    lastSwitch = isBareSwitch ? name : undefined;
+    if (text === undefined && !isBareSwitch) {
       at++;
       text = words[at];
       if (text === undefined) throw new FlagError(`flag needs an argument: -${name}`);
@@ -149,8 +189,25 @@ export function parseFlags(specs: FlagSpecs, words: readonly string[]): ParsedFl
     values[key] = readValue(flag, name, text, given.has(key) ? values[key] : undefined);
     given.add(key);
   }
-  const operands = words.slice(words[at] === "--" ? at + 1 : at);
-  return { read: <S extends FlagSpecs>() => values as FlagValues<S>, given, operands };
+  const behind = wordsBehind(words.slice(at), lastSwitch);
+  const read = <S extends FlagSpecs>(): FlagValues<S> => values as FlagValues<S>;
+  return { read, given, ...behind };
+}
+
+function wordsBehind(
+  [word, ...more]: readonly string[],
+  lastSwitch: string | undefined,
+): Pick<ParsedFlags, "operands" | "stray"> {
+  if (word === undefined || word === "--") return { operands: more, stray: undefined };
+  return { operands: [word, ...more], stray: { word, lastSwitch } };
+}
+
+function isFlag(word = ""): boolean {
+  return word.length > 1 && word.startsWith("-") && word !== "--";
+}
+
+function initialValues(specs: FlagSpecs): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(specs).map(([name, { initial }]) => [name, initial]));
 }
 
 function splitFlag(word: string): { name: string; value: string | undefined } {
@@ -168,8 +225,13 @@ function findFlag(specs: FlagSpecs, name: string): [string, Flag<unknown>] {
   const found = Object.entries(specs).find(
     ([key, flag]) => key === name || flag.aliases?.includes(name) === true,
   );
-  if (found === undefined) throw new FlagError(`flag provided but not defined: -${name}`);
-  return found;
+  if (found !== undefined) return found;
+  const near = nearest(
+    name,
+    Object.entries(specs).flatMap(([key, { aliases = [] }]) => [key, ...aliases]),
+  );
+  const hint = near === undefined ? undefined : `-${near}`;
+  throw new FlagError(`flag provided but not defined: -${name}`, hint);
 }
 
 function readValue(

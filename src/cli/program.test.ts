@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { defineGroup, defineLeaf } from "./command.ts";
-import { stringFlag } from "./flags.ts";
+import { stringFlag, switchFlag } from "./flags.ts";
 import { runProgram } from "./program.ts";
 
 function play(...words: string[]) {
@@ -8,7 +8,7 @@ function play(...words: string[]) {
   const leaf = (name: string, synopsis: string) =>
     defineLeaf({
       synopsis,
-      flags: { to: stringFlag("To whom") },
+      flags: { to: stringFlag("To whom"), on: switchFlag("Whether") },
       run: ({ flags }) => {
         ran.push(`${name} to=${flags.to}`);
         return Promise.resolve(flags.to === "fail" ? 1 : 0);
@@ -48,8 +48,6 @@ describe("which command runs", () => {
     [["run", "-to=fail"], ["run to=fail"], 1],
     [["api", "fetch", "jwt", "-to=a"], ["jwt to=a"], 0],
     [["api", "fetch", "-to=a"], ["fetch to=a"], 0],
-    [["api", "fetch", "wit", "-to=a"], ["fetch to="], 0],
-    [["api", "watch", "more"], ["watch to="], 0],
     [["run", "-to", "--version"], ["run to=--version"], 0],
     [["run", "--", "-h"], ["run to="], 0],
   ])("%p", async (words, ran, code) => {
@@ -63,7 +61,7 @@ describe("what is no command", () => {
   test.each([
     [[], 127],
     [["bogus"], 127],
-    [["help"], 127],
+    [["walk"], 127],
     [["toString"], 127],
     [["--help"], 0],
     [["-h"], 0],
@@ -82,17 +80,61 @@ describe("what is no command", () => {
     },
   );
 
+  test("a word with others behind it shows all of them with its help, and only names them without", async () => {
+    const list =
+      "Subcommands:\n    fetch        Fetches\n    fetch jwt    Fetches a JWT\n    watch        Watches\n";
+    const help = await play("api", "-h");
+    expect(help.code).toBe(0);
+    expect(help.err).toContain("Usage of api fetch jwt:\n  -on\n");
+    expect(help.err).toEndWith(list);
+    const bare = await play("api");
+    expect(bare).toEqual({
+      code: 1,
+      ran: [],
+      out: "",
+      err: `${list}\n"api" needs one of these behind it.\n`,
+    });
+  });
+
   test.each([
-    [["api"], 1],
-    [["api", "bogus"], 1],
-    [["api", "-h"], 0],
-  ])("%p shows all below and ends with %d", async (words, code) => {
+    [["rnu"], 127, 'spire-x has no command "rnu". Did you mean "spire-x run"?'],
+    [["hlep"], 127, 'spire-x has no command "hlep". Did you mean "spire-x help"?'],
+    [["ap", "fetch"], 127, 'spire-x has no command "ap". Did you mean "spire-x api"?'],
+    [["api", "wacth"], 1, 'spire-x api has no command "wacth". Did you mean "spire-x api watch"?'],
+    [
+      ["api", "fetch", "jwtt", "-to=a"],
+      1,
+      'spire-x api fetch has no command "jwtt". Did you mean "spire-x api fetch jwt"?',
+    ],
+    [
+      ["help", "api", "fecth"],
+      1,
+      'spire-x api has no command "fecth". Did you mean "spire-x api fetch"?',
+    ],
+  ])("%p asks for the nearest word, in one line", async (words, code, line) => {
+    expect(await play(...words)).toEqual({ code, ran: [], out: "", err: `${line}\n` });
+  });
+
+  test.each([
+    [["bogus"], 127, 'spire-x has no command "bogus".'],
+    [["api", "bogus"], 1, 'spire-x api has no command "bogus".'],
+    [["api", "fetch", "bogus"], 1, 'spire-x api fetch has no command "bogus".'],
+    [["api", "-to", "a", "fetch"], 1, "Flags go behind the command that they belong to"],
+    [["help", "run", "bogus"], 1, 'spire-x run has no command "bogus".'],
+  ])("%p, where none is near, is told below what there is", async (words, code, line) => {
     const played = await play(...words);
-    expect(played.code).toBe(code);
-    expect(played.err).toContain("Usage of api fetch jwt:\n  -to string\n");
-    expect(played.err).toEndWith(
-      "Subcommands:\n    fetch        Fetches\n    fetch jwt    Fetches a JWT\n    watch        Watches\n",
-    );
+    expect({ ...played, err: "" }).toEqual({ code, ran: [], out: "", err: "" });
+    expect(played.err.trimEnd().split("\n").at(-1)).toStartWith(line);
+  });
+
+  test("the words help and version", async () => {
+    expect(await play("version")).toEqual({ code: 0, ran: [], out: "1.2.3\n", err: "" });
+    expect((await play("version", "more")).code).toBe(1);
+    expect((await play("help")).out).toContain("Available commands are:\n    api");
+    for (const words of [["run"], ["api", "fetch", "jwt"], ["api"]]) {
+      const helped = await play("help", ...words);
+      expect(helped).toEqual({ code: 0, ran: [], out: (await play(...words, "-h")).err, err: "" });
+    }
   });
 
   test("help of a command, wherever it is asked for", async () => {
@@ -106,17 +148,33 @@ describe("what is no command", () => {
         code: 0,
         ran: [],
         out: "",
-        err: "Usage of run:\n  -to string\n    \tTo whom\n",
+        err: "Usage of run:\n  -on\n    \tWhether\n  -to string\n    \tTo whom\n",
       });
     }
   });
 
-  test("wrong flags", async () => {
-    const wrong = await play("run", "-version");
-    expect(wrong.code).toBe(1);
-    expect(wrong.err).toStartWith("flag provided but not defined: -version\nUsage of run:\n");
-    const misplaced = await play("-to=a", "run");
-    expect(misplaced.code).toBe(1);
-    expect(misplaced.ran).toEqual([]);
+  test.each([
+    [
+      ["run", "-version"],
+      "flag provided but not defined: -version\nAll flags: spire-x run -help\n",
+    ],
+    [
+      ["run", "-tto", "a"],
+      "flag provided but not defined: -tto\nDid you mean -to? All flags: spire-x run -help\n",
+    ],
+    [["run", "-to"], "flag needs an argument: -to\nAll flags: spire-x run -help\n"],
+    [["run", "more"], 'unexpected argument "more"\nAll flags: spire-x run -help\n'],
+    [
+      ["run", "-on", "false", "-to=a"],
+      'unexpected argument "false"\nDid you mean -on=false? All flags: spire-x run -help\n',
+    ],
+    [
+      ["run", "0f5ac2e3-5c8a-4f0e-9d1c-1234567890ab"],
+      "unexpected argument that looks like a token\nAll flags: spire-x run -help\n",
+    ],
+    [["run", "spirejoin1_abc"], 'unexpected argument "spirejoin…"\nAll flags: spire-x run -help\n'],
+    [["-to=a", "run"], "Flags go behind the command that they belong to.\n"],
+  ])("%p: what is wrong, and no list of flags", async (words, err) => {
+    expect(await play(...words)).toEqual({ code: 1, ran: [], out: "", err });
   });
 });

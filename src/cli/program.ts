@@ -1,17 +1,13 @@
 /**
  * From the words of a command line to a command and its exit code, as the reference's executables do it: 127 for no or an
  * unknown command, 1 for wrong flags and for a word that only groups subcommands, help and version on standard error with 0.
+ * A slip is answered by the word that was probably meant, and the list of flags is left to `-help`. The words `help` and `version` are ours.
  */
 import { runCommand } from "citty";
-import {
-  type Command,
-  type CommandLine,
-  commandsOf,
-  type Group,
-  isGroup,
-  usageOf,
-} from "./command.ts";
-import { FlagError } from "./flags.ts";
+import { nearest } from "#config/nearest.ts";
+import { type Command, type CommandLine, type Group, isGroup } from "./command.ts";
+import { FlagError, quoteWord } from "./flags.ts";
+import { helpText, listOf, programHelp } from "./help.ts";
 import { type Io, outputProblem, processIo } from "./io.ts";
 import { VERSION } from "./version.ts";
 
@@ -23,6 +19,7 @@ export interface Program {
 
 const HELP_FLAGS = ["-h", "-help", "--help"];
 const VERSION_FLAGS = ["-v", "-version", "--version"];
+const EXIT_UNKNOWN = 127;
 
 /** Runs a command line. Errors of a command that are not about its flags are the command's own business and pass through. */
 export async function runProgram(
@@ -41,24 +38,86 @@ export async function runProgram(
   }
   if (first === -1) {
     io.err(programHelp(program));
-    return wantsHelp ? 0 : 127;
+    return wantsHelp ? 0 : EXIT_UNKNOWN;
   }
-  const target = route(program.commands, words.slice(first));
-  if (target === undefined) {
-    io.err(programHelp(program));
-    return 127;
-  }
-  if (wantsHelp || target.node === undefined) {
-    io.err(helpText(target));
-    return wantsHelp ? 0 : 1;
-  }
+  const named = words.slice(first);
+  const target = route(program.commands, named);
   if (leading.some((word) => word.startsWith("-") && !HELP_FLAGS.includes(word))) {
-    io.err(`Flags go behind the command they belong to.\n\n${usageOf(target.name, target.node)}`);
-    return 1;
+    io.err("Flags go behind the command that they belong to.\n");
+    return target === undefined ? EXIT_UNKNOWN : 1;
   }
-  return runLeaf(target.node, target.name, target.rest, io);
+  if (target === undefined) return ownWord(program, named, io);
+  if (wantsHelp) {
+    io.err(helpText(target));
+    return 0;
+  }
+  return runTarget(program, target, io);
 }
 
+/** The words that both programs have beside their commands. */
+const OWN_WORDS: Readonly<
+  Record<string, (program: Program, rest: readonly string[], io: Io) => number>
+> = {
+  help: (program, rest, io) => {
+    const target = route(program.commands, rest);
+    if (rest.length > 0 && (target === undefined || target.rest.length > 0)) {
+      return unknown(program, target, rest, io);
+    }
+    io.out(target === undefined ? programHelp(program) : helpText(target));
+    return 0;
+  },
+  version: (program, [stray], io) => {
+    if (stray === undefined) io.out(`${program.version}\n`);
+    else io.err(`unexpected argument ${quoteWord(stray)}\n`);
+    return stray === undefined ? 0 : 1;
+  },
+};
+
+function ownWord(program: Program, [word = "", ...rest]: readonly string[], io: Io): number {
+  const own = Object.hasOwn(OWN_WORDS, word) ? OWN_WORDS[word] : undefined;
+  return own?.(program, rest, io) ?? unknown(program, undefined, [word], io);
+}
+
+/** A word that is no command: the one that was probably meant, or what there is. */
+function unknown(
+  program: Program,
+  target: Target | undefined,
+  words: readonly string[],
+  io: Io,
+): number {
+  const group = target === undefined ? program.commands : (target.group ?? { subCommands: {} });
+  const before = [program.name, ...(target === undefined ? [] : [target.name])].join(" ");
+  const [word = ""] = target === undefined ? words : target.rest;
+  const own = target === undefined ? Object.keys(OWN_WORDS) : [];
+  const near = nearest(word, [...Object.keys(group.subCommands), ...own]);
+  const problem = `${before} has no command ${quoteWord(word)}`;
+  if (near === undefined) {
+    if (target === undefined) io.err(programHelp(program));
+    else if (target.group !== undefined) io.err(`${listOf(target.group)}\n`);
+    io.err(`${problem}.\n`);
+  } else {
+    io.err(`${problem}. Did you mean "${before} ${near}"?\n`);
+  }
+  return target === undefined ? EXIT_UNKNOWN : 1;
+}
+
+async function runTarget(program: Program, target: Target, io: Io): Promise<number> {
+  const { name, group, node, rest } = target;
+  const [word = ""] = rest;
+  if (group !== undefined && word !== "" && !word.startsWith("-")) {
+    return unknown(program, target, rest, io);
+  }
+  if (node !== undefined) return runLeaf(node, `${program.name} ${name}`, rest, io);
+  if (group !== undefined) io.err(`${listOf(group)}\n`);
+  io.err(
+    word === ""
+      ? `"${name}" needs one of these behind it.\n`
+      : `Flags go behind the command that they belong to; "${name}" needs one of these first.\n`,
+  );
+  return 1;
+}
+
+/** @param name all words that lead to the command */
 async function runLeaf(
   command: Command,
   name: string,
@@ -71,12 +130,13 @@ async function runLeaf(
     return typeof result === "number" ? result : 0;
   } catch (error) {
     if (!(error instanceof FlagError)) throw error;
-    io.err(`${error.message}\n${usageOf(name, command)}`);
+    const near = error.near === undefined ? "" : `Did you mean ${error.near}? `;
+    io.err(`${error.message}\n${near}All flags: ${name} -help\n`);
     return 1;
   }
 }
 
-interface Target {
+export interface Target {
   readonly name: string;
   /** What the words lead to when further words may follow. */
   readonly group: Group | undefined;
@@ -102,33 +162,6 @@ function route(root: Group, words: readonly string[]): Target | undefined {
   if (depth === 0) return undefined;
   const name = words.slice(0, depth).join(" ");
   return { name, group, node: group.bare, rest: words.slice(depth) };
-}
-
-function programHelp(program: Program): string {
-  const entries = Object.entries(program.commands.subCommands).sort(([a], [b]) => (a < b ? -1 : 1));
-  const lines = entries.map(
-    ([word, node]) => `    ${word.padEnd(20)} ${isGroup(node) ? "" : node.synopsis}`,
-  );
-  return [
-    `Usage: ${program.name} [--version] [--help] <command> [<args>]`,
-    "",
-    "Available commands are:",
-    ...lines,
-    "",
-    "",
-  ].join("\n");
-}
-
-/** How a command is used; for a word that has commands behind it, also how each of those is used, then their list. */
-function helpText({ name, group, node }: Target): string {
-  const own = node === undefined ? "" : usageOf(name, node);
-  if (group === undefined) return own;
-  const commands = commandsOf(group);
-  const width = Math.max(...commands.map(([words]) => words.length));
-  const usages = commands.map(([words, command]) => usageOf(`${name} ${words}`, command));
-  const list = commands.map(([words, { synopsis }]) => `    ${words.padEnd(width)}    ${synopsis}`);
-  const need = node === undefined ? `"${name}" needs one of these behind it.\n` : "";
-  return `${own}${usages.join("")}${need}\nSubcommands:\n${list.join("\n")}\n`;
 }
 
 /** sysexits.h EX_SOFTWARE: a mistake in the program itself. */

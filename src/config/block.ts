@@ -2,11 +2,13 @@
  * A block of the configuration, asked for its keys by name and type. What nobody asked for is unknown, and is reported with its line. All
  * problems of a file are collected, so that one run shows them all.
  */
+
 import { errorText } from "#spiffe/status-error.ts";
 import { ConfigError } from "./config-error.ts";
 import { filePath, NoCredentialsError } from "./credential.ts";
 import { parseDuration } from "./duration.ts";
 import { parseWhole } from "./go-number.ts";
+import { didYouMean } from "./nearest.ts";
 import type { Entry, ObjectValue, Value } from "./tree.ts";
 
 /** Where problems of one file go, and what else the operator should know about it. */
@@ -240,8 +242,7 @@ export class Block {
     }
     for (const { key, at } of this.#entries) {
       if (this.#asked.has(key.toLowerCase())) continue;
-      const near = [...this.#asked.values()].find((known) => isNear(known, key));
-      const hint = near === undefined ? "" : `; did you mean ${JSON.stringify(near)}?`;
+      const hint = didYouMean(key, this.#asked.values());
       this.#problems.add(
         `unknown configuration detected: key ${JSON.stringify(key)} in ${this.#name}${hint}`,
         at.line,
@@ -285,16 +286,4 @@ function objectsOf(value: Value): readonly ObjectValue[] | undefined {
   if (value.kind !== "list") return undefined;
   const objects = value.items.filter((item) => item.kind === "object");
   return objects.length === value.items.length ? objects : undefined;
-}
-
-/** Whether two keys are one slip of the keyboard apart, or the same but for case and underscores. */
-function isNear(known: string, given: string): boolean {
-  const plain = (text: string): string => text.toLowerCase().replace(/[_-]/g, "");
-  if (plain(known) === plain(given)) return true;
-  if (Math.abs(known.length - given.length) > 1) return false;
-  let same = 0;
-  while (same < known.length && known[same] === given[same]) same++;
-  let tail = 0;
-  while (tail < known.length - same && known.at(-1 - tail) === given.at(-1 - tail)) tail++;
-  return Math.max(known.length, given.length) - same - tail <= 1;
 }

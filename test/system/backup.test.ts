@@ -384,7 +384,6 @@ test("what the commands refuse", async () => {
       "-output",
       "json",
     ],
-    'what is "x"? Flags go before the file of the backup': ["create", "-output", "b", "x"],
     "the file of the backup is required, behind the flags": ["verify"],
     'what is "-output"? Flags go before the file of the backup': ["verify", "b", "-output", "json"],
     [`backup ${backups}/none: ENOENT: no such file or directory, open '${backups}/none'`]: [

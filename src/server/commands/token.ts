@@ -1,5 +1,5 @@
 import type { Command } from "#cli/command.ts";
-import { intFlag, stringFlag } from "#cli/flags.ts";
+import { secondsFlag, stringFlag } from "#cli/flags.ts";
 import { readInputFile } from "#cli/input-file.ts";
 import type { Io } from "#cli/io.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
@@ -14,7 +14,7 @@ import { serverCommand } from "./server-command.ts";
 export const tokenGenerate: Command = serverCommand({
   synopsis: "Makes a join token, with which one agent can join once",
   flags: {
-    ttl: intFlag("How long the token is good for, in seconds", 600),
+    ttl: secondsFlag("How long the token is good for, in seconds or as 1h30m", 600),
     spiffeID: stringFlag("A further SPIFFE ID for the node that joins with the token (optional)"),
     ...JOIN_WORD_FLAGS,
     output: outputFlag(),

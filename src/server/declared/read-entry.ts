@@ -2,6 +2,7 @@
  * One declared entry: the keys of `entry create -data`, and those that `entry show -output json` prints, so that what it printed can be
  * kept as a file. An unknown key is an error, as it would otherwise be a rule that is not followed.
  */
+import { parseDuration } from "#config/duration.ts";
 import type { ObjectValue, Entry as Pair, Value } from "#config/tree.ts";
 import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
 import type { Selector as SelectorMessage } from "#grpc/gen/spire/api/types/selector.ts";
@@ -30,8 +31,8 @@ const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ["spiffe_id", (value) => ({ spiffeId: spiffeId(value) })],
   ["parent_id", (value) => ({ parentId: spiffeId(value) })],
   ["selectors", (value) => ({ selectors: list(value).map(selector) })],
-  ["x509_svid_ttl", (value) => ({ x509SvidTtl: whole(value, INT32_MAX) })],
-  ["jwt_svid_ttl", (value) => ({ jwtSvidTtl: whole(value, INT32_MAX) })],
+  ["x509_svid_ttl", (value) => ({ x509SvidTtl: seconds(value) })],
+  ["jwt_svid_ttl", (value) => ({ jwtSvidTtl: seconds(value) })],
   ["federates_with", (value) => ({ federatesWith: list(value).map(text) })],
   ["admin", (value) => ({ admin: flag(value) })],
   ["downstream", (value) => ({ downstream: flag(value) })],
@@ -115,6 +116,18 @@ function whole(value: Value, max: number): number {
   const number = /^[0-9]+$/.test(digits) ? Number(digits) : Number.NaN;
   if (!(number <= max)) throw new Wrong(value.at, `must be a whole number from 0 to ${max}`);
   return number;
+}
+
+/** A whole number of seconds, or a text such as `1h30m`. */
+function seconds(value: Value): number {
+  if (value.kind !== "string" || !/[hms]$/.test(value.value)) return whole(value, INT32_MAX);
+  try {
+    const length = Math.ceil(parseDuration(value.value));
+    if (length >= 0 && length <= INT32_MAX) return length;
+  } catch {
+    // As below: what it should be helps more than why it is not.
+  }
+  throw new Wrong(value.at, `must be seconds from 0 to ${INT32_MAX}, or a duration such as 1h30m`);
 }
 
 /** A text, or what the API's JSON makes of an ID: an object of `trust_domain` and `path`. */

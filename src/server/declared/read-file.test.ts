@@ -30,7 +30,7 @@ entries {
   parent_id = "spiffe://example.org/node"
   selectors = ["unix:uid:1000", { type = "unix" value = "path:/a:b" }]
   x509_svid_ttl = 3600
-  jwt_svid_ttl = 60
+  jwt_svid_ttl = "1m"
   federates_with = ["other.org"]
   admin = true
   entry_expiry = 2000000000
@@ -48,7 +48,7 @@ entries:
   selectors:
   - unix:uid:1000
   - {type: unix, value: "path:/a:b"}
-  x509_svid_ttl: 3600
+  x509_svid_ttl: 1h
   jwt_svid_ttl: 60
   federates_with: [other.org]
   admin: true
@@ -116,7 +116,12 @@ describe("a file of declared entries", () => {
       inYaml("x509_svid_ttl: -1"),
       "x.yaml:5:18: x509_svid_ttl: must be a whole number from 0 to 2147483647",
     ],
-    ["x.yaml", inYaml("x509_svid_ttl: 1h"), "x.yaml:5:18: x509_svid_ttl: must be a whole number"],
+    ["x.yaml", inYaml("x509_svid_ttl: 1d"), "x.yaml:5:18: x509_svid_ttl: must be a whole number"],
+    [
+      "x.yaml",
+      inYaml("x509_svid_ttl: 1h-m"),
+      "x.yaml:5:18: x509_svid_ttl: must be seconds from 0 to 2147483647, or a duration such as 1h30m",
+    ],
     [
       "x.yaml",
       inYaml("jwt_svid_ttl: 2147483648"),

@@ -1,5 +1,5 @@
 import type { Command } from "#cli/command.ts";
-import { intFlag, stringFlag } from "#cli/flags.ts";
+import { secondsFlag, stringFlag } from "#cli/flags.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
 import { idMessage } from "#server/commands/id-message.ts";
 import { int32 } from "#server/commands/int32.ts";
@@ -11,7 +11,7 @@ export const agentRejoin: Command = serverCommand({
   synopsis: "Makes a join token by which a known agent joins again, with the SPIFFE ID it has",
   flags: {
     spiffeID: stringFlag("The SPIFFE ID of the agent that joins again"),
-    ttl: intFlag("How long the token is good for, in seconds", 600),
+    ttl: secondsFlag("How long the token is good for, in seconds or as 1h30m", 600),
     ...JOIN_WORD_FLAGS,
     output: outputFlag(),
   },

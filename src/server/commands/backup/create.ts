@@ -6,13 +6,7 @@ import type { Io } from "#cli/io.ts";
 import { VERSION } from "#cli/version.ts";
 import { systemClock } from "#clock/clock.ts";
 import { errorText } from "#spiffe/status-error.ts";
-import {
-  PLACE_FLAGS,
-  passphraseFileFlag,
-  readPassphrase,
-  refuseWords,
-  serverFiles,
-} from "./request.ts";
+import { PLACE_FLAGS, passphraseFileFlag, readPassphrase, serverFiles } from "./request.ts";
 import { remarks, summaryText } from "./summary.ts";
 
 const CREATE_FLAGS = {
@@ -38,8 +32,7 @@ export const backupCreate: Command = defineLeaf({
 });
 
 async function create(invocation: Invocation<typeof CREATE_FLAGS>): Promise<void> {
-  const { flags, given, operands, io } = invocation;
-  refuseWords(operands);
+  const { flags, given, io } = invocation;
   checkOutput(flags.output, flags.overwrite);
   const [{ configurationPath, loadServerConfig }, { createBackup }] = await Promise.all([
     import("#server/config.ts"),

@@ -39,15 +39,9 @@ export async function readPassphrase(path: string, io: Io): Promise<string | und
 export function backupFile(operands: readonly string[]): string {
   const [path, ...more] = operands;
   if (path === undefined) throw new Error("the file of the backup is required, behind the flags");
-  refuseWords(more);
-  return path;
-}
-
-/** @throws Error when there are any */
-export function refuseWords([word]: readonly string[]): void {
-  if (word !== undefined) {
-    throw new Error(`what is ${JSON.stringify(word)}? Flags go before the file of the backup`);
-  }
+  const [word] = more;
+  if (word === undefined) return path;
+  throw new Error(`what is ${JSON.stringify(word)}? Flags go before the file of the backup`);
 }
 
 export async function serverFiles(

@@ -3,9 +3,13 @@ import {
   type FlagValues,
   intFlag,
   repeatedFlag,
+  secondsFlag,
   stringFlag,
   switchFlag,
 } from "#cli/flags.ts";
+import { parseGoInt } from "#cli/go-text.ts";
+import { systemClock } from "#clock/clock.ts";
+import { parseDuration } from "#config/duration.ts";
 import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
 import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
 import { int32 } from "#server/commands/int32.ts";
@@ -46,13 +50,13 @@ export function entryFlags(
       "The SPIFFE ID of the parent, the agent (or its alias) that may issue for this entry",
     ),
     spiffeID: stringFlag("The SPIFFE ID that workloads get by this entry"),
-    x509SVIDTTL: intFlag(
-      "How long X509-SVIDs of this entry live, in seconds; 0 for the server's default",
+    x509SVIDTTL: secondsFlag(
+      "How long X509-SVIDs of this entry live, in seconds or as 1h30m; 0 for the server's default",
       0,
       ["ttl"],
     ),
-    jwtSVIDTTL: intFlag(
-      "How long JWT-SVIDs of this entry live, in seconds; 0 for the server's default",
+    jwtSVIDTTL: secondsFlag(
+      "How long JWT-SVIDs of this entry live, in seconds or as 1h30m; 0 for the server's default",
     ),
     data: stringFlag(
       "A JSON file with entries to take instead of the other flags; '-' is standard input",
@@ -66,7 +70,12 @@ export function entryFlags(
     admin: switchFlag("Let holders of the SPIFFE ID use the server's administration API"),
     storeSVID: switchFlag("Have the SVID put into a secret store by an SVIDStore plugin"),
     downstream: switchFlag("The entry is for a SPIRE server below this one"),
-    entryExpiry: intFlag("When the entry ends and is removed, in Unix seconds; 0 for never"),
+    entryExpiry: {
+      ...intFlag(
+        "When the entry ends and is removed, in Unix seconds, as 2027-01-31T12:00:00Z, or as 72h from now; 0 for never",
+      ),
+      read: readMoment,
+    },
     dns: repeatedFlag("A DNS name that goes into X509-SVIDs. Can be given several times"),
     hint: stringFlag("Tells entries with the same SPIFFE ID apart for the workload"),
     disableX509SVIDPrefetch: attributeFlag(
@@ -76,6 +85,19 @@ export function entryFlags(
       "Put a unique 'jti' claim into each JWT-SVID, which then is never cached",
     ),
   };
+}
+
+const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/;
+
+/** @returns Unix seconds. @throws Error `parse error` or `value out of range` */
+function readMoment(text: string): number {
+  if (RFC_3339.test(text)) {
+    const ms = Date.parse(text);
+    if (Number.isNaN(ms)) throw new Error("parse error");
+    return Math.ceil(ms / 1000);
+  }
+  if (!/[hms]$/.test(text)) return Number(parseGoInt(text));
+  return Math.ceil(systemClock.nowMs() / 1000 + parseDuration(text));
 }
 
 /**
