@@ -11,11 +11,12 @@ import type {
   ServiceDefinition,
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { systemClock } from "#clock/clock.ts";
 import type { Log } from "#log/log.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
-import type { Caller, Callers } from "./caller.ts";
+import type { Caller } from "./caller.ts";
 import { type Encoded, orEncoded } from "./encoded.ts";
+import { decodeWithin, type MessageLimits, PUBLIC_LIMITS } from "./message-limits.ts";
+import { sourceOf } from "./remote-source.ts";
 import { toServiceError } from "./status.ts";
 
 export interface CallContext {
@@ -51,9 +52,19 @@ export type Handler<M extends MethodShape> = M["requestStream"] extends true
 type Definition = Readonly<Record<string, MethodShape>>;
 export type Handlers<D extends Definition> = { readonly [K in keyof D]?: Handler<D[K]> };
 
+/** What a caller that was let in may send with one call. */
+export interface Allowance extends MessageLimits {
+  /** Who is to answer for what it sends: an address, a uid, a SPIFFE ID. */
+  readonly source: string;
+  /** Whether it is somebody the operator knows; strangers share less memory. */
+  readonly isKnown: boolean;
+}
+
 export interface BindOptions {
-  /** Runs first, for each call; throws to refuse it. */
+  /** Runs first, for each call, before a byte of the request is read; throws to refuse it. */
   readonly guard?: (context: CallContext) => Promise<void>;
+  /** Asked when the guard has let the caller in; what anybody may send where it is absent. */
+  readonly allowance?: (context: CallContext) => Allowance;
   readonly log: Log;
 }
 
@@ -65,10 +76,37 @@ export interface CallObserver {
   ended(method: string, error: unknown, elapsedMs: number): void;
 }
 
+/** A call that was let in. */
+export interface Admitted {
+  readonly context: CallContext;
+  readonly allowance: Allowance;
+  /** To be called once. @param error undefined when all went well */
+  readonly ended: (error: unknown) => void;
+}
+
+/** What grpc-js sends for a failed call. */
+type Refusal = ReturnType<typeof toServiceError>;
+
+/** A method that has a handler. */
+export interface BoundMethod {
+  /** The key of the method in the service's definition. */
+  readonly name: string;
+  /** `/package.Service/Method` */
+  readonly path: string;
+  readonly requestStream: boolean;
+  /** @throws StatusError to refuse the call */
+  readonly guard: (context: CallContext) => Promise<void>;
+  readonly allowance: (context: CallContext) => Allowance;
+  /** What the caller reads of an error; one that was not thought of is logged. */
+  readonly refusal: (error: unknown) => Refusal;
+  /** @param admitted the call as it was let in */
+  serve(admitted: (metadata: Metadata) => Admitted): UntypedServiceImplementation[string];
+}
+
 /** A service ready for a listener. */
 export interface BoundService {
   readonly definition: ServiceDefinition;
-  implement(callers: Callers, observer?: CallObserver): UntypedServiceImplementation;
+  readonly methods: readonly BoundMethod[];
 }
 
 /** Binds handlers to a generated service definition. A method without a handler answers UNIMPLEMENTED. */
@@ -77,84 +115,96 @@ export function bindService<D extends Definition>(
   handlers: Handlers<D>,
   options: BindOptions,
 ): BoundService {
-  return {
-    definition: takingEncoded(definition),
-    implement: (callers, observer) => {
-      const implementation: UntypedServiceImplementation = {};
-      for (const [name, method] of Object.entries(definition)) {
-        const handler = handlers[name] as AnyHandler | undefined;
-        if (handler !== undefined) {
-          implementation[name] = serve(method, handler, { ...options, callers, observer });
-        }
-      }
-      return implementation;
-    },
-  };
+  const methods = Object.entries(definition).flatMap(([name, method]) => {
+    const handler = handlers[name] as AnyHandler | undefined;
+    return handler === undefined ? [] : [bindMethod(name, method, handler, options)];
+  });
+  return { definition: asBytes(definition), methods };
 }
 
-/** ts-proto writes the definition with exact message types; grpc-js takes any. */
-function takingEncoded(definition: Definition): ServiceDefinition {
+/**
+ * ts-proto writes the definition with exact message types; grpc-js takes any. Requests stay bytes until it is known how much of them may
+ * become objects.
+ */
+function asBytes(definition: Definition): ServiceDefinition {
   const methods = Object.entries(definition as unknown as ServiceDefinition);
   return Object.fromEntries(
     methods.map(([name, method]) => [
       name,
-      { ...method, responseSerialize: orEncoded(method.responseSerialize) },
+      {
+        ...method,
+        requestDeserialize: (bytes: Buffer) => bytes,
+        responseSerialize: orEncoded(method.responseSerialize),
+      },
     ]),
   );
 }
 
-type AnyCall = ServerUnaryCall<unknown, unknown> &
-  ServerWritableStream<unknown, unknown> &
-  ServerReadableStream<unknown, unknown> &
-  ServerDuplexStream<unknown, unknown>;
+type AnyCall = ServerUnaryCall<Buffer, unknown> &
+  ServerWritableStream<Buffer, unknown> &
+  ServerReadableStream<Buffer, unknown> &
+  ServerDuplexStream<Buffer, unknown>;
 type AnyHandler = (
   input: unknown,
   context: CallContext,
   send: (response: unknown) => Promise<void>,
 ) => Promise<unknown>;
-type AnyServe = (call: AnyCall, callback: Parameters<handleUnaryCall<unknown, unknown>>[1]) => void;
+type AnyServe = (call: AnyCall, callback: Parameters<handleUnaryCall<Buffer, unknown>>[1]) => void;
 
-interface ServeOptions extends BindOptions {
-  readonly callers: Callers;
-  readonly observer: CallObserver | undefined;
+function bindMethod(
+  name: string,
+  method: MethodShape,
+  handler: AnyHandler,
+  { guard, allowance, log }: BindOptions,
+): BoundMethod {
+  const { path, requestStream } = method;
+  const refusal = (error: unknown): Refusal => {
+    if (!(error instanceof StatusError)) {
+      log.error("A call failed unexpectedly", { method: path, error });
+    }
+    return toServiceError(error);
+  };
+  return {
+    name,
+    path,
+    requestStream,
+    guard: guard ?? (async () => {}),
+    allowance: allowance ?? publicAllowance,
+    refusal,
+    serve: (admitted) => serve(method, handler, refusal, admitted),
+  };
+}
+
+/** The allowance of whoever is nobody in particular. */
+export function publicAllowance({ caller }: CallContext): Allowance {
+  const source = caller.kind === "unix" ? `uid ${caller.peer.uid}` : sourceOf(caller.remoteAddress);
+  return { ...PUBLIC_LIMITS, source, isKnown: false };
 }
 
 function serve(
   method: MethodShape,
   handler: AnyHandler,
-  { callers, observer, ...options }: ServeOptions,
+  refusal: (error: unknown) => Refusal,
+  admitted: (metadata: Metadata) => Admitted,
 ): UntypedServiceImplementation[string] {
   const run = async (call: AnyCall): Promise<unknown> => {
-    if (observer === undefined) return await answer(call);
-    const startedMs = systemClock.monotonicMs();
-    observer.started?.(method.path);
-    const end = (error: unknown): void =>
-      observer.ended(method.path, error, systemClock.monotonicMs() - startedMs);
+    const { context, allowance, ended } = admitted(call.metadata);
     try {
-      const response = await answer(call);
-      end(undefined);
+      const decode = (bytes: Buffer): unknown =>
+        decodeWithin(method.requestDeserialize, bytes, allowance.fields);
+      const requests = method.requestStream ? requestsOf(call, decode) : decode(call.request);
+      const response = await handler(requests, context, (message) => write(call, message));
+      ended(undefined);
       return response;
     } catch (error) {
-      end(error);
+      ended(error);
       throw error;
     }
-  };
-  const answer = async (call: AnyCall): Promise<unknown> => {
-    const context = contextOf(method, call, callers);
-    await options.guard?.(context);
-    const requests = method.requestStream ? requestsOf(call) : call.request;
-    return handler(requests, context, (response) => write(call, response));
-  };
-  const refuse = (error: unknown): ReturnType<typeof toServiceError> => {
-    if (!(error instanceof StatusError)) {
-      options.log.error("A call failed unexpectedly", { method: method.path, error });
-    }
-    return toServiceError(error);
   };
   const unary: AnyServe = (call, callback) => {
     run(call).then(
       (response) => callback(null, response),
-      (error: unknown) => callback(refuse(error)),
+      (error: unknown) => callback(refusal(error)),
     );
   };
   const stream: AnyServe = (call) => {
@@ -162,7 +212,7 @@ function serve(
     call.on("error", () => {});
     run(call).then(
       () => call.end(),
-      (error: unknown) => call.emit("error", refuse(error)),
+      (error: unknown) => call.emit("error", refusal(error)),
     );
   };
   return (method.responseStream
@@ -171,29 +221,19 @@ function serve(
 }
 
 /** @throws StatusError CANCELLED when the caller leaves without having ended its side: that is no failure of ours */
-async function* requestsOf(call: AnyCall): AsyncGenerator<unknown> {
-  try {
-    // The default iterator would destroy the whole stream when the caller half-closes, before the status is sent.
-    yield* call.iterator({ destroyOnReturn: false });
-  } catch (error) {
-    throw new StatusError(StatusCode.CANCELLED, "the caller is gone", { cause: error });
+async function* requestsOf(
+  call: AnyCall,
+  decode: (bytes: Buffer) => unknown,
+): AsyncGenerator<unknown> {
+  // The default iterator would destroy the whole stream when the caller half-closes, before the status is sent.
+  const messages = call.iterator({ destroyOnReturn: false });
+  for (;;) {
+    const next = await messages.next().catch((error: unknown) => {
+      throw new StatusError(StatusCode.CANCELLED, "the caller is gone", { cause: error });
+    });
+    if (next.done) return;
+    yield decode(next.value);
   }
-}
-
-function contextOf(method: MethodShape, call: AnyCall, callers: Callers): CallContext {
-  const gone = new AbortController();
-  call.on("cancelled", () => gone.abort());
-  if (method.responseStream) {
-    call.on("close", () => gone.abort());
-    call.on("finish", () => gone.abort());
-  }
-  return {
-    method: method.path,
-    caller: callers.of(call),
-    metadata: call.metadata,
-    signal: gone.signal,
-    values: new Map(),
-  };
 }
 
 /** Sends one message, waiting while the caller is slower than we are: until the message has left for the network. */

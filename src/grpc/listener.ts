@@ -14,6 +14,7 @@ import { systemClock } from "#clock/clock.ts";
 import { withAnyAuthority } from "./any-authority.ts";
 import type { BoundService, CallObserver } from "./bind.ts";
 import { type Caller, Callers } from "./caller.ts";
+import { Doors } from "./doors.ts";
 import { ResetLimit } from "./reset-limit.ts";
 
 /** The largest message taken, in bytes; the reference's gRPC has the same limit. */
@@ -32,6 +33,8 @@ export interface ConnectionLimits {
   readonly streams: number;
   /** Within that many milliseconds a connection must make its first call, or it is closed. */
   readonly firstCallMs: number;
+  /** Within that many milliseconds a request that began must be there, or the call fails. */
+  readonly requestMs: number;
   /** A connection whose calls have all ended is closed after that many milliseconds. */
   readonly idleMs: number;
   /** A connection takes no new calls after about that many milliseconds; undefined for ever. */
@@ -57,10 +60,10 @@ export function createInjector(
   { services, observer }: Offered,
   limits: ConnectionLimits,
 ): Injector {
-  const server = new Server(optionsOf(limits));
   const callers = new Callers();
-  for (const service of services)
-    server.addService(service.definition, service.implement(callers, observer));
+  const doors = new Doors({ callers, observer, requestMs: limits.requestMs });
+  const server = new Server({ ...optionsOf(limits), interceptors: [doors.interceptor] });
+  for (const service of services) server.addService(service.definition, doors.open(service));
   const injector = connectionInjector(server);
   const open = new Set<Socket>();
   const silent = new Set<Socket>();

@@ -26,6 +26,7 @@ const HANG_UP_MS = 500;
 const LIMITS: ConnectionLimits = {
   streams: 1000,
   firstCallMs: 10_000,
+  requestMs: 30_000,
   idleMs: 300_000,
   ageMs: 180_000,
   pingMs: 60_000,

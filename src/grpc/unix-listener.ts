@@ -21,6 +21,7 @@ export interface UnixConnectionLimits extends ConnectionLimits {
 const LIMITS: UnixConnectionLimits = {
   streams: 1000,
   firstCallMs: 10_000,
+  requestMs: 30_000,
   idleMs: 600_000,
   connectionsPerUid: MAX_CONNECTIONS / 4,
 };

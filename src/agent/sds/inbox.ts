@@ -1,7 +1,10 @@
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+
 /** The requests of a stream, read one at a time: the next is read when the last was taken. */
 export class Inbox<T> {
   #item: { readonly value: T; readonly taken: () => void } | undefined;
   #isOver = false;
+  #problem: unknown;
   #onNews: () => void = () => {};
 
   constructor(requests: AsyncIterable<T>) {
@@ -18,7 +21,9 @@ export class Inbox<T> {
     return this.#item !== undefined || this.#isOver;
   }
 
+  /** @throws StatusError when what came is no request */
   take(): T | undefined {
+    if (this.#problem !== undefined) throw this.#problem;
     const item = this.#item;
     this.#item = undefined;
     item?.taken();
@@ -38,11 +43,16 @@ export class Inbox<T> {
         this.#onNews();
         await promise;
       }
-    } catch {
+    } catch (error) {
       // A client that goes away breaks the stream; that is an end like any other.
+      if (!isGone(error)) this.#problem = error;
     } finally {
       this.#isOver = true;
       this.#onNews();
     }
   }
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof StatusError && error.code === StatusCode.CANCELLED;
 }

@@ -8,12 +8,19 @@ import type { Subscription } from "#agent/cache/subscription.ts";
 import { checkOpen, SERVER_AWAY, unavailable, waitsForSvids } from "#agent/cache/waiting.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { Random } from "#clock/random.ts";
-import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
+import {
+  type Allowance,
+  type BoundService,
+  bindService,
+  type CallContext,
+  publicAllowance,
+} from "#grpc/bind.ts";
 import type {
   DiscoveryRequest,
   DiscoveryResponse,
 } from "#grpc/gen/envoy/service/discovery/v3/discovery.ts";
 import { SecretDiscoveryServiceService } from "#grpc/gen/envoy/service/secret/v3/sds.ts";
+import type { MessageLimits } from "#grpc/message-limits.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { Conversation } from "./conversation.ts";
 import { Inbox } from "./inbox.ts";
@@ -44,8 +51,15 @@ export function createSecretDiscoveryService(parts: SdsParts): BoundService {
         throw new StatusError(StatusCode.UNIMPLEMENTED, "Method is not implemented");
       },
     },
-    { log: parts.log },
+    { allowance, log: parts.log },
   );
+}
+
+/** Envoy describes itself with its first request, with a name and more for each of the some hundred extensions that are built in. */
+const MAX_REQUEST: MessageLimits = { bytes: 256 * 1024, fields: 16_384 };
+
+function allowance(context: CallContext): Allowance {
+  return { ...publicAllowance(context), ...MAX_REQUEST };
 }
 
 async function streamSecrets(

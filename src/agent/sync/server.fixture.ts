@@ -32,7 +32,9 @@ export interface FixtureServer extends AsyncDisposable {
 /** Starts a server that has just the services named. */
 export async function serve(answers: Answers): Promise<FixtureServer> {
   const directory = mkdtempSync(join(tmpdir(), "spire-sync-"));
-  const options = { log: quiet };
+  // As much as a server takes from its agents.
+  const allowance = () => ({ bytes: 1024 * 1024, fields: 4096, source: "", isKnown: true });
+  const options = { log: quiet, allowance };
   const services: BoundService[] = [];
   if (answers.agent) services.push(bindService(AgentService, answers.agent, options));
   if (answers.bundle) services.push(bindService(BundleService, answers.bundle, options));

@@ -1,11 +1,13 @@
 import { setImmediate } from "node:timers/promises";
 import type { CallContext } from "#grpc/bind.ts";
 import type { Status } from "#grpc/gen/spire/api/types/status.ts";
+import { sourceOf } from "#grpc/remote-source.ts";
 import type { Log, LogFields } from "#log/log.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import type { StatusCode } from "#spiffe/status-error.ts";
 import type { AuditTrail } from "./audit-trail.ts";
+import type { CallerRole } from "./authorization.ts";
 import type { CallerIdentity } from "./caller-identity.ts";
 import { asStatusError, codeOf, failure, okStatus, statusOf } from "./failure.ts";
 import type { RateLimit } from "./rate-limit.ts";
@@ -13,6 +15,7 @@ import type { RateLimit } from "./rate-limit.ts";
 /** What the guard found out about a call; the handlers go by it. */
 export interface ApiCall {
   readonly identity: CallerIdentity;
+  readonly admittedAs: CallerRole;
   readonly audit: AuditTrail;
   /** Carries the method, the caller and an ID of the request. */
   readonly log: Log;
@@ -59,7 +62,7 @@ export async function waitForTurn(
   if (limit === undefined || identity.kind === "local") return;
   let waited: boolean;
   try {
-    waited = await limit.take(identity.address, count, context.signal);
+    waited = await limit.take(sourceOf(identity.address), count, context.signal);
   } catch (error) {
     throw failure(codeOf(error), refusal, error);
   }

@@ -19,6 +19,7 @@ import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
 import { createAgentService } from "./agent.ts";
 import { checkAgentStanding } from "./agent-standing.ts";
+import { allowanceOf } from "./allowance.ts";
 import { createBundleService } from "./bundle.ts";
 import { createCaService } from "./ca.ts";
 import { CallerIdentities } from "./caller-identity.ts";
@@ -86,7 +87,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
     joinTokens: store.joinTokens,
     limits: createRateLimits(() => parts.settings().rateLimit, parts.clock),
   };
-  const options = { guard: guardOf(parts, agentLocks), log };
+  const options = { guard: guardOf(parts, agentLocks), allowance: allowanceOf, log };
   return [
     createAgentService(shared, options),
     createBundleService(shared, options),

@@ -1,5 +1,5 @@
 import type { Random } from "#clock/random.ts";
-import type { CallContext } from "#grpc/bind.ts";
+import type { Allowance, CallContext } from "#grpc/bind.ts";
 import type { Log, LogFields } from "#log/log.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
@@ -28,6 +28,7 @@ export type Guard = (context: CallContext) => Promise<void>;
 /** What every service of the API is bound with. */
 export interface ServiceOptions {
   readonly guard: Guard;
+  readonly allowance: (context: CallContext) => Allowance;
   readonly log: Log;
 }
 
@@ -48,6 +49,7 @@ export function createGuard(parts: GuardParts): Guard {
     const { identity, admission, log, audit } = await letIn(parts, context, requestLog);
     attachApiCall(context, {
       identity,
+      admittedAs: admission.as,
       log,
       audit,
       downstreamEntries: admission.downstreamEntries,

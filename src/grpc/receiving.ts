@@ -1,0 +1,171 @@
+/**
+ * What one call may send. grpc-js has one limit for all calls of a server, inflates whatever came in one go side by side, and waits for the
+ * rest of a message without end; here each call has its own limit, one message at a time is inflated, and the rest must come in time.
+ */
+import { constants, type ServerHttp2Stream } from "node:http2";
+import { Duplex } from "node:stream";
+import { promisify } from "node:util";
+import { gunzip, type InputType, inflate, type ZlibOptions } from "node:zlib";
+import type { ServerInterceptingCallInterface } from "@grpc/grpc-js";
+import { StreamDecoder } from "@grpc/grpc-js/build/src/stream-decoder";
+import { systemClock, type Timer } from "#clock/clock.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import type { ReceiveBudget } from "./receive-budget.ts";
+
+/** Flag and length, ahead of each message. */
+const PREFIX_BYTES = 5;
+
+type Inflate = (bytes: InputType, options: ZlibOptions) => Promise<Buffer>;
+const INFLATERS: Readonly<Record<string, Inflate>> = {
+  gzip: promisify<InputType, ZlibOptions, Buffer>(gunzip),
+  deflate: promisify<InputType, ZlibOptions, Buffer>(inflate),
+};
+
+/** What zlib says of more bytes than it may make. */
+const TOO_LARGE = "ERR_BUFFER_TOO_LARGE";
+
+export interface ReceivingOptions {
+  /** Bytes of one message. */
+  readonly bytes: number;
+  /** Who sends it, for the budget. */
+  readonly source: string;
+  readonly budget: ReceiveBudget;
+  /** Milliseconds that a message may take from its first byte to its last. */
+  readonly patienceMs: number;
+  /** Called when it takes longer. */
+  readonly late: () => void;
+}
+
+/** The parts of a call of grpc-js that are replaced. They are private there, so that they are in place is looked at. */
+const REPLACED = ["decoder", "maxReceiveMessageSize", "decompressMessage"] as const;
+
+/**
+ * Has a call end when it is answered, also when the caller has not ended its side: it need not send the rest of a request that nobody reads
+ * (RFC 9113 §8.1), and no stream stays open for a call that is over.
+ *
+ * @throws Error when grpc-js is not built as it was
+ */
+export function endWhenAnswered(call: ServerInterceptingCallInterface): void {
+  const stream: unknown = Reflect.get(call, "stream");
+  if (!(stream instanceof Duplex)) throw new Error("a call of grpc-js has no stream");
+  const http2 = stream as ServerHttp2Stream;
+  http2.once("finish", () => {
+    if (!http2.closed) http2.close(constants.NGHTTP2_NO_ERROR);
+  });
+}
+
+export class Receiving {
+  readonly #options: ReceivingOptions;
+  #held = 0;
+  #timer: Timer | undefined;
+  #isOver = false;
+  /** Resolves when the message inflated last was taken. */
+  #turn: Promise<void> = Promise.resolve();
+  readonly #taken: (() => void)[] = [];
+
+  /** @throws Error when grpc-js is not built as it was */
+  constructor(call: ServerInterceptingCallInterface, options: ReceivingOptions) {
+    this.#options = options;
+    const missing = REPLACED.filter((name) => !Reflect.has(call, name));
+    if (missing.length > 0) throw new Error(`a call of grpc-js has no ${missing.join()}`);
+    Reflect.set(call, "decoder", new Decoder(options.bytes, this));
+    Reflect.set(call, "maxReceiveMessageSize", options.bytes);
+    Reflect.set(call, "decompressMessage", (message: Buffer, encoding: string) =>
+      this.#inflated(message.subarray(PREFIX_BYTES), encoding),
+    );
+  }
+
+  /** Waits for the rest of a message from now on. */
+  expect(): void {
+    const { patienceMs, late } = this.#options;
+    if (!this.#isOver) this.#timer ??= systemClock.after(patienceMs, late);
+  }
+
+  /** Bytes came. @throws Error when all unfinished requests together hold too much */
+  hold(bytes: number): void {
+    const { budget, source } = this.#options;
+    budget.take(source, bytes);
+    this.#held += bytes;
+  }
+
+  /** All messages that began are there. */
+  whole(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (this.#held === 0) return;
+    this.#options.budget.give(this.#options.source, this.#held);
+    this.#held = 0;
+  }
+
+  /** The handler has a message. */
+  taken(): void {
+    this.#taken.shift()?.();
+  }
+
+  /** Nothing more is read of the call. */
+  over(): void {
+    this.#isOver = true;
+    this.whole();
+    for (const go of this.#taken.splice(0)) go();
+  }
+
+  #inflated(contents: Buffer, encoding: string): Buffer | Promise<Buffer> {
+    if (encoding === "identity") return contents;
+    const before = this.#turn;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#turn = promise;
+    this.#taken.push(resolve);
+    return before.then(() => this.#inflate(contents, encoding));
+  }
+
+  /** @throws StatusError, whose code and details grpc-js answers */
+  async #inflate(contents: Buffer, encoding: string): Promise<Buffer> {
+    if (this.#isOver) throw failed(StatusCode.CANCELLED, "the call is over");
+    const run = INFLATERS[encoding];
+    if (run === undefined) {
+      const why = `received message compressed with unsupported encoding ${JSON.stringify(encoding)}`;
+      throw failed(StatusCode.UNIMPLEMENTED, why);
+    }
+    const { bytes } = this.#options;
+    try {
+      return await run(contents, { maxOutputLength: bytes });
+    } catch (error) {
+      const isTooLarge = error instanceof Error && Reflect.get(error, "code") === TOO_LARGE;
+      throw isTooLarge
+        ? failed(
+            StatusCode.RESOURCE_EXHAUSTED,
+            `received message decompresses to more than ${bytes} bytes`,
+          )
+        : failed(StatusCode.INTERNAL, "failed to decompress the received message");
+    }
+  }
+}
+
+function failed(code: StatusCode, details: string): StatusError & { readonly details: string } {
+  return Object.assign(new StatusError(code, details), { details });
+}
+
+/** Tells of bytes that came, and when they are whole messages. */
+class Decoder extends StreamDecoder {
+  readonly #receiving: Receiving;
+  /** Bytes of the message that is not whole yet. */
+  #partial = 0;
+
+  constructor(limit: number, receiving: Receiving) {
+    super(limit);
+    this.#receiving = receiving;
+  }
+
+  override write(data: Buffer): Buffer[] {
+    this.#receiving.hold(data.length);
+    const messages = super.write(data);
+    this.#partial += data.length;
+    if (messages.length > 0) {
+      for (const { length } of messages) this.#partial -= length;
+      this.#receiving.whole();
+      this.#receiving.hold(this.#partial);
+    }
+    if (this.#partial > 0) this.#receiving.expect();
+    return messages;
+  }
+}
