@@ -27,6 +27,11 @@ export interface BootstrapConfig {
 
 const DEFAULT_DELAY_SECONDS = 600;
 
+function readInsecure(agent: Block, { insecureBootstrap }: AgentRunFlags): boolean {
+  const key = agent.boolean("insecure_bootstrap") ?? false;
+  return insecureBootstrap ?? key;
+}
+
 /** @param word how the server is known, if there is one @param zero whether there is no file, so that nothing need be said */
 export function readBootstrap(
   agent: Block,
@@ -42,7 +47,7 @@ export function readBootstrap(
   const endpoint = agent.string("trust_bundle_spiffe_workload_api") ?? "";
   const format = text(flags.trustBundleFormat, "trust_bundle_format") || "pem";
   agent.has("insecure_bootstrap");
-  const insecure = flags.insecureBootstrap ?? agent.boolean("insecure_bootstrap") ?? false;
+  const insecure = readInsecure(agent, flags);
   if (format !== "pem" && format !== "spiffe") {
     problems.add(
       'invalid value for trust_bundle_format, expected "pem" or "spiffe"',

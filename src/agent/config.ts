@@ -101,7 +101,7 @@ export interface AgentConfig
 
 const DEFAULT_FILE = "conf/agent/agent.conf";
 const DEFAULT_DATA_DIR = "/var/lib/spire/agent";
-const DEFAULT_SOCKET = "/tmp/spire-agent/public/api.sock";
+export const DEFAULT_SOCKET: string = "/tmp/spire-agent/public/api.sock";
 const DEFAULT_SERVER_PORT = 8081;
 const MIN_AVAILABILITY_TARGET_SECONDS = 24 * 3600;
 
@@ -224,7 +224,7 @@ function readJoinToken(
   problems: Problems,
 ): Pick<AgentConfig, "joinToken" | "joinTokenFile"> {
   for (const key of ["join_token", "join_token_file"]) agent.has(key);
-  const token = flags.joinToken ?? agent.string("join_token") ?? "";
+  const token = flagOrKey(agent, flags.joinToken, "join_token");
   const file = pathFlagOrKey(agent, flags.joinTokenFile, "join_token_file");
   if (token !== "" && file !== "") {
     problems.add("only one of join_token or join_token_file can be specified, not both");

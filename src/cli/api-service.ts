@@ -8,6 +8,7 @@ import {
   type UnaryResponse,
   unixChannel,
 } from "#grpc/client.ts";
+import { OwnedSocketCredentials } from "#grpc/owned-socket.ts";
 import { explainDial } from "./rpc-error.ts";
 
 /** Calls one unary method by its name. @throws StatusError, worded as the reference's command line does */
@@ -40,6 +41,8 @@ export interface ServicesOptions {
   readonly path: string;
   /** The path as error messages show it. */
   readonly shownPath: string;
+  /** Where nobody named the path: the user who may listen there, beside root and this one. */
+  readonly owner?: string | undefined;
   /** How long an answer, or a whole stream, may take; undefined waits for ever. */
   readonly timeoutMs?: number;
   /** Sent with every call. */
@@ -47,10 +50,12 @@ export interface ServicesOptions {
 }
 
 /** Prepares the services behind a socket; nothing connects before the first call. */
-export function openServices({ path, shownPath, ...settings }: ServicesOptions): Services {
-  const channel = unixChannel(path);
+export function openServices({ path, shownPath, owner, ...settings }: ServicesOptions): Services {
+  const owned = owner === undefined ? undefined : new OwnedSocketCredentials(path, owner);
+  const channel = unixChannel(path, owned);
   const clients: Client[] = [];
-  const explain = (error: unknown): Promise<unknown> => explainDial(error, path, shownPath);
+  const explain = async (error: unknown): Promise<unknown> =>
+    owned?.refusal ?? (await explainDial(error, path, shownPath));
   return {
     of: (ClientClass) => {
       const client = new ClientClass(channel.address, channel.credentials, channel.options);

@@ -2,11 +2,11 @@ import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type SocketRules, socketPath, unnamedSocketPath } from "./socket-path.ts";
+import { type SocketRules, socketOwner, socketPath, unnamedSocketPath } from "./socket-path.ts";
 
 const RULES: SocketRules = {
   defaultPath: "/default.sock",
-  packaged: { path: "/run/packaged.sock", config: "/etc/packaged.conf" },
+  packaged: { path: "/run/packaged.sock", config: "/etc/packaged.conf", user: "daemon" },
   templateVariable: "SOCKET_TEMPLATE",
   noTemplate: "no template",
 };
@@ -50,13 +50,23 @@ describe("the socket", () => {
   });
 });
 
+test.each([
+  ["found by itself", "", "", {}, "daemon"],
+  ["an instance of the packages", "", "i", {}, "daemon"],
+  ["named, as the default too", "/default.sock", "", {}, undefined],
+  ["the environment's", "", "", { SOCKET: "/env.sock" }, undefined],
+  ["the instance's in the environment's template", "", "i", { SOCKET_TEMPLATE: "/%i" }, undefined],
+])("who may listen: %s", (_name, path, instance, env, owner) => {
+  expect(socketOwner(RULES, { socketPath: path, instance }, env)).toBe(owner as string);
+});
+
 describe("the socket when nothing names one", () => {
   const directory = mkdtempSync(join(tmpdir(), "spire-edge-sockets-"));
   const at = (name: string): string => join(directory, name);
   const rules: SocketRules = {
     ...RULES,
     defaultPath: at("default"),
-    packaged: { path: at("packaged"), config: at("config") },
+    packaged: { path: at("packaged"), config: at("config"), user: "daemon" },
     packagedTemplate: at("instance-%i"),
   };
   beforeEach(() => rmSync(directory, { recursive: true, force: true }));

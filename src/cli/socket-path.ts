@@ -50,6 +50,22 @@ export function socketPath(
   return variablePath(rules, env) ?? (isNamed ? rules.defaultPath : foundPath(rules));
 }
 
+/**
+ * Who may listen on the socket that `socketPath` gives, beside root and the caller, where neither flag nor variable named it: then it may be
+ * anybody's who came first.
+ *
+ * @returns undefined where it was named
+ */
+export function socketOwner(
+  rules: SocketRules,
+  flags: { readonly socketPath: string; readonly instance: string },
+  env: Io["env"],
+): string | undefined {
+  const isNamed = flags.socketPath !== "" || variablePath(rules, env) !== undefined;
+  const isFilled = flags.instance !== "" && (env[rules.templateVariable] ?? "") !== "";
+  return isNamed || isFilled ? undefined : rules.packaged.user;
+}
+
 /** The socket when nobody names it: the path in the environment, else the default or the one of the packages, whichever is there. */
 export function unnamedSocketPath(rules: SocketRules, env: Io["env"]): string {
   return variablePath(rules, env) ?? foundPath(rules);

@@ -8,6 +8,8 @@ export interface PackagedSocket {
   readonly path: string;
   /** The configuration file of the daemon that serves it: where that is, the packages are installed, whether it runs or not. */
   readonly config: string;
+  /** Whom the packages have it run as. */
+  readonly user: string;
 }
 
 export const SERVER_CONFIG = "/etc/spire/server/server.conf";
@@ -16,16 +18,19 @@ export const AGENT_CONFIG = "/etc/spire/agent/agent.conf";
 export const SERVER_SOCKET: PackagedSocket = {
   path: "/run/spire/server/api.sock",
   config: SERVER_CONFIG,
+  user: "spire-server",
 };
 export const AGENT_SOCKET: PackagedSocket = {
   path: "/run/spire/agent/public/api.sock",
   config: AGENT_CONFIG,
+  user: "spire-agent",
 };
 /** Of spire-agent@NAME.service, with the name in place of `%i`. */
 export const AGENT_SOCKET_TEMPLATE = "/run/spire/agent-%i/public/api.sock";
 export const AGENT_ADMIN_SOCKET: PackagedSocket = {
   path: "/run/spire/agent/private/admin.sock",
   config: AGENT_CONFIG,
+  user: "spire-agent",
 };
 
 /** Whether something has that name. What may not be looked at is there: trying it tells more than passing it over. */
@@ -43,4 +48,17 @@ export function isThere(path: string): boolean {
 export function unnamedSocket(defaultPath: string, packaged: PackagedSocket): string {
   if (isThere(defaultPath)) return defaultPath;
   return isThere(packaged.path) || isThere(packaged.config) ? packaged.path : defaultPath;
+}
+
+/**
+ * Who may listen on a socket that nobody named, beside root and the caller.
+ *
+ * @returns undefined where the path is none of those that are looked for by themselves
+ */
+export function ownerOfUnnamed(
+  path: string,
+  defaultPath: string,
+  packaged: PackagedSocket,
+): string | undefined {
+  return path === defaultPath || path === packaged.path ? packaged.user : undefined;
 }

@@ -3,23 +3,20 @@
  * names that programs use are links through it. Turning `..data` to a new directory is one rename, so whoever follows it once finds files
  * of one set, and a power cut leaves the old set or the new one. Callers: the writer of SVID files.
  */
-import type { Stats } from "node:fs";
+import { constants } from "node:fs";
 import {
-  chmod,
   lstat,
-  mkdir,
   mkdtemp,
   open,
   readdir,
   readFile,
   readlink,
-  realpath,
   rename,
   rm,
-  stat,
   symlink,
 } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, join } from "node:path";
+import { makeSafeDirectory } from "./safe-path.ts";
 
 export interface SetFile {
   readonly name: string;
@@ -41,8 +38,7 @@ const DRAFT = "..link.new";
 const ANNOUNCED = "..announced";
 /** Names of our directories; a part behind it is random. */
 const VERSION = "..set-";
-const GROUP_OR_OTHERS_WRITE = 0o022;
-const STICKY = 0o1000;
+const OPEN_DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 
 export class FileSet {
   readonly #directory: string;
@@ -59,20 +55,8 @@ export class FileSet {
    * @throws Error when somebody else could put another file in the place of one of ours
    */
   static async open(path: string, owner: Owner): Promise<FileSet> {
-    const directory = resolve(path);
-    const first = await mkdir(directory, { recursive: true });
-    // The umask may keep those out who read the files.
-    for (let at = directory; first !== undefined && at.startsWith(first); at = dirname(at)) {
-      await chmod(at, 0o755);
-    }
-    const real = await realpath(directory);
-    // Links on the way count as well as what they lead to.
-    for (const path of new Set([directory, real])) {
-      for (let at = path; ; at = dirname(at)) {
-        checkSafe(at, await stat(at), at === path);
-        if (at === dirname(at)) break;
-      }
-    }
+    // Readers of the files come by the directories made here.
+    const { path: real } = makeSafeDirectory(path, 0o755, { sticky: "refused" });
     const set = new FileSet(real, owner);
     await set.#sweep([await set.#current()]);
     return set;
@@ -202,20 +186,9 @@ function isVersion(name: string): boolean {
   return name.startsWith(VERSION) && !name.includes("/");
 }
 
-/** Whoever may rename in a directory could have us write, with our rights, where he may not. */
-function checkSafe(path: string, { uid, mode }: Stats, isOwn: boolean): void {
-  const isOthers = uid !== 0 && uid !== process.geteuid?.();
-  const isOpen = (mode & GROUP_OR_OTHERS_WRITE) !== 0 && (isOwn || (mode & STICKY) === 0);
-  if (isOthers || isOpen) {
-    throw new Error(
-      `directory ${path} can be changed by other users; it must belong to root or to the user that writes the files, and to be writable for nobody else`,
-    );
-  }
-}
-
 /** @param mode permission bits that it gets before */
 async function syncDirectory(path: string, mode?: number): Promise<void> {
-  const directory = await open(path, "r");
+  const directory = await open(path, OPEN_DIRECTORY);
   try {
     if (mode !== undefined) await directory.chmod(mode);
     await directory.sync();

@@ -37,10 +37,11 @@ const OPTIONS: ChannelOptions = {
   "grpc.use_local_subchannel_pool": 1,
 };
 
-export function unixChannel(path: string): Channel {
+/** @param own what takes the place of plain credentials */
+export function unixChannel(path: string, own?: ChannelCredentials): Channel {
   return {
     address: `unix:${path}`,
-    credentials: credentials.createInsecure(),
+    credentials: own ?? credentials.createInsecure(),
     options: { ...OPTIONS, "grpc.default_authority": "localhost" },
   };
 }

@@ -94,16 +94,34 @@ interface Credentials {
  * @throws StatusError UNAUTHENTICATED when the peer went away or lives outside this pid namespace
  */
 export function inspectPeer(socket: Socket): UnixPeer {
-  // Bun's net.Socket keeps its descriptor where Node's does, in the handle; there is no public name for it.
-  const fd = (socket as unknown as { readonly _handle?: { readonly fd?: number } | null })._handle
-    ?.fd;
-  if (fd === undefined || fd < 0) throw gone("the connection is closed");
+  const fd = descriptorOf(socket);
+  if (fd === undefined) throw gone("the connection is closed");
   const credentials = peerCredentials(fd);
   const option = Buffer.alloc(4);
   const problem = socketOption(fd, SO_PEERPIDFD, option);
   if (problem === 0) return new UnixPeer(credentials, option.readInt32LE(0), undefined);
   if (problem !== ENOPROTOOPT) throw gone(`the process is gone (errno ${problem})`);
   return peerByPid(credentials);
+}
+
+/**
+ * The user of the process that listens at the other end of a Unix connection, or listened when it was made.
+ *
+ * @returns undefined when that cannot be found out
+ */
+export function listenerUid(socket: Socket): number | undefined {
+  const fd = descriptorOf(socket);
+  const option = Buffer.alloc(12);
+  if (fd === undefined || socketOption(fd, SO_PEERCRED, option) !== 0) return undefined;
+  return option.readUInt32LE(4);
+}
+
+/** Bun's net.Socket keeps its descriptor where Node's does, in the handle; there is no public name for it. */
+function descriptorOf(socket: Socket): number | undefined {
+  const { _handle: handle } = socket as unknown as {
+    readonly _handle?: { readonly fd?: number } | null;
+  };
+  return handle?.fd === undefined || handle.fd < 0 ? undefined : handle.fd;
 }
 
 /**

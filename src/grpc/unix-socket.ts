@@ -1,9 +1,10 @@
 /**
  * A Unix socket to be listened on. One that a live process holds is left alone; one that nobody answers on is a leftover and is replaced.
  */
-import { chmod, lstat, mkdir, rm } from "node:fs/promises";
+import { lstat, rm } from "node:fs/promises";
 import { connect, type Server } from "node:net";
-import { dirname, resolve as resolvePath } from "node:path";
+import { dirname } from "node:path";
+import { makeSafeDirectory, withUmask } from "#files/safe-path.ts";
 import { errorText } from "#spiffe/status-error.ts";
 
 /** sun_path has 108 bytes, one of them for the end. */
@@ -19,12 +20,17 @@ export interface UnixSocketOptions {
   readonly descriptor?: number | undefined;
 }
 
-/** @throws Error with a message for the operator: path too long, held by a live process, not a socket, no permission */
+/**
+ * @throws Error with a message for the operator: path too long, in a directory that somebody else can change, held by a live process, not a
+ *   socket, no permission
+ */
 export async function listenAt(server: Server, options: UnixSocketOptions): Promise<void> {
   const { path, descriptor } = options;
-  if (descriptor === undefined) await preparePath(path, options.directoryMode);
-  await listen(server, path, descriptor);
-  if (descriptor === undefined) await chmod(path, options.socketMode);
+  if (descriptor !== undefined) return await listen(server, path, { fd: descriptor });
+  await preparePath(path, options.directoryMode);
+  // The socket is made with its mode: at its path something else could stand by the time a mode is set.
+  const umask = 0o777 & ~options.socketMode;
+  await withUmask(umask, () => listen(server, path, { path }));
 }
 
 /** Resolves once it takes no more connections and those it had have ended. */
@@ -40,15 +46,12 @@ async function preparePath(path: string, directoryMode: number): Promise<void> {
       `socket path is longer than ${MAX_PATH_BYTES} bytes, the system's limit: ${path}`,
     );
   }
-  await makeDirectory(resolvePath(dirname(path)), directoryMode);
+  try {
+    makeSafeDirectory(dirname(path), directoryMode);
+  } catch (error) {
+    throw new Error(`cannot listen on ${path}: ${errorText(error)}`, { cause: error });
+  }
   await makeRoom(path);
-}
-
-/** Makes what is missing of the directory, with exactly that mode: the process's umask would lock workloads out. */
-async function makeDirectory(path: string, mode: number): Promise<void> {
-  const first = await mkdir(path, { recursive: true, mode });
-  if (first === undefined) return;
-  for (let made = path; made.startsWith(first); made = dirname(made)) await chmod(made, mode);
 }
 
 /** Removes a leftover socket, and nothing else. */
@@ -79,12 +82,17 @@ function isAnswered(path: string): Promise<boolean> {
   return promise;
 }
 
-function listen(server: Server, path: string, fd: number | undefined): Promise<void> {
+/** Binds before it returns; resolves when it listens. */
+function listen(
+  server: Server,
+  path: string,
+  where: { readonly path: string } | { readonly fd: number },
+): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const failed = (error: Error): void =>
     reject(new Error(`cannot listen on ${path}: ${errorText(error)}`));
   server.once("error", failed);
-  server.listen(fd === undefined ? { path } : { fd }, () => {
+  server.listen(where, () => {
     server.off("error", failed);
     resolve();
   });

@@ -94,7 +94,7 @@ export interface ServerConfig {
 
 const DEFAULT_FILE = "conf/server/server.conf";
 const DEFAULT_DATA_DIR = "/var/lib/spire/server";
-const DEFAULT_SOCKET = "/tmp/spire-server/private/api.sock";
+export const DEFAULT_SOCKET: string = "/tmp/spire-server/private/api.sock";
 const HOUR_SECONDS = 3600;
 
 /**
@@ -179,7 +179,7 @@ function finishServer(
   pluginsFor: (dataDir: string) => ServerPlugins,
 ): ServerConfig {
   const trustDomain = readTrustDomain(server, flags.trustDomain, problems);
-  const dataDir = flags.dataDir ?? server.string("data_dir") ?? "";
+  const dataDir = flagOrKey(server, flags.dataDir, "data_dir");
   if (dataDir === "") problems.add("data_dir must be configured");
   const caTtlSeconds =
     server.duration("ca_ttl", "could not parse default CA ttl") ?? 24 * HOUR_SECONDS;
@@ -207,7 +207,7 @@ function finishServer(
     bindAddress: readBindAddress(server, flags.bindAddress, problems),
     bindPort,
     ...readJoinAddress(server, bindPort, problems),
-    socketPath: flags.socketPath ?? server.string("socket_path") ?? DEFAULT_SOCKET,
+    socketPath: flagOrKey(server, flags.socketPath, "socket_path") || DEFAULT_SOCKET,
     ...(entriesDir === "" ? {} : { entriesDir }),
     adminIds: readAdminIds(server, problems),
     agentTtlSeconds: agentTtl,

@@ -55,7 +55,7 @@ export function adminCommand<S extends FlagSpecs>(spec: {
       let services: Services | undefined;
       try {
         const admin = async (): Promise<AdminConnection> => {
-          services ??= await open(socketPath || unnamedAdminSocket());
+          services ??= await open(socketPath);
           return clientsOf(services);
         };
         await spec.run({ ...invocation, flags: invocation.read(spec.flags), admin });
@@ -70,10 +70,12 @@ export function adminCommand<S extends FlagSpecs>(spec: {
   });
 }
 
-async function open(path: string): Promise<Services> {
+async function open(named: string): Promise<Services> {
+  const path = named || unnamedAdminSocket();
+  const owner = named === "" ? AGENT_ADMIN_SOCKET.user : undefined;
   const { openServices } = await import("#cli/api-service.ts");
   // The reference's client shows an absolute path as what follows "unix:" in a URL, with two slashes more.
-  return openServices({ path, shownPath: isAbsolute(path) ? `//${path}` : path });
+  return openServices({ path, shownPath: isAbsolute(path) ? `//${path}` : path, owner });
 }
 
 async function clientsOf(services: Services): Promise<AdminConnection> {

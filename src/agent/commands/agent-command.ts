@@ -15,8 +15,12 @@ import {
 } from "#cli/flags.ts";
 import type { Io } from "#cli/io.ts";
 import { failureText } from "#cli/rpc-error.ts";
-import { type SocketRules, socketFlag, socketPath } from "#cli/socket-path.ts";
-import { AGENT_SOCKET_TEMPLATE, AGENT_SOCKET as PACKAGED } from "#config/packaged.ts";
+import { type SocketRules, socketFlag, socketOwner, socketPath } from "#cli/socket-path.ts";
+import {
+  AGENT_ADMIN_SOCKET,
+  AGENT_SOCKET_TEMPLATE,
+  AGENT_SOCKET as PACKAGED,
+} from "#config/packaged.ts";
 import { unnamedAdminSocket } from "./admin-command.ts";
 
 /** How commands find the socket when nobody names it. */
@@ -55,12 +59,31 @@ export function agentSocket(
   return resolve(socketPath(AGENT_SOCKET, flags, io.env));
 }
 
+/** Who may listen on that socket, beside root and the caller; undefined where it was named. */
+export function agentSocketOwner(
+  flags: { readonly socketPath: string; readonly instance: string },
+  io: Io,
+): string | undefined {
+  return socketOwner(AGENT_SOCKET, flags, io.env);
+}
+
+interface FoundSocket {
+  readonly path: string;
+  readonly owner: string | undefined;
+}
+
 /** @throws Error when -instance is given, which knows public sockets only */
-function adminSocket({ read }: ParsedFlags): string {
+function adminSocket({ read }: ParsedFlags): FoundSocket {
   const { socketPath, instance } = read(SOCKET_FLAGS);
   if (instance !== "")
     throw new Error("-instance names a public socket; give the admin socket with -socketPath");
-  return resolve(socketPath || unnamedAdminSocket());
+  const owner = socketPath === "" ? AGENT_ADMIN_SOCKET.user : undefined;
+  return { path: resolve(socketPath || unnamedAdminSocket()), owner };
+}
+
+function publicSocket({ read }: ParsedFlags, io: Io): FoundSocket {
+  const flags = read(SOCKET_FLAGS);
+  return { path: agentSocket(flags, io), owner: agentSocketOwner(flags, io) };
 }
 
 export interface AgentInvocation<S extends FlagSpecs> extends Invocation<S> {
@@ -85,13 +108,11 @@ export function agentCommand<S extends FlagSpecs>(spec: {
       let connection: AgentConnection | undefined;
       try {
         const isAdmin = spec.usesAdminSocket?.(invocation.read(spec.flags)) ?? false;
-        const path = isAdmin
-          ? adminSocket(invocation)
-          : agentSocket(invocation.read(SOCKET_FLAGS), io);
+        const { path, owner } = isAdmin ? adminSocket(invocation) : publicSocket(invocation, io);
         const timeoutMs = timeout > 0 ? timeout * 1000 : undefined;
         const agent = async (): Promise<AgentConnection> => {
           const { connectAgent } = await import("#agent/workload-client/connection.ts");
-          connection ??= connectAgent(path, timeoutMs);
+          connection ??= connectAgent(path, timeoutMs, owner);
           return connection;
         };
         await spec.run({ ...invocation, flags: invocation.read(spec.flags), agent });

@@ -3,7 +3,7 @@ import { switchFlag } from "#cli/flags.ts";
 import { goQuote } from "#cli/go-text.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import { errorText } from "#spiffe/status-error.ts";
-import { agentSocket, SOCKET_FLAGS } from "./agent-command.ts";
+import { agentSocket, agentSocketOwner, SOCKET_FLAGS } from "./agent-command.ts";
 
 /** grpc.health.v1.HealthCheckResponse.ServingStatus, by number. */
 const STATUS_NAMES = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"] as const;
@@ -18,7 +18,8 @@ export const healthcheck: Command = defineLeaf({
   run: async ({ flags, io }) => {
     if (flags.verbose) io.out("Checking agent health...\n");
     try {
-      const status = await checkHealth(agentSocket(flags, io), (problem) => {
+      const path = agentSocket(flags, io);
+      const status = await checkHealth(path, agentSocketOwner(flags, io), (problem) => {
         if (flags.verbose) io.err(`Failed to check health: ${problem}\n`);
       });
       const name = STATUS_NAMES[status] ?? String(status);
@@ -32,9 +33,13 @@ export const healthcheck: Command = defineLeaf({
   },
 });
 
-async function checkHealth(path: string, tell: (problem: string) => void): Promise<number> {
+async function checkHealth(
+  path: string,
+  owner: string | undefined,
+  tell: (problem: string) => void,
+): Promise<number> {
   const { connectAgent } = await import("#agent/workload-client/connection.ts");
-  const connection = connectAgent(path, undefined);
+  const connection = connectAgent(path, undefined, owner);
   try {
     const { status } = await connection.health("check", { service: "" });
     return status;

@@ -5,7 +5,7 @@ import { failureText } from "#cli/rpc-error.ts";
 import { systemClock } from "#clock/clock.ts";
 import type { X509SVIDResponse } from "#grpc/gen/spiffe/workload/workload.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { agentSocket, SOCKET_FLAGS } from "./agent-command.ts";
+import { agentSocket, agentSocketOwner, SOCKET_FLAGS } from "./agent-command.ts";
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
@@ -16,7 +16,11 @@ export const watch: Command = defineLeaf({
   run: async ({ flags, io }) => {
     const { connectAgent } = await import("#agent/workload-client/connection.ts");
     try {
-      const connection = connectAgent(agentSocket(flags, io), undefined);
+      const connection = connectAgent(
+        agentSocket(flags, io),
+        undefined,
+        agentSocketOwner(flags, io),
+      );
       return await Promise.race([watchForEver(connection, io), interrupted(), outputLost()]);
     } catch (error) {
       io.err(`${failureText(error)}\n`);

@@ -4,6 +4,7 @@ import { readStoredState } from "#agent/attestation/stored-state.ts";
 import {
   type AgentConfig,
   type AgentRunFlags,
+  DEFAULT_SOCKET,
   loadAgentConfig,
   storedStatePath,
 } from "#agent/config.ts";
@@ -21,6 +22,7 @@ import { checkExecutable, holderOf, programOf } from "#cli/doctor/process.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import type { Clock } from "#clock/clock.ts";
 import { isCredential } from "#config/credential.ts";
+import { AGENT_SOCKET, ownerOfUnnamed } from "#config/packaged.ts";
 import { readKeyFile } from "#keymanager/key-file.ts";
 import { signerFromPrivateKey } from "#x509/keys.ts";
 import { checkIdentity, checkNodeCertificate } from "./identity.ts";
@@ -121,7 +123,8 @@ function privateFiles({ dataDir, plugins }: AgentConfig): readonly string[] {
 
 async function checkHealth(socketPath: string): Promise<readonly Finding[]> {
   const check = "health";
-  const connection = connectAgent(socketPath, TIMEOUT_MS);
+  const owner = ownerOfUnnamed(socketPath, DEFAULT_SOCKET, AGENT_SOCKET);
+  const connection = connectAgent(socketPath, TIMEOUT_MS, owner);
   try {
     const { status } = await connection.health("check", { service: "" });
     if (status === SERVING) return [ok(check, "the agent answers, and is healthy")];

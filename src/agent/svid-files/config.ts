@@ -42,6 +42,8 @@ export interface OutputConfig {
 
 export interface SvidFilesConfig {
   readonly socketPath: string;
+  /** Where nobody named the socket: the user who may listen there, beside root and this one. */
+  readonly socketOwner?: string;
   /** Otherwise it ends once everything has been written. */
   readonly isDaemon: boolean;
   readonly log: LogConfig;
@@ -84,7 +86,8 @@ export function loadSvidFilesConfig(path: string, expandEnv: boolean): SvidFiles
   const socketPath = resolve(
     address.replace(/^unix:(\/\/)?/, "") || unnamedSocket(DEFAULT_SOCKET, AGENT_SOCKET),
   );
-  return { socketPath, isDaemon, log, outputs, warnings, notes: problems.notes };
+  const owner = address === "" ? { socketOwner: AGENT_SOCKET.user } : {};
+  return { socketPath, ...owner, isDaemon, log, outputs, warnings, notes: problems.notes };
 }
 
 function readOutputs(root: Block, problems: Problems): OutputConfig[] {

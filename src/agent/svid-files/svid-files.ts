@@ -34,7 +34,7 @@ export async function runSvidFiles(
   told: (status: string) => void,
 ): Promise<RunningSvidFiles> {
   const tools = { ...given, systemd: new Systemd(given.clock, process.env) };
-  const source = new WorkloadSource(config.socketPath, tools, () => {
+  const source = new WorkloadSource(config, tools, () => {
     for (const output of outputs) output.wake();
     tell();
   });

@@ -9,6 +9,7 @@ import { Backoff } from "#clock/backoff.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { Log } from "#log/log.ts";
+import type { SvidFilesConfig } from "./config.ts";
 
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 30_000;
@@ -34,11 +35,15 @@ export class WorkloadSource {
   readonly #stopping = new AbortController();
 
   /** @param changed called whenever there is something new */
-  constructor(socketPath: string, tools: SourceTools, changed: () => void) {
+  constructor(
+    { socketPath, socketOwner }: Pick<SvidFilesConfig, "socketPath" | "socketOwner">,
+    tools: SourceTools,
+    changed: () => void,
+  ) {
     this.#tools = tools;
     this.#changed = changed;
-    this.#streams = connectAgent(socketPath, undefined);
-    this.#calls = connectAgent(socketPath, CALL_TIMEOUT_MS);
+    this.#streams = connectAgent(socketPath, undefined, socketOwner);
+    this.#calls = connectAgent(socketPath, CALL_TIMEOUT_MS, socketOwner);
   }
 
   /** Begins to follow the agent, which need not be there yet. */

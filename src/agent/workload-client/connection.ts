@@ -19,14 +19,20 @@ export interface AgentConnection {
  * Prepares the connection; nothing connects before the first call.
  *
  * @param timeoutMs how long an answer may take; undefined waits for ever
+ * @param owner where nobody named the path: the user who may listen there, beside root and this one
  */
-export function connectAgent(path: string, timeoutMs: number | undefined): AgentConnection {
+export function connectAgent(
+  path: string,
+  timeoutMs: number | undefined,
+  owner?: string,
+): AgentConnection {
   const metadata = new Metadata();
   // SPIFFE Workload API §4.3: every request carries this, so that no browser or proxy can be talked into making one.
   metadata.set("workload.spiffe.io", "true");
   const services = openServices({
     path,
     shownPath: path,
+    owner,
     metadata,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });

@@ -34,10 +34,12 @@ export interface ServerConnection {
  * Prepares the connection; nothing connects before the first call.
  *
  * @param timeoutMs how long an answer may take; undefined waits for ever
+ * @param owner where nobody named the path: the user who may listen there, beside root and this one
  */
-export function connectServer(path: string, timeoutMs?: number): ServerConnection {
+export function connectServer(path: string, timeoutMs?: number, owner?: string): ServerConnection {
   const services = openServices({
     path,
+    owner,
     // The reference's client shows an absolute path as what follows "unix:" in a URL, with two slashes more.
     shownPath: isAbsolute(path) ? `//${path}` : path,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),

@@ -5,7 +5,7 @@
 import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
 import { type Flag, type FlagSpecs, stringFlag } from "#cli/flags.ts";
 import { failureText } from "#cli/rpc-error.ts";
-import { type SocketRules, socketFlag, socketPath } from "#cli/socket-path.ts";
+import { type SocketRules, socketFlag, socketOwner, socketPath } from "#cli/socket-path.ts";
 import { SERVER_SOCKET as PACKAGED } from "#config/packaged.ts";
 import type { ServerConnection } from "./connection.ts";
 
@@ -55,10 +55,12 @@ export function serverCommand<S extends FlagSpecs>(spec: ServerCommandSpec<S>): 
       let connection: ServerConnection | undefined;
       let exitCode = 0;
       try {
-        const path = socketPath(SERVER_SOCKET, invocation.read(SOCKET_FLAGS), io.env);
+        const flags = invocation.read(SOCKET_FLAGS);
+        const path = socketPath(SERVER_SOCKET, flags, io.env);
+        const owner = socketOwner(SERVER_SOCKET, flags, io.env);
         const server = async (): Promise<ServerConnection> => {
           const { connectServer } = await import("./connection.ts");
-          connection ??= connectServer(path);
+          connection ??= connectServer(path, undefined, owner);
           return connection;
         };
         const exitWith = (code: number): void => {

@@ -14,8 +14,14 @@ import {
 import { type Finding, fail, ok, tried, warn } from "#cli/doctor/finding.ts";
 import { checkExecutable, holderOf, programOf } from "#cli/doctor/process.ts";
 import { isCredential } from "#config/credential.ts";
+import { ownerOfUnnamed, SERVER_SOCKET } from "#config/packaged.ts";
 import { connectServer } from "#server/commands/connection.ts";
-import { loadServerConfig, type ServerConfig, type ServerRunFlags } from "#server/config.ts";
+import {
+  DEFAULT_SOCKET,
+  loadServerConfig,
+  type ServerConfig,
+  type ServerRunFlags,
+} from "#server/config.ts";
 import { readDirectory } from "#server/declared/read-directory.ts";
 import { sqlitePath } from "#server/plugins.ts";
 import { errorText } from "#spiffe/status-error.ts";
@@ -46,7 +52,8 @@ export async function examineServer(
   const socket = await tried("socket", READABLE, () =>
     checkSocketFile("socket", path, SOCKET_MODE),
   );
-  const connection = connectServer(path, TIMEOUT_MS);
+  const owner = ownerOfUnnamed(path, DEFAULT_SOCKET, SERVER_SOCKET);
+  const connection = connectServer(path, TIMEOUT_MS, owner);
   try {
     const madeAt =
       config === undefined
