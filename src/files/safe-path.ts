@@ -15,7 +15,7 @@ const STICKY = 0o1000;
 const MAX_LINKS = 40;
 
 /** Somebody else could change what is at a path; the message names what stands open, and the way out. */
-export class UnsafePathError extends Error {
+class UnsafePathError extends Error {
   override readonly name: string = "UnsafePathError";
 }
 
@@ -71,7 +71,7 @@ export function withUmask<T>(umask: number, make: () => T): T {
 }
 
 /** What is wrong with a file or directory in itself, not with the way to it. */
-export interface OwnProblem {
+interface OwnProblem {
   /** `directory /a`. */
   readonly what: string;
   /** `it belongs to user 7`. */
@@ -81,7 +81,7 @@ export interface OwnProblem {
 }
 
 /** @returns undefined when nobody else may write it */
-export function ownProblem(
+function ownProblem(
   path: string,
   facts: Stats,
   { alsoOwners = [], groups = "refused", sticky = "allowed" }: SafetyRules,
@@ -103,7 +103,7 @@ export function ownProblem(
 }
 
 /** An error that says what stands open and how to close it. */
-export function unsafe({ what, how, way }: OwnProblem): UnsafePathError {
+function unsafe({ what, how, way }: OwnProblem): UnsafePathError {
   const uid = process.geteuid?.() ?? 0;
   const owner = uid === 0 ? "root" : `root or user ${uid}`;
   return new UnsafePathError(
