@@ -22,8 +22,10 @@ export function executable(
     : join(ROOT, "build/peers/reference", name);
 }
 
-export const GO_CLIENT: string = join(ROOT, "build/peers/go-client");
-export const PYTHON: string = join(ROOT, "build/peers/python/bin/python");
+/** What test/interop/build-peers builds. */
+export const PEERS: string = join(ROOT, "build/peers");
+export const GO_CLIENT: string = join(PEERS, "go-client");
+export const PYTHON: string = join(PEERS, "python/bin/python");
 export const PYTHON_CLIENT: string = join(ROOT, "test/interop/python-client/client.py");
 
 /** Directories and processes of one test file, all ended and removed by `close`. */
