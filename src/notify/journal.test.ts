@@ -2,6 +2,8 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, openSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
 
 const directory = mkdtempSync(join(tmpdir(), "journal-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -38,11 +40,11 @@ async function logLines(name: string, socket: string, stream?: string): Promise<
 test("a line goes to the journal with its priority and its fields, and nothing in a value adds another", async () => {
   const socket = join(directory, "socket");
   const listener = Bun.spawn(["python3", "-c", LISTENER, socket], { stdout: "pipe" });
-  const reader = listener.stdout.getReader();
-  expect(new TextDecoder().decode((await reader.read()).value)).toBe("listening\n");
+  const lines = createInterface({ input: Readable.from(listener.stdout) })[Symbol.asyncIterator]();
+  expect((await lines.next()).value).toBe("listening");
   // The listener takes one message and goes; the next line falls back to the output.
   const rest = await logLines("taken", socket);
-  const hex = new TextDecoder().decode((await reader.read()).value).trim();
+  const hex = String((await lines.next()).value);
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(16n);
   const line =
