@@ -32,6 +32,8 @@ export interface NodeAttestorAgent {
 export interface NodeAttestation {
   /** The agent's SPIFFE ID. */
   readonly agentId: string;
+  /** Other SPIFFE IDs that the very same node would get by another form of what it proves itself with: it is known by whichever it got first. */
+  readonly otherIds?: readonly string[];
   readonly selectors: readonly Selector[];
   /** Whether the same node may attest again by the same means. */
   readonly canReattest: boolean;

@@ -1,3 +1,4 @@
+import { StatusCode, StatusError } from "./status-error.ts";
 import type { TrustDomain } from "./trust-domain.ts";
 
 /** A root certificate of a trust domain. */
@@ -60,6 +61,20 @@ export function sameBundle(one: Bundle, other: Bundle): boolean {
       sameBytes(certificate, other.x509Authorities[index]?.certificate),
     ) &&
     sameJwtAuthorities(one.jwtAuthorities, other.jwtAuthorities)
+  );
+}
+
+/**
+ * A key ID names one key (JWT-SVID §6.1): whoever knows a token's key by it must not meet another one.
+ *
+ * @throws StatusError ALREADY_EXISTS when the ID is that of another of the known keys
+ */
+export function checkKeyId(key: KeyAuthority, known: readonly KeyAuthority[]): void {
+  const other = known.find(({ keyId }) => keyId === key.keyId);
+  if (other === undefined || sameBytes(other.publicKey, key.publicKey)) return;
+  throw new StatusError(
+    StatusCode.ALREADY_EXISTS,
+    `key ID ${JSON.stringify(key.keyId)} belongs to another key`,
   );
 }
 

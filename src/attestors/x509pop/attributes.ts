@@ -35,12 +35,16 @@ export interface NodeFacts {
   readonly sanSelectors: ReadonlyMap<string, string>;
 }
 
-export function templateData({ trustDomain, leaf, svidPath, sanSelectors }: NodeFacts): Fields {
+/** @param fingerprint of the leaf, or of a form of it that is as good */
+export function templateData(
+  { trustDomain, leaf, svidPath, sanSelectors }: NodeFacts,
+  fingerprint: string,
+): Fields {
   const sans: Dict = new Map(sanSelectors);
   return {
     PluginName: ATTESTATION_TYPE,
     TrustDomain: trustDomain.name,
-    Fingerprint: sha1Fingerprint(leaf),
+    Fingerprint: fingerprint,
     SerialNumberHex: serialNumberHex(leaf),
     SVIDPathTrimmed: svidPath,
     URISanSelectors: sans,
@@ -76,7 +80,9 @@ export function nodeSelectors(
   chains: readonly (readonly Certificate[])[],
 ): Selector[] {
   const commonName = nameAttributes(leaf.subjectDer).findLast(({ oid }) => oid === Oid.commonName);
-  const authorities = new Set(chains.flatMap((chain) => chain.slice(1).map(sha1Fingerprint)));
+  const authorities = new Set(
+    chains.flatMap((chain) => chain.slice(1).map(({ der }) => sha1Fingerprint(der))),
+  );
   const values = [
     ...(commonName?.value ? [`subject:cn:${commonName.value}`] : []),
     ...Array.from(authorities, (fingerprint) => `ca:fingerprint:${fingerprint}`),
@@ -118,8 +124,8 @@ function decodedPath(path: string): string {
   }
 }
 
-/** SHA-1 names a certificate here, as the reference's agent IDs and selectors do; nothing is trusted because of it. */
-function sha1Fingerprint({ der }: Certificate): string {
+/** SHA-1 names a certificate here, as the reference's agent IDs and selectors do; nothing is trusted because of it. @param der DER */
+export function sha1Fingerprint(der: Uint8Array): string {
   return createHash("sha1").update(der).digest("hex");
 }
 

@@ -14,7 +14,8 @@ import { Certificate } from "#x509/certificate.ts";
 import { verifyAllChains } from "#x509/chain.ts";
 import { KeyUsage } from "#x509/extensions.ts";
 import { publicKeyProblem } from "#x509/signature.ts";
-import { nodeSelectors, sanSelectorsOf, templateData } from "./attributes.ts";
+import { twinCertificates } from "#x509/twin.ts";
+import { nodeSelectors, sanSelectorsOf, sha1Fingerprint, templateData } from "./attributes.ts";
 import { canonicalIp, ipText } from "./ip-address.ts";
 import {
   ATTESTATION_TYPE,
@@ -158,15 +159,24 @@ function describeNode(
   for (const uri of unread) log.warn("Cannot extract x509pop SAN selectors", { uri });
   const facts = { trustDomain, leaf, svidPath, sanSelectors };
   try {
-    const path = config.agentPathTemplate.execute(templateData(facts));
+    const [agentId = "", ...otherIds] = formsOf(leaf).map((der) => {
+      const data = templateData(facts, sha1Fingerprint(der));
+      return agentIdAt(trustDomain, config.agentPathTemplate.execute(data));
+    });
     return {
-      agentId: agentIdAt(trustDomain, path),
+      agentId,
+      otherIds: [...new Set(otherIds)].filter((id) => id !== agentId),
       selectors: nodeSelectors(facts, chains),
       canReattest: true,
     };
   } catch (error) {
     throw new StatusError(StatusCode.INTERNAL, `failed to make spiffe id: ${errorText(error)}`);
   }
+}
+
+/** The certificate as it was shown, then those that are as good: a node is not another for having changed a signature's sign. */
+function formsOf({ der }: Certificate): readonly Uint8Array[] {
+  return [der, ...twinCertificates(der)];
 }
 
 function agentIdAt(trustDomain: TrustDomain, path: string): string {

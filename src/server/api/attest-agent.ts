@@ -10,18 +10,17 @@ import type {
 import type { Log } from "#log/log.ts";
 import type { CaManager, X509Svid } from "#server/ca/ca-manager.ts";
 import type { AttestedNode, JoinTokens, Nodes } from "#server/datastore/datastore.ts";
-import { isAgentId } from "#spiffe/reserved-id.ts";
-import { SpiffeId } from "#spiffe/spiffe-id.ts";
+import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { Csr } from "#x509/csr.ts";
 import { apiCall, attempt, waitForTurn } from "./api-call.ts";
-import { isBanned } from "./convert-agent.ts";
 import { normalizedSelectors } from "./convert-selector.ts";
 import { x509SvidMessage } from "./convert-svid.ts";
 import { checkedCsr } from "./csr.ts";
 import type { Exclusive } from "./exclusive.ts";
-import { failure, invalidArgument } from "./failure.ts";
+import { invalidArgument } from "./failure.ts";
+import { checkedAgentIds, knownNode } from "./known-node.ts";
 import { type NextMessage, nextMessageOf } from "./next-message.ts";
 import type { RateLimits } from "./rate-limit.ts";
 
@@ -68,13 +67,16 @@ export async function attestAgent(
     (challenge) => exchangeChallenge(next, send, challenge),
     peerOf(context, csr),
   );
-  const agentId = checkedAgentId(parts, attestation);
-  audit.add({ agent_id: agentId.toString() });
-  const svid = await parts.agentLocks.run(agentId.toString(), () =>
-    issueAndStore(parts, type, agentId, attestation, csr, log),
-  );
+  const ids = checkedAgentIds(parts, attestation);
+  audit.add({ agent_id: String(ids[0]) });
+  const svid = await parts.agentLocks.runAll(ids.map(String), async () => {
+    const known = await knownNode(parts, type, ids);
+    const id = ids.find((one) => one.toString() === known?.spiffeId) ?? ids[0];
+    audit.add({ agent_id: id.toString() });
+    return issueAndStore(parts, { type, id, known }, attestation, csr, log);
+  });
   log.info("Agent attestation request completed", {
-    agent_id: agentId.toString(),
+    agent_id: svid.id.toString(),
     node_attestor_type: type,
   });
   await send({
@@ -138,37 +140,20 @@ function peerOf({ caller }: CallContext, { publicKeySpki }: Csr): NodePeer {
     : { publicKeySpki };
 }
 
-/** An attestor that names anything but an agent of this trust domain is broken, and gets nobody in. */
-function checkedAgentId({ trustDomain }: AttestAgentParts, { agentId }: NodeAttestation): SpiffeId {
-  let id: SpiffeId;
-  try {
-    id = SpiffeId.parse(agentId);
-  } catch (error) {
-    throw failure(StatusCode.INTERNAL, "invalid agent ID", error);
-  }
-  if (!id.memberOf(trustDomain) || !isAgentId(id)) {
-    throw new StatusError(
-      StatusCode.INTERNAL,
-      `invalid agent ID: "${id}" is not an agent in trust domain "${trustDomain}"`,
-    );
-  }
-  return id;
+interface Attested {
+  readonly type: string;
+  readonly id: SpiffeId;
+  readonly known: AttestedNode | undefined;
 }
 
-/** Runs under the agent's lock, so that a ban that comes meanwhile is not overwritten. */
 async function issueAndStore(
   parts: AttestAgentParts,
-  attestationType: string,
-  id: SpiffeId,
+  { type: attestationType, id, known }: Attested,
   attestation: NodeAttestation,
   csr: Csr,
   log: Log,
 ): Promise<X509Svid> {
   const spiffeId = id.toString();
-  const known = await attempt("failed to fetch agent", () => parts.nodes.find(spiffeId));
-  if (known !== undefined && isBanned(known)) {
-    throw new StatusError(StatusCode.PERMISSION_DENIED, "failed to attest: agent is banned");
-  }
   const svid = await attempt("failed to sign X509 SVID", () =>
     parts.ca.agentSvid({ id, publicKeySpki: csr.publicKeySpki, publicKey: csr.publicKey }),
   );

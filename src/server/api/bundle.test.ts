@@ -63,20 +63,21 @@ test("authorities are appended once", async () => {
   expect((await append()).x509Authorities).toHaveLength(before.x509Authorities.length);
 });
 
+const append = (part: object): Promise<unknown> =>
+  unary((done) =>
+    server.local.bundle.appendBundle(
+      {
+        x509Authorities: [],
+        jwtAuthorities: [],
+        witAuthorities: [],
+        outputMask: undefined,
+        ...part,
+      },
+      done,
+    ),
+  );
+
 test("what is no authority is refused", async () => {
-  const append = (part: object): Promise<unknown> =>
-    unary((done) =>
-      server.local.bundle.appendBundle(
-        {
-          x509Authorities: [],
-          jwtAuthorities: [],
-          witAuthorities: [],
-          outputMask: undefined,
-          ...part,
-        },
-        done,
-      ),
-    );
   expect(await refused(append({}))).toMatchObject({
     code: 3,
     details: "no authorities to append",
@@ -86,6 +87,20 @@ test("what is no authority is refused", async () => {
     code: 3,
     details: expect.stringMatching(/^failed to convert X\.509 authority/),
   });
+});
+
+test("an appended key has an ID of its own", async () => {
+  const [key] = (await ownBundle()).jwtAuthorities;
+  const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const other = { ...key!, publicKey: publicKey.export({ type: "spki", format: "der" }) };
+  const before = await ownBundle();
+  expect(await refused(append({ jwtAuthorities: [other] }))).toMatchObject({ code: 6 });
+  const twice = [other, { ...key!, publicKey: key!.publicKey }].map((one) => ({
+    ...one,
+    keyId: "two",
+  }));
+  expect(await refused(append({ jwtAuthorities: twice }))).toMatchObject({ code: 3 });
+  expect(await ownBundle()).toEqual(before);
 });
 
 describe("a JWT key of a server below", () => {
@@ -111,7 +126,18 @@ describe("a JWT key of a server below", () => {
     expect(await publish(below, "of-below")).toMatchObject({
       jwtAuthorities: [...known, { keyId: "of-below", expiresAt: 4_000_000_000 }],
     });
-    expect((await ownBundle()).jwtAuthorities.at(-1)).toMatchObject({ keyId: "of-below" });
+    const published = await ownBundle();
+    expect(published.jwtAuthorities.at(-1)).toMatchObject({ keyId: "of-below" });
+    // Neither an ID of its own nor one of the server's is taken for another key; the same key again is no news.
+    for (const { keyId } of published.jwtAuthorities) {
+      expect(await refused(publish(below, keyId))).toMatchObject({
+        code: 6,
+        details: `failed to publish JWT key: key ID "${keyId}" belongs to another key`,
+      });
+    }
+    const [again] = published.jwtAuthorities.slice(-1);
+    await unary((done) => below.bundle.publishJwtAuthority({ jwtAuthority: again }, done));
+    expect(await ownBundle()).toEqual(published);
     expect(await refused(publish(below, ""))).toMatchObject({
       code: 3,
       details: "invalid JWT authority: missing key ID",

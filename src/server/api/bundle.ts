@@ -17,7 +17,7 @@ import {
 } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import type { Bundle as BundleMessage } from "#grpc/gen/spire/api/types/bundle.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
-import { emptyBundle } from "#spiffe/bundle.ts";
+import { checkKeyId, emptyBundle } from "#spiffe/bundle.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { type ApiCall, apiCall, attempt, waitForTurn } from "./api-call.ts";
 import { audited } from "./audited.ts";
@@ -28,7 +28,7 @@ import {
   keyMessages,
   x509AuthoritiesFrom,
 } from "./convert-bundle.ts";
-import { invalidArgument } from "./failure.ts";
+import { codeOf, failure, invalidArgument } from "./failure.ts";
 import {
   batchCreateFederatedBundle,
   batchDeleteFederatedBundle,
@@ -118,12 +118,25 @@ async function appendBundle(
       x509AuthoritiesFrom(x509Authorities),
     ),
   };
-  const bundle = await attempt(
-    "failed to append bundle",
-    () => bundles.append(addition),
-    StatusCode.INTERNAL,
-  );
+  const bundle = await keepingKeyIds("failed to append bundle", async () => {
+    const known = (await bundles.find(trustDomain.name))?.jwtAuthorities ?? [];
+    for (const key of addition.jwtAuthorities) checkKeyId(key, known);
+    const appended = await bundles.append(addition);
+    // Another may have come first meanwhile.
+    for (const key of addition.jwtAuthorities) checkKeyId(key, appended.jwtAuthorities);
+    return appended;
+  });
   return bundleMessage(bundle, outputMask);
+}
+
+/** What fails is the server's fault, but for a key ID that is another key's: that is told as such. */
+async function keepingKeyIds<T>(words: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const isTaken = codeOf(error) === StatusCode.ALREADY_EXISTS;
+    throw failure(isTaken ? StatusCode.ALREADY_EXISTS : StatusCode.INTERNAL, words, error);
+  }
 }
 
 /** A downstream server makes its JWT key known to the whole trust domain. */
@@ -139,11 +152,7 @@ async function publishJwtAuthority(
   if (jwtAuthority === undefined) throw invalidArgument("missing JWT authority");
   const [key] = reading("invalid JWT authority", () => jwtAuthoritiesFrom([jwtAuthority]));
   if (key === undefined) throw invalidArgument("missing JWT authority");
-  const bundle = await attempt(
-    "failed to publish JWT key",
-    () => ca.publishJwtKey(key),
-    StatusCode.INTERNAL,
-  );
+  const bundle = await keepingKeyIds("failed to publish JWT key", () => ca.publishJwtKey(key));
   return { jwtAuthorities: keyMessages(bundle.jwtAuthorities) };
 }
 

@@ -5,7 +5,13 @@ import {
   type JWTKey,
   type X509Certificate,
 } from "#grpc/gen/spire/api/types/bundle.ts";
-import type { Bundle, JwtAuthority, KeyAuthority, X509Authority } from "#spiffe/bundle.ts";
+import {
+  type Bundle,
+  checkKeyId,
+  type JwtAuthority,
+  type KeyAuthority,
+  type X509Authority,
+} from "#spiffe/bundle.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { Certificate } from "#x509/certificate.ts";
@@ -70,13 +76,15 @@ export function x509AuthoritiesFrom(messages: readonly X509Certificate[]): X509A
   );
 }
 
-/** Reads JWT authorities. @throws Error */
+/** Reads JWT authorities. @throws Error also for two keys under one ID */
 export function jwtAuthoritiesFrom(messages: readonly JWTKey[]): JwtAuthority[] {
-  return messages.map(({ publicKey, keyId, expiresAt }) => {
+  const found = messages.map(({ publicKey, keyId, expiresAt }) => {
     checkPublicKey(publicKey);
     if (keyId === "") throw new Error("missing key ID");
     return { publicKey, keyId, expiresAt, tainted: false };
   });
+  for (const key of found) checkKeyId(key, found);
+  return found;
 }
 
 function checkPublicKey(spki: Uint8Array): void {

@@ -12,4 +12,10 @@ export class Exclusive {
       if (this.#tails.get(key) === mine) this.#tails.delete(key);
     }
   }
+
+  /** Runs work on several things at once. They are taken in one order, so that no two wait for each other. */
+  runAll<T>(keys: Iterable<string>, work: () => Promise<T>): Promise<T> {
+    const [first, ...rest] = [...new Set(keys)].sort();
+    return first === undefined ? work() : this.run(first, () => this.runAll(rest, work));
+  }
 }

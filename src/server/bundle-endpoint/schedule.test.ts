@@ -9,7 +9,9 @@ test.each([
   [60, 15],
   [61, 15.25],
   [300, 75],
-  [2_419_200, 604_800],
+  [345_600, 86_400],
+  [2_419_200, 86_400],
+  [Number.MAX_SAFE_INTEGER, 86_400],
 ])("a hint of %i s means a fetch every %i s", (refreshHint, seconds) => {
   const bundle = { ...emptyBundle(TrustDomain.parse("f.org")), refreshHint };
   expect(refreshIntervalSeconds(bundle)).toBe(seconds);

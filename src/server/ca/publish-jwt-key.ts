@@ -1,5 +1,5 @@
 /** Keys for JWT-SVIDs, made known: to the upstream and so to the whole trust domain, or in the bundle of this server alone. */
-import { type Bundle, emptyBundle, type JwtAuthority } from "#spiffe/bundle.ts";
+import { type Bundle, checkKeyId, emptyBundle, type JwtAuthority } from "#spiffe/bundle.ts";
 import type { CaManagerParts } from "./parts.ts";
 
 export class JwtKeyPublisher {
@@ -17,14 +17,19 @@ export class JwtKeyPublisher {
    * Publishes a key of this server, or of one below it.
    *
    * @returns the bundle with the key in it
-   * @throws StatusError when the upstream does not take it; it is in no bundle then
+   * @throws StatusError when the upstream does not take it, ALREADY_EXISTS when its ID belongs to another key; it is in no bundle then
    */
   async publish(key: JwtAuthority): Promise<Bundle> {
     const { upstream, bundles, trustDomain } = this.#parts;
     if (upstream !== undefined && upstream.publishJwtKey === undefined) this.#warn(upstream.name);
+    checkKeyId(key, (await bundles.find(trustDomain.name))?.jwtAuthorities ?? []);
     const known = (await upstream?.publishJwtKey?.(key)) ?? [];
     const others = known.filter(({ keyId }) => keyId !== key.keyId && !this.#isOwn(keyId));
-    return bundles.append({ ...emptyBundle(trustDomain), jwtAuthorities: [key, ...others] });
+    const jwtAuthorities = [key, ...others];
+    const bundle = await bundles.append({ ...emptyBundle(trustDomain), jwtAuthorities });
+    // Another may have come first meanwhile; what is in the bundle stays.
+    checkKeyId(key, bundle.jwtAuthorities);
+    return bundle;
   }
 
   #warn(name: string): void {

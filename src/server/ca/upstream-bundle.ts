@@ -24,12 +24,14 @@ export function withUpstream(
   isOwn: (keyId: string) => boolean,
 ): Bundle | undefined {
   const ownKeys = bundle.jwtAuthorities.filter(({ keyId }) => isOwn(keyId));
+  const theirKeys = [...upstream.jwtAuthorities.filter(({ keyId }) => !isOwn(keyId)), ...ownKeys];
   const x509Authorities = taken(bundle.x509Authorities, upstream.x509Authorities, certificateKey);
-  const jwtAuthorities = taken(
-    bundle.jwtAuthorities,
-    [...upstream.jwtAuthorities.filter(({ keyId }) => !isOwn(keyId)), ...ownKeys],
-    jwtKey,
+  const named = new Map(theirKeys.map((key) => [key.keyId, jwtKey(key)]));
+  // Of two keys under one ID, the upstream's is right.
+  const sameNamed = bundle.jwtAuthorities.filter(
+    (key) => (named.get(key.keyId) ?? jwtKey(key)) === jwtKey(key),
   );
+  const jwtAuthorities = taken(sameNamed, theirKeys, jwtKey);
   if (
     isSame(bundle.x509Authorities, x509Authorities) &&
     isSame(bundle.jwtAuthorities, jwtAuthorities)

@@ -270,7 +270,8 @@ export interface Bundles {
   /** Creates or replaces. */
   set(bundle: Bundle): Promise<void>;
   /**
-   * Adds what is missing and increments the sequence number if anything was; creates the bundle if there is none. Atomic.
+   * Adds what is missing and increments the sequence number if anything was; creates the bundle if there is none. A key whose ID is there
+   * already is not added, whatever key that is. Atomic.
    *
    * @returns the bundle as it is now
    */
