@@ -257,31 +257,6 @@ test(
   TIMEOUT_MS,
 );
 
-test(
-  "the status says why declared entries were rejected, until they are right",
-  async () => {
-    const { machine } = node;
-    const path = "/etc/spire/server/server.conf";
-    const conf = await machine.must("cat", path);
-    await machine.write("/etc/spire/server/entries.d/a.yaml", "entries:\n  - spiffeid: nonsense\n");
-    await machine.write(path, conf.replace("#entries_dir", "entries_dir"));
-    const status = (isMeant: (text: string) => boolean): Promise<string> =>
-      eventually("its status", async () => {
-        const { StatusText = "" } = await machine.show("spire-server");
-        return isMeant(StatusText) ? StatusText : undefined;
-      });
-    await machine.must("systemctl", "restart", "spire-server");
-    expect(await status((text) => text.startsWith("Serving"))).toContain(
-      "; declared entries rejected: a.yaml:2:",
-    );
-    await machine.write("/etc/spire/server/entries.d/a.yaml", "entries: []\n");
-    await status((text) => text.startsWith("Serving") && !text.includes("rejected"));
-    await machine.write(path, conf);
-    await machine.must("systemctl", "restart", "spire-server");
-  },
-  TIMEOUT_MS,
-);
-
 describe("secrets that root alone may read", () => {
   const secret = async (name: string, text: string): Promise<void> => {
     await node.machine.write(`/etc/credstore/${name}`, text);
@@ -358,3 +333,28 @@ describe("secrets that root alone may read", () => {
     TIMEOUT_MS,
   );
 });
+
+test(
+  "the status says why declared entries were rejected, until they are right",
+  async () => {
+    const { machine } = node;
+    const path = "/etc/spire/server/server.conf";
+    const conf = await machine.must("cat", path);
+    await machine.write("/etc/spire/server/entries.d/a.yaml", "entries:\n  - spiffeid: nonsense\n");
+    await machine.write(path, conf.replace("#entries_dir", "entries_dir"));
+    const status = (isMeant: (text: string) => boolean): Promise<string> =>
+      eventually("its status", async () => {
+        const { StatusText = "" } = await machine.show("spire-server");
+        return isMeant(StatusText) ? StatusText : undefined;
+      });
+    await machine.must("systemctl", "restart", "spire-server");
+    expect(await status((text) => text.startsWith("Serving"))).toContain(
+      "; declared entries rejected: a.yaml:2:",
+    );
+    await machine.write("/etc/spire/server/entries.d/a.yaml", "entries: []\n");
+    await status((text) => text.startsWith("Serving") && !text.includes("rejected"));
+    await machine.write(path, conf);
+    await machine.must("systemctl", "restart", "spire-server");
+  },
+  TIMEOUT_MS,
+);
