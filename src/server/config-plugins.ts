@@ -195,7 +195,7 @@ export function readDiskUpstreamConfig(data: Block, problems: Problems): Upstrea
   const password = path("pkcs12_password_file");
   if (pkcs12 === undefined && (cert === undefined || key === undefined)) {
     problems.add(
-      'UpstreamAuthority "disk": cert_file_path and key_file_path, or pkcs12_file_path, must be set',
+      `UpstreamAuthority "disk": 'cert_file_path' and 'key_file_path' must be set and not empty, or 'pkcs12_file_path'`,
     );
   }
   return {

@@ -56,7 +56,16 @@ test.each([
   expect((await load(keys)).bindAddress).toBe(address);
 });
 
-test("a flag wins over its key", async () => {
+test("a flag wins over its key, which is no stranger then", async () => {
+  const given = { dataDir: "/data", socketPath: "/flag/api.sock", entriesDir: "/entries" };
+  const { dataDir, socketPath, entriesDir } = await load(
+    'socket_path = "/key/api.sock"\n entries_dir = "/key"',
+    given,
+  );
+  expect({ dataDir, socketPath, entriesDir }).toEqual(given);
+});
+
+test("a flag wins over the key of the address", async () => {
   const { bindAddress, bindPort } = await load('bind_address = "10.0.0.1"\n bind_port = 1', {
     bindAddress: "10.0.0.2",
     serverPort: 2,

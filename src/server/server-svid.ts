@@ -5,6 +5,7 @@ import { Turns } from "#server/ca/turns.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
+import { isoTime } from "#x509/iso-time.ts";
 import { generatePrivateKey, privateKeyToPkcs8Pem, signerFromPrivateKey } from "#x509/keys.ts";
 import { leadsTo } from "#x509/leads-to.ts";
 import { certificatesToPem } from "#x509/pem.ts";
@@ -71,7 +72,12 @@ export class ServerSvid {
       turns.take(async () => {
         // Without a CA, which may take days to be signed, there is nothing to try; the CA Manager says so often enough.
         if (ca.waitingFor?.() !== undefined) return;
-        if (!this.#isDue() && !(await this.#isTainted())) return;
+        if (!this.#isDue()) {
+          if (!(await this.#isTainted())) return;
+          log.info(
+            "Server SVID signed using a tainted authority, forcing rotation of the Server SVID",
+          );
+        }
         const issued = await countedCall(this.#parts, ["svid", "rotate"], () =>
           issueSvid(this.#parts),
         );
@@ -128,7 +134,10 @@ interface Issued {
 async function issueSvid({ ca, keyType, log }: ServerSvidParts): Promise<Issued> {
   const key = await generatePrivateKey(keyType);
   const svid = await ca.serverSvid(signerFromPrivateKey(key).publicKeySpki);
-  log.debug("Signed X509 SVID", { spiffe_id: svid.id.toString(), expiration: svid.expiresAt });
+  log.debug("Signed X509 SVID", {
+    spiffe_id: svid.id.toString(),
+    expiration: isoTime(svid.expiresAt),
+  });
   return {
     svid,
     identity: {

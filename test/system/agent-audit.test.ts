@@ -93,13 +93,18 @@ test("it is written down once who was given which SVID", async () => {
     type: "audit",
     uid: String(UID),
     entry_id: entryId,
-    via: "workload_api",
+    service: "WorkloadAPI",
   });
   expect(line?.["pid"]).toMatch(/^\d+$/);
   expect(line?.["serial_number"]).toMatch(/^\d+$/);
   expect(line?.["expires_at"]).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
   const [fetched] = await linesOnce("Fetched X.509 SVID", isOurs);
-  expect(fetched).toMatchObject({ level: "debug", pid: line?.["pid"], uid: String(UID) });
+  expect(fetched).toMatchObject({
+    level: "debug",
+    method: "FetchX509SVID",
+    pid: line?.["pid"],
+    uid: String(UID),
+  });
 });
 
 test("a process that is given another SVID is written down again, with the new serial number", async () => {

@@ -92,7 +92,7 @@ test("on a fresh machine agents go on with the SVIDs they renewed meanwhile, and
   expect(agent.daemon.lines.slice(from).filter((line) => /re-?attest/i.test(line))).toEqual([]);
   // Whom the backup does not know has to join anew.
   expect(await late.daemon.exited).toBe(1);
-  expect(late.daemon.lines.join("\n")).toContain("Agent needs to attest again: removing its SVID");
+  expect(late.daemon.lines.join("\n")).toContain("Agent failed re-attestation; removing SVID");
 }, 90_000);
 
 test("what a restore replaces is kept, and the CA of the backup signs again", async () => {
@@ -136,7 +136,7 @@ test("what a restore replaces is kept, and the CA of the backup signs again", as
   expect(await active()).toEqual(before);
   // The agent, which the backup does not know, knew both authorities, and so the server at once.
   expect(await agent.daemon.exited).toBe(1);
-  expect(agent.daemon.lines.join("\n")).toContain("Agent needs to attest again: removing its SVID");
+  expect(agent.daemon.lines.join("\n")).toContain("Agent failed re-attestation; removing SVID");
   await server.daemon.stop();
 }, 90_000);
 

@@ -33,8 +33,6 @@ export interface DelegatedIdentityParts extends DelegatesParts {
   readonly handedOut: HandedOut;
 }
 
-const VIA = "delegated_identity_api";
-
 interface Tools extends DelegatedIdentityParts {
   readonly delegates: Delegates;
   readonly responses: DelegatedResponses;
@@ -78,7 +76,7 @@ async function followSvids(
     const response = isWaiting ? undefined : responses.x509Svids(subscription);
     if (response !== undefined && response !== last) {
       await send(response);
-      tools.handedOut.x509(caller, sent, VIA);
+      tools.handedOut.x509(caller, sent, context.method);
     }
     last = response ?? last;
     await anyChangedSince(seen, context.signal);
@@ -125,7 +123,7 @@ async function fetchJwtSvids(
     entries.map(async (entry) => {
       const svid = await jwtSvids.svid(clients().svid, entry, audience);
       const { token, issuedAt, expiresAt } = svid;
-      tools.handedOut.jwt(caller, entry, { issuedAt, expiresAt, audience }, VIA);
+      tools.handedOut.jwt(caller, entry, { issuedAt, expiresAt, audience }, context.method);
       return { token, id: idMessage(entry.spiffeId), expiresAt, issuedAt, hint: entry.hint };
     }),
   );

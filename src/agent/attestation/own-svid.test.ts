@@ -180,13 +180,13 @@ test.each<[string, Scene, string[], string | undefined]>([
     "was evicted, and its token is spent",
     { renew: [refusal("AGENT_NOT_ATTESTED")], attest: [spent] },
     ["renew", "attest", "drop"],
-    "Agent needs to attest again",
+    "Agent failed re-attestation",
   ],
   [
     "was evicted, and has no token",
     { renew: [refusal("AGENT_NOT_ATTESTED")], attestor: noToken },
     ["renew", "drop"],
-    "Agent needs to attest again",
+    "Agent failed re-attestation",
   ],
   [
     "was evicted while the server goes away",

@@ -16,6 +16,7 @@ import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
+import { isoTime } from "#x509/iso-time.ts";
 import { type AgentSvid, attestNode, nextKey, renewSvid } from "./agent-svid.ts";
 import type { Bootstrap } from "./bootstrap.ts";
 import type { JoinFile } from "./join-file.ts";
@@ -99,7 +100,7 @@ export class OwnSvid {
   /** Replaces it at once if the test accepts the authority that signed it. */
   expedite(accepts: (signatory: Signatory) => boolean): void {
     if (!accepts(signatoryOf(this.#parts.link.svid.chain))) return;
-    this.#parts.log.info("Agent SVID is signed by a tainted authority, forcing rotation");
+    this.#parts.log.info("Agent SVID is tainted by a root authority, forcing rotation");
     this.#rotateAt = 0;
     this.#wakeup.wake();
   }
@@ -174,7 +175,10 @@ export class OwnSvid {
       const renew = (): Promise<AgentSvid> => renewSvid(link.clients, link.svid, key, trustDomain);
       const renewed = await countedCall(this.#parts, ["agent_svid", "rotate"], renew);
       await this.#take(renewed);
-      log.info("Successfully rotated agent SVID", { expiration: renewed.leaf.notAfter });
+      log.info("Successfully rotated agent SVID", {
+        spiffe_id: renewed.id.toString(),
+        expiration: isoTime(renewed.leaf.notAfter),
+      });
     } catch (error) {
       if (reasonOf(error) === undefined) throw error;
       await this.#afterRefusal(error);
@@ -183,7 +187,7 @@ export class OwnSvid {
 
   async #afterRefusal(error: unknown): Promise<void> {
     const reason = reasonOf(error);
-    if (reason === "AGENT_BANNED") throw await this.#over("Agent is banned", error);
+    if (reason === "AGENT_BANNED") throw await this.#over("Agent is banned:", error);
     // By our clock it has not expired, or we were not here. A clock can be set right, but a spent join token stays spent.
     if (reason === "AGENT_EXPIRED" && !this.#parts.link.svid.reattestable) {
       throw new Error(CLOCKS_DISAGREE, { cause: error });
@@ -194,7 +198,7 @@ export class OwnSvid {
     try {
       await this.#attest();
     } catch (failure) {
-      if (isFinal(failure)) throw await this.#over("Agent needs to attest again", failure);
+      if (isFinal(failure)) throw await this.#over("Agent failed re-attestation;", failure);
       throw failure;
     }
   }
@@ -242,7 +246,10 @@ export class OwnSvid {
       const svid = await countedCall(this.#parts, ["node", "attest"], attest);
       this.#lastAttestedMs = clock.monotonicMs();
       await this.#take(svid, roots);
-      log.info("Successfully reattested node", { spiffe_id: svid.id.toString() });
+      log.info("Successfully reattested node", {
+        spiffe_id: svid.id.toString(),
+        expiration: isoTime(svid.leaf.notAfter),
+      });
     } finally {
       clients.close();
     }
@@ -273,9 +280,9 @@ export class OwnSvid {
 
   /** An agent that was banned, evicted or forgotten throws its SVID away: it would only be refused again. */
   async #over(what: string, cause: unknown): Promise<AgentRefusedError> {
+    const words = `${what} removing SVID and shutting down`;
+    this.#parts.log.warn(words, { error: errorText(cause) });
     await this.#parts.link.dropSvid();
-    return new AgentRefusedError(
-      `${what}: removing its SVID and shutting down (${errorText(cause)})`,
-    );
+    return new AgentRefusedError(`${words} (${errorText(cause)})`);
   }
 }

@@ -51,8 +51,11 @@ export class HandedOut {
     this.#bounded = new BoundedLog({ ...parts, lines: LINES });
   }
 
-  /** @param identities what was sent; those without an SVID were not @param via the API that was asked */
-  x509(caller: AttestedCaller, identities: readonly Given[], via: string): void {
+  /**
+   * @param identities what was sent; those without an SVID were not
+   * @param method what was asked, as on the wire: `/Service/Method`
+   */
+  x509(caller: AttestedCaller, identities: readonly Given[], method: string): void {
     const { log, auditLogEnabled, clock } = this.#parts;
     const isDebug = isLogged(log.settings, "debug");
     if (!isDebug && !auditLogEnabled()) return;
@@ -60,28 +63,28 @@ export class HandedOut {
       if (svid === undefined) continue;
       if (isDebug) {
         const ttl = svid.notAfter - clock.nowSeconds();
-        log.debug("Fetched X.509 SVID", { ...callerFields(caller), ...idFields(entry), ttl, via });
+        log.debug("Fetched X.509 SVID", { ...fetchFields(caller, entry, method), ttl });
       }
       const serial = this.#serialOf(svid);
       this.#write(caller, entry, "X509-SVID", serial, {
         serial_number: serial,
         expires_at: isoTime(svid.notAfter),
-        via,
+        service: serviceOf(method),
       });
     }
   }
 
-  /** Tells of one JWT-SVID that was handed out. @param via the API that was asked */
-  jwt(caller: AttestedCaller, entry: WorkloadEntry, token: TokenFacts, via: string): void {
+  /** Tells of one JWT-SVID that was handed out. @param method what was asked, as on the wire */
+  jwt(caller: AttestedCaller, entry: WorkloadEntry, token: TokenFacts, method: string): void {
     const { log, clock } = this.#parts;
     const audience = token.audience.join(",");
     const ttl = token.expiresAt - clock.nowSeconds();
-    log.debug("Fetched JWT SVID", { ...callerFields(caller), ...idFields(entry), ttl, via });
+    log.debug("Fetched JWT SVID", { ...fetchFields(caller, entry, method), ttl });
     const version = `${token.issuedAt}-${token.expiresAt}`;
     this.#write(caller, entry, `JWT-SVID`, version, {
       audience,
       expires_at: isoTime(token.expiresAt),
-      via,
+      service: serviceOf(method),
     });
   }
 
@@ -142,6 +145,23 @@ function callerFields({ peer: { pid, uid }, selectors }: AttestedCaller): LogFie
     if (selector.startsWith(UNIT)) return { pid, uid, unit: selector.slice(UNIT.length) };
   }
   return { pid, uid };
+}
+
+/** `WorkloadAPI` and `FetchX509SVID`, as the reference has them. */
+function fetchFields(caller: AttestedCaller, entry: WorkloadEntry, method: string): LogFields {
+  const [, , name = ""] = method.split("/");
+  return {
+    ...callerFields(caller),
+    ...idFields(entry),
+    registered: true,
+    service: serviceOf(method),
+    method: name,
+  };
+}
+
+function serviceOf(method: string): string {
+  const [, service = ""] = method.split("/");
+  return service.replace(/^.*\./, "").replace("SpiffeWorkloadAPI", "WorkloadAPI");
 }
 
 function idFields({ id, spiffeId }: WorkloadEntry): LogFields {

@@ -105,7 +105,7 @@ async function credentialFor(
   const pair = await svids.of(unit, credential.hint, waiting, signal);
   if (pair === undefined) return undefined;
   const selectors = new Set(unitSelectors(unit).map(selectorKey));
-  parts.handedOut.x509({ peer, selectors }, [pair], "credentials");
+  parts.handedOut.x509({ peer, selectors }, [pair], "/Credentials/LoadCredential");
   return credential.write(pair);
 }
 

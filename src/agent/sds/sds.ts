@@ -34,8 +34,6 @@ export interface SdsParts extends CallerTools {
   readonly random: Random;
 }
 
-const VIA = "sds";
-
 interface Tools extends SdsParts {
   readonly stateOf: (workload: Subscription) => WorkloadState | undefined;
 }
@@ -88,7 +86,7 @@ async function streamSecrets(
       const { typeUrl, resourceNames } = answer.request;
       const { resources, identities } = secretsFor(resourceNames, answer.node, answer.state, sds);
       await send({ versionInfo, typeUrl, nonce, resources });
-      tools.handedOut.x509(caller, identities, VIA);
+      tools.handedOut.x509(caller, identities, context.method);
     }
     if (inbox.isOver) return;
     await changeOrNews(workload, version, inbox, context.signal);
@@ -107,7 +105,7 @@ async function fetchSecrets(
     const state = stateNow(tools, caller, workload, true);
     if (state !== undefined) {
       const { resources, identities } = secretsFor(resourceNames, node, state, tools.sds);
-      tools.handedOut.x509(caller, identities, VIA);
+      tools.handedOut.x509(caller, identities, context.method);
       return { versionInfo: "", typeUrl, nonce: "", resources };
     }
     await workload.changedSince(version, context.signal);

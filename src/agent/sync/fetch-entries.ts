@@ -9,6 +9,7 @@ import type {
 import { type Entry, EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
 import type { Log } from "#log/log.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { entriesDenied } from "./failure.ts";
 
 const TIMEOUT_MS = 30_000;
 
@@ -44,7 +45,8 @@ export async function fetchEntries(
   try {
     return await syncEntries(client, known, log);
   } catch (error) {
-    if (!(error instanceof StatusError) || error.code !== StatusCode.UNIMPLEMENTED) throw error;
+    const isMissing = error instanceof StatusError && error.code === StatusCode.UNIMPLEMENTED;
+    if (!isMissing) throw entriesDenied(error);
     const { entries } = await callUnary(
       client,
       "getAuthorizedEntries",

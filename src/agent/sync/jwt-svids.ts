@@ -1,10 +1,11 @@
 /** JWT-SVIDs, fetched when a workload asks and kept for as long as they are fresh. A token is a secret: it is never logged. */
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
+import { failureText } from "#cli/rpc-error.ts";
 import type { Clock } from "#clock/clock.ts";
 import { callUnary } from "#grpc/client.ts";
 import type { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { parseJwtSvidUnverified } from "#jwt/claims.ts";
-import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 const TIMEOUT_MS = 30_000;
 
@@ -39,11 +40,15 @@ export class JwtSvids {
     this.#hitTimeoutMs = hitTimeoutMs;
   }
 
-  /** Forgets tokens that other keys signed than those. @returns how many */
-  keepSignedBy(keyIds: ReadonlySet<string>): number {
-    const before = this.#cache.size;
-    for (const [key, { keyId }] of this.#cache) if (!keyIds.has(keyId)) this.#cache.delete(key);
-    return before - this.#cache.size;
+  /** Forgets tokens that other keys signed than those. @returns how many, by the ID of the key */
+  keepSignedBy(keyIds: ReadonlySet<string>): ReadonlyMap<string, number> {
+    const dropped = new Map<string, number>();
+    for (const [key, { keyId }] of this.#cache) {
+      if (keyIds.has(keyId)) continue;
+      this.#cache.delete(key);
+      dropped.set(keyId, (dropped.get(keyId) ?? 0) + 1);
+    }
+    return dropped;
   }
 
   /** How many are kept. */
@@ -131,6 +136,6 @@ export class JwtSvids {
 }
 
 function unavailable(cause: unknown): never {
-  const message = `could not fetch JWT-SVID: ${errorText(cause)}`;
+  const message = `could not fetch JWT-SVID: ${failureText(cause)}`;
   throw new StatusError(StatusCode.UNAVAILABLE, message, { cause });
 }

@@ -51,7 +51,7 @@ describe("the first answer to a workload", () => {
 describe("an entry that changes while its SVID is issued", () => {
   const levels = (lines: readonly string[]): string[] =>
     lines
-      .filter((line) => line.includes("entry_id="))
+      .filter((line) => line.includes("entry_id=") && !line.includes("ing X509-SVID"))
       .map((line) => /level=(\w+)/.exec(line)?.[1] ?? "");
   /** What is logged of it. */
   const logged = (lines: string[]): Log =>

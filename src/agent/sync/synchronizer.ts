@@ -276,13 +276,28 @@ export class Synchronizer {
     const { cache, jwtSvids, metrics, log } = this.#parts;
     const good = bundle.jwtAuthorities.filter(({ tainted }) => !tainted);
     const dropped = jwtSvids.keepSignedBy(new Set(good.map(({ keyId }) => keyId)));
-    if (dropped > 0) metrics.sample([...TAINTED, "tainted_jwt_svids", "workload"], dropped);
-    const accepts = this.#tainted.update(bundle);
-    if (accepts === undefined) return;
-    const count = cache.expedite(({ signatory }) => accepts(signatory));
+    this.#tellDropped(dropped, bundle);
+    const news = this.#tainted.update(bundle);
+    if (news === undefined) return;
+    log.info("New tainted X.509 authorities found", { subject_key_ids: news.keyIds.join(",") });
+    const count = cache.expedite(({ signatory }) => news.signed(signatory));
     metrics.sample([...TAINTED, "tainted_x509_svids", "workload"], count);
-    log.info("Tainted X.509 SVIDs", { tainted_x509_svids: count });
-    this.#own.expedite(accepts);
+    log.info("Scheduled rotation for SVID entries due to tainted X.509 authorities", { count });
+    this.#own.expedite(news.signed);
+  }
+
+  /** @param dropped how many JWT-SVIDs were forgotten, by the key that signed them */
+  #tellDropped(dropped: ReadonlyMap<string, number>, { jwtAuthorities }: Bundle): void {
+    const { metrics, log } = this.#parts;
+    for (const [keyId, count] of dropped) {
+      const isTainted = jwtAuthorities.some((one) => one.keyId === keyId && one.tainted);
+      const why = isTainted ? "they were issued by a tainted authority" : "their authority is gone";
+      log.info(`JWT-SVIDs were removed from the JWT cache because ${why}`, {
+        jwt_authority_key_ids: keyId,
+        tainted_jwt_svids: count,
+      });
+      metrics.sample([...TAINTED, "tainted_jwt_svids", "workload"], count);
+    }
   }
 
   /** The server answered; if it was away, what had to wait for it goes on now. */

@@ -42,8 +42,8 @@ test("an authority is news once", async () => {
   const ofRoot = signatoryOf(chain(await leaf(root)));
   const ofOther = signatoryOf(chain(await leaf(other)));
   expect(tainted.update(bundle([root, false], [other, false]))).toBeUndefined();
-  expect(tainted.update(bundle([root, true], [other, false]))?.(ofRoot)).toBe(true);
+  expect(tainted.update(bundle([root, true], [other, false]))?.signed(ofRoot)).toBe(true);
   expect(tainted.update(bundle([root, true], [other, false]))).toBeUndefined();
   const news = tainted.update(bundle([root, true], [other, true]));
-  expect([news?.(ofRoot), news?.(ofOther)]).toEqual([false, true]);
+  expect([news?.signed(ofRoot), news?.signed(ofOther)]).toEqual([false, true]);
 });

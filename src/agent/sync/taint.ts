@@ -15,15 +15,23 @@ export function signatoryOf(chain: readonly Uint8Array[]): Signatory {
   return { name: hex(issuerDer), keyId: hex(extensions.authorityKeyId) };
 }
 
+/** Authorities that were not tainted before. */
+export interface NewlyTainted {
+  /** Of their keys, in hexadecimal digits; empty where a certificate names none. */
+  readonly keyIds: readonly string[];
+  /** Whether one of them signed it. */
+  readonly signed: (signatory: Signatory) => boolean;
+}
+
 export class TaintedAuthorities {
   #known: readonly Signatory[] = [];
 
   /**
    * Takes the tainted authorities of our own bundle.
    *
-   * @returns a test for what those signed that were not tainted before; undefined when there are none
+   * @returns those that were not tainted before; undefined when there are none
    */
-  update({ x509Authorities }: Bundle): ((signatory: Signatory) => boolean) | undefined {
+  update({ x509Authorities }: Bundle): NewlyTainted | undefined {
     const tainted = x509Authorities.flatMap((authority) => {
       if (!authority.tainted) return [];
       const { subjectDer, extensions } = Certificate.parse(authority.certificate);
@@ -33,7 +41,11 @@ export class TaintedAuthorities {
       ({ name, keyId }) => !this.#known.some((one) => one.name === name && one.keyId === keyId),
     );
     this.#known = tainted;
-    return fresh.length === 0 ? undefined : (signatory) => signed(fresh, signatory);
+    if (fresh.length === 0) return undefined;
+    return {
+      keyIds: fresh.map(({ keyId }) => keyId),
+      signed: (signatory) => signed(fresh, signatory),
+    };
   }
 
   /** Whether one of the tainted authorities signed it. */

@@ -10,6 +10,7 @@ import { readStream } from "#grpc/client.ts";
 import type { Change } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
 import type { Log } from "#log/log.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { entriesDenied } from "./failure.ts";
 import type { Connection } from "./server-link.ts";
 
 /** Two streams on end that end sooner are one too many to open another at once, even if they ended in peace. */
@@ -100,7 +101,8 @@ export class ChangeWatch {
         this.#began();
         onChange(change);
       }
-    } catch (error) {
+    } catch (thrown) {
+      const error = entriesDenied(thrown);
       if (ends.aborted) return "again";
       if (isUnsupported(error)) return "unsupported";
       if (await onFailure(error, connection)) return "again";

@@ -41,8 +41,6 @@ export interface WorkloadApiParts extends CallerTools {
   readonly handedOut: HandedOut;
 }
 
-const VIA = "workload_api";
-
 export function createWorkloadApi(parts: WorkloadApiParts): BoundService {
   const responses = createResponses(parts.cache);
   return bindService(
@@ -138,7 +136,7 @@ async function follow<R>(
     if (response !== undefined && response !== last) {
       await send(response);
       if (need === "x509-svids")
-        parts.handedOut.x509(caller, withoutRepeatedHints(identities), VIA);
+        parts.handedOut.x509(caller, withoutRepeatedHints(identities), context.method);
     }
     last = response ?? last;
     await subscription.changedSince(version, context.signal);
@@ -164,7 +162,7 @@ async function fetchJwtSvid(
     chosen.map(async ({ entry }) => {
       const { audience } = request;
       const svid = await parts.jwtSvids.svid(parts.clients().svid, entry, audience);
-      parts.handedOut.jwt(caller, entry, { ...svid, audience }, VIA);
+      parts.handedOut.jwt(caller, entry, { ...svid, audience }, context.method);
       return { spiffeId: entry.spiffeId.toString(), svid: svid.token, hint: entry.hint };
     }),
   );

@@ -3,7 +3,7 @@ import type { Allowance, CallContext } from "#grpc/bind.ts";
 import type { Log, LogFields } from "#log/log.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
-import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { type PermissionDeniedReason, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { Certificate } from "#x509/certificate.ts";
 import { attachApiCall } from "./api-call.ts";
 import { AuditTrail, isRead, localCallerFields } from "./audit-trail.ts";
@@ -84,10 +84,23 @@ async function letIn(parts: GuardParts, context: CallContext, requestLog: Log): 
       audit: await auditTrail(parts, identity, context.method, log),
     };
   } catch (thrown) {
-    log.error("Failed to authenticate caller", { error: thrown });
+    log.error(refusalWords(thrown), { error: thrown });
     hangUpOn(thrown, context);
     throw inWordsOfTheMethod(thrown, context.method);
   }
+}
+
+/** In the reference's words, which alarms look for. */
+const REFUSALS: Partial<Record<PermissionDeniedReason, string>> = {
+  AGENT_NOT_ATTESTED: "Agent is not attested",
+  AGENT_BANNED: "Agent is banned",
+  AGENT_NOT_ACTIVE: "Agent SVID is not active",
+  AGENT_EXPIRED: "Agent SVID is expired",
+};
+
+function refusalWords(thrown: unknown): string {
+  const reason = thrown instanceof StatusError ? thrown.reason : undefined;
+  return (reason && REFUSALS[reason]) ?? "Failed to authenticate caller";
 }
 
 /**

@@ -17,6 +17,7 @@ import type { CaManager } from "#server/ca/ca-manager.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { isoTime } from "#x509/iso-time.ts";
 import { apiCall, attempt, batchItem, callerId, eachItem, waitForTurn } from "./api-call.ts";
 import { workloadIdFrom } from "./convert-id.ts";
 import { witSvidMessage } from "./convert-svid.ts";
@@ -46,7 +47,7 @@ export async function mintWitSvid(
   audit.add({ spiffe_id: id.toString() });
   const key = readKey(request, "invalid public key");
   const svid = await signWitSvid(parts, { id, ...key, ttlSeconds: request.ttl });
-  log.debug("Signed WIT-SVID", { spiffe_id: id.toString(), expiration: svid.expiresAt });
+  log.debug("Signed WIT-SVID", { spiffe_id: id.toString(), expiration: isoTime(svid.expiresAt) });
   return { svid };
 }
 

@@ -81,6 +81,7 @@ export class UpstreamFollower {
   /** Has the CA that signs, and the next one, below none of these roots. */
   async #leave(tainted: readonly Uint8Array[]): Promise<void> {
     if (tainted.length === 0) return;
+    const { log } = this.#parts;
     const { x509 } = this.#authorities;
     const isBelow = ({ certificate, chain }: X509Ca): boolean =>
       leadsTo(
@@ -88,10 +89,12 @@ export class UpstreamFollower {
         tainted,
         this.#parts.clock.nowSeconds(),
       );
+    if (x509.state.active !== undefined && isBelow(x509.state.active)) {
+      log.info("Current root CA is signed by a tainted upstream authority, preparing rotation");
+    }
     await x509.prepareUnless((newest) => !isBelow(newest));
     const { active, prepared } = x509.state;
     if (active === undefined || prepared === undefined || !isBelow(active)) return;
-    this.#parts.log.info("The CA is below a tainted upstream authority; the next one takes over");
     await x509.activate(prepared);
   }
 

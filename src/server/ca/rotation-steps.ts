@@ -40,6 +40,10 @@ export function x509Steps(
       await journal.changeX509((records) => withActivated(records, ca.authorityId));
       measureActivation(parts, ca);
       parts.log.info("X509 CA activated", authorityFields(ca));
+      parts.log.info("Successfully rotated X.509 CA", {
+        trust_domain_id: parts.trustDomain.id,
+        ttl: ca.notAfter - parts.clock.nowSeconds(),
+      });
       onActivated();
     },
     hasKey: ({ slot, key }) => parts.keyManager.key(x509KeyId(slot)) === key,
