@@ -17,6 +17,7 @@ import {
   type SubscribeToX509SVIDsRequest,
   type SubscribeToX509SVIDsResponse,
 } from "#grpc/gen/spire/api/agent/delegatedidentity/v1/delegatedidentity.ts";
+import { namedAudience } from "#spiffe/audience.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { Delegates, type DelegatesParts } from "./delegate.ts";
 import {
@@ -107,10 +108,7 @@ async function fetchJwtSvids(
   request: FetchJWTSVIDsRequest,
   context: CallContext,
 ): Promise<FetchJWTSVIDsResponse> {
-  const { audience } = request;
-  if (audience.length === 0 || audience.includes("")) {
-    throw new StatusError(StatusCode.INVALID_ARGUMENT, "audience must be specified");
-  }
+  const audience = namedAudience(request.audience, "audience must be specified");
   const caller = await delegates.attest(context);
   using workload = await DelegatedWorkload.of(request, tools);
   const entries = cache

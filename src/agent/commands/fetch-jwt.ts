@@ -12,14 +12,15 @@ export const fetchJwt: Command = agentCommand({
     output: outputFlag(["format"]),
   },
   run: async ({ flags, io, agent }) => {
-    if (flags.audience.length === 0) throw new Error("audience must be specified");
+    const audience = flags.audience.filter((one) => one !== "");
+    if (audience.length === 0) throw new Error("audience must be specified");
     const { workload } = await agent();
     const { firstAnswer } = await import("#agent/workload-client/connection.ts");
     const bundles = await firstAnswer(
       workload.stream((client, ...rest) => client.fetchJwtBundles({}, ...rest)),
     );
     const svids = await workload.call("fetchJwtsvid", {
-      audience: [...flags.audience],
+      audience,
       spiffeId: flags.spiffeID,
     });
     printMessages(io, flags.output, [svids, bundles], () => {

@@ -20,6 +20,7 @@ import {
   X509BundlesResponse,
   X509SVIDResponse,
 } from "#grpc/gen/spiffe/workload/workload.ts";
+import { namedAudience } from "#spiffe/audience.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
@@ -148,9 +149,7 @@ async function fetchJwtSvid(
   request: JWTSVIDRequest,
   context: CallContext,
 ): Promise<JWTSVIDResponse> {
-  if (request.audience.length === 0 || request.audience.includes("")) {
-    throw new StatusError(StatusCode.INVALID_ARGUMENT, "audience must be specified");
-  }
+  const audience = namedAudience(request.audience, "audience must be specified");
   const asked = request.spiffeId === "" ? undefined : parseAsked(request.spiffeId);
   const { caller, identities } = await callerIdentities(parts, context, true);
   const chosen = withoutRepeatedHints(identities).filter(
@@ -160,7 +159,6 @@ async function fetchJwtSvid(
     throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");
   const svids = await Promise.all(
     chosen.map(async ({ entry }) => {
-      const { audience } = request;
       const svid = await parts.jwtSvids.svid(parts.clients().svid, entry, audience);
       parts.handedOut.jwt(caller, entry, { ...svid, audience }, context.method);
       return { spiffeId: entry.spiffeId.toString(), svid: svid.token, hint: entry.hint };

@@ -1,17 +1,13 @@
 /**
- * The DNS names an SVID may carry. RFC 1123 §2.1 and RFC 5891 §4.2.3: labels of lowercase letters, digits and inner
- * dashes; one wildcard at most, as the whole first label (RFC 6125 §6.4.3).
+ * The DNS names an SVID may carry: labels of letters, digits, inner dashes (RFC 1123 §2.1) and underscores, which names of services and of
+ * old hosts have; one wildcard at most, as the whole first label (RFC 6125 §6.4.3). They are written as they were given: case does not
+ * matter to who compares them (RFC 4343 §2).
  */
 
 const MAX_NAME_BYTES = 253;
-const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const LABEL = /^\w([\w-]{0,61}\w)?$/;
 
-/**
- * What is wrong with a DNS name, or undefined.
- *
- * An internationalised label must come in its ASCII form (`xn--…`); an uppercase letter is refused, because a name has
- * one spelling here.
- */
+/** What is wrong with a DNS name, or undefined. An internationalised label must come in its ASCII form, `xn--…`, in lowercase. */
 export function dnsNameProblem(name: string): string | undefined {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the range of ASCII starts with them
   if (!/^[\x00-\x7f]*$/.test(name)) return "name must be ascii";

@@ -66,7 +66,7 @@ describe("minting an X509-SVID", () => {
       [],
       'CSR URI SAN is invalid: "spiffe://example.org/spire/server" is not a workload in trust domain "example.org"; path is in the reserved namespace',
     ],
-    ["spiffe://example.org/x", ["a_b"], 'CSR DNS name is invalid: idna error: invalid label "a_b"'],
+    ["spiffe://example.org/x", ["a!b"], 'CSR DNS name is invalid: idna error: invalid label "a!b"'],
   ])("for %p with DNS names %p is refused: %s", async (uri, dnsNames, details) => {
     const { csr } = await newKey(uri, dnsNames);
     expect(await refused(mint(csr))).toMatchObject({ code: 3, details });
@@ -129,6 +129,11 @@ describe("a JWT-SVID", () => {
       code: 3,
       details: "at least one audience is required",
     });
+    // An empty word names nobody.
+    expect(await refused(newJwt(entryId, ["", ""]))).toMatchObject({ code: 3 });
+    const { svid } = (await newJwt(entryId, ["", "a"])) as { svid: { token: string } };
+    const claims = Buffer.from(svid.token.split(".")[1] ?? "", "base64url").toString();
+    expect(JSON.parse(claims)).toMatchObject({ aud: ["a"] });
     expect(await refused(newJwt("nope", ["a"]))).toMatchObject({
       code: 5,
       details: "entry not found or not authorized",

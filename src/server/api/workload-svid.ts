@@ -10,6 +10,7 @@ import type {
 } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import type { JWTSVID } from "#grpc/gen/spire/api/types/jwtsvid.ts";
 import type { CaManager, X509Svid } from "#server/ca/ca-manager.ts";
+import { namedAudience } from "#spiffe/audience.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
@@ -130,9 +131,9 @@ export async function signJwtSvid(
   },
 ): Promise<JWTSVID> {
   const { id, ttl, includeJti } = claims;
-  if (claims.audience.length === 0) throw invalidArgument("at least one audience is required");
+  const audience = namedAudience(claims.audience, "at least one audience is required");
   const svid = await attempt("failed to sign JWT-SVID", () =>
-    ca.jwtSvid({ id, audience: [...claims.audience], ttlSeconds: ttl, includeJti }),
+    ca.jwtSvid({ id, audience, ttlSeconds: ttl, includeJti }),
   );
   return jwtSvidMessage(id, svid);
 }
