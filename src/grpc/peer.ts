@@ -91,12 +91,17 @@ interface Credentials {
 /**
  * Takes the peer of an accepted Unix connection. To be called in the `connection` event itself, while the descriptor is surely open.
  *
- * @throws StatusError UNAUTHENTICATED when the peer went away or lives outside this pid namespace
+ * @param fromOtherNamespaces whether a peer that lives outside this pid namespace will do; its pid is 0, and it counts as not alive
+ * @throws StatusError UNAUTHENTICATED when the peer went away, or lives outside where that will not do
  */
-export function inspectPeer(socket: Socket): UnixPeer {
+export function inspectPeer(socket: Socket, fromOtherNamespaces = false): UnixPeer {
   const fd = descriptorOf(socket);
   if (fd === undefined) throw gone("the connection is closed");
   const credentials = peerCredentials(fd);
+  if (credentials.pid <= 0) {
+    if (fromOtherNamespaces) return new UnixPeer({ ...credentials, pid: 0 }, -1, undefined);
+    throw gone("the process lives outside this pid namespace");
+  }
   const option = Buffer.alloc(4);
   const problem = socketOption(fd, SO_PEERPIDFD, option);
   if (problem === 0) return new UnixPeer(credentials, option.readInt32LE(0), undefined);
@@ -154,9 +159,7 @@ function peerCredentials(fd: number): Credentials {
   const option = Buffer.alloc(12);
   const problem = socketOption(fd, SO_PEERCRED, option);
   if (problem !== 0) throw gone(`SO_PEERCRED failed (errno ${problem})`);
-  const pid = option.readInt32LE(0);
-  if (pid <= 0) throw gone("the process lives outside this pid namespace");
-  return { pid, uid: option.readUInt32LE(4), gid: option.readUInt32LE(8) };
+  return { pid: option.readInt32LE(0), uid: option.readUInt32LE(4), gid: option.readUInt32LE(8) };
 }
 
 function socketOption(fd: number, name: number, out: Buffer): number {

@@ -27,6 +27,8 @@ const LIMITS: UnixConnectionLimits = {
 };
 
 export interface UnixListenerOptions extends Offered, UnixSocketOptions {
+  /** Whether a caller is served whose process has no pid here, as it lives in another pid namespace; refused where absent. */
+  readonly fromOtherNamespaces?: boolean;
   readonly log: Log;
   readonly limits?: Partial<UnixConnectionLimits>;
 }
@@ -39,7 +41,7 @@ export async function listenUnix(options: UnixListenerOptions): Promise<GrpcList
   const users = new ConnectionCounts(limits.connectionsPerUid);
   const server = createServer((socket) => {
     try {
-      const peer = inspectPeer(socket);
+      const peer = inspectPeer(socket, options.fromOtherNamespaces);
       users.add(peer, socket);
       injector.inject(socket, { kind: "unix", peer });
     } catch (error) {

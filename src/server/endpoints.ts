@@ -5,6 +5,7 @@ import { listenUnix } from "#grpc/unix-listener.ts";
 import { serveHealthChecks } from "#health/health-checks.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
 import { rpcCounter } from "#telemetry/rpc-key.ts";
+import { isLocalOnly } from "./api/authorization.ts";
 import type { CaManager } from "./ca/ca-manager.ts";
 import type { ServerConfig } from "./config.ts";
 import type { DataStore } from "./datastore/datastore.ts";
@@ -29,7 +30,9 @@ export async function listenForAgents(
   parts: AsyncDisposableStack,
 ): Promise<{ readonly address: string; readonly bundleEndpoint: ShownBundleEndpoint }> {
   const log = subsystem(tools, "endpoints");
-  const offered = { services, observer: { ended: rpcCounter(federation.metrics) }, log };
+  // Others learn of these services just that they are not here, as from the reference.
+  const reached = services.filter(({ methods }) => !methods.every(({ path }) => isLocalOnly(path)));
+  const offered = { services: reached, observer: { ended: rpcCounter(federation.metrics) }, log };
   const tls = await listenTls({
     host: config.bindAddress,
     port: config.bindPort,
@@ -62,6 +65,8 @@ export async function listenForOperators(
     path: socketPath,
     socketMode: 0o770,
     directoryMode: 0o750,
+    // Who may open the socket may administrate, also from a container.
+    fromOtherNamespaces: true,
     services,
     observer: { ended: rpcCounter(metrics) },
     log,

@@ -4,18 +4,16 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { type ClientHttp2Session, connect } from "node:http2";
-import { connect as connectSocket, type Socket } from "node:net";
+import type { ClientHttp2Session } from "node:http2";
 import { join } from "node:path";
-import { connect as connectTls } from "node:tls";
 import { gzipSync } from "node:zlib";
-import type { ClientIdentity } from "#server/server.fixture.ts";
 import { StatusCode } from "#spiffe/status-error.ts";
 import { identityOnDisk } from "../support/agent-identity.ts";
+import { framed, RawCallers, rawCall } from "../support/raw-calls.ts";
 import { Stage, TestAgent, TestServer } from "../support/spire.ts";
 
 const stage = new Stage();
-const sessions: ClientHttp2Session[] = [];
+const callers = new RawCallers();
 let server: TestServer;
 let agent: TestAgent;
 let adminSocket: string;
@@ -32,86 +30,9 @@ beforeAll(async () => {
 }, 60_000);
 
 afterAll(async () => {
-  for (const session of sessions) session.destroy();
+  callers.close();
   await stage.close();
 }, 60_000);
-
-function open(socket: Socket): ClientHttp2Session {
-  const session = connect("http://localhost", { createConnection: () => socket });
-  session.on("error", () => {});
-  sessions.push(session);
-  return session;
-}
-
-const unix = (path: string): ClientHttp2Session => open(connectSocket({ path }));
-
-/** Over TLS; without an identity, as nobody. */
-async function tls(identity?: ClientIdentity): Promise<ClientHttp2Session> {
-  const { promise, resolve, reject } = Promise.withResolvers<ClientHttp2Session>();
-  const socket = connectTls({
-    host: "127.0.0.1",
-    port: server.port,
-    ALPNProtocols: ["h2"],
-    rejectUnauthorized: false,
-    ...(identity === undefined
-      ? {}
-      : { key: identity.privateKeyPem, cert: identity.certificateChainPem }),
-  });
-  socket.once("secureConnect", () => resolve(open(socket)));
-  socket.once("error", reject);
-  return promise;
-}
-
-interface Ending {
-  readonly code: number;
-  readonly message: string;
-}
-
-/** Begins a call, sends what there is, and waits for its answer: a caller that has more to say does not wait for its end. */
-function call(
-  session: ClientHttp2Session,
-  path: string,
-  body: Buffer,
-  { isEnd = true, encoding = "gzip" } = {},
-): Promise<Ending> {
-  const { promise, resolve, reject } = Promise.withResolvers<Ending>();
-  const stream = session.request(
-    {
-      ":method": "POST",
-      ":path": path,
-      "content-type": "application/grpc",
-      te: "trailers",
-      "grpc-encoding": encoding,
-      "workload.spiffe.io": "true",
-    },
-    { endStream: false },
-  );
-  let ending: Ending | undefined;
-  const hear = (headers: Record<string, unknown>): void => {
-    const code = headers["grpc-status"];
-    if (code === undefined) return;
-    const message = decodeURIComponent(String(headers["grpc-message"] ?? ""));
-    ending = { code: Number(code), message };
-  };
-  stream.on("response", hear);
-  stream.on("trailers", hear);
-  stream.on("data", () => {});
-  stream.on("error", reject);
-  stream.on("close", () => {
-    if (ending === undefined) reject(new Error(`no answer from ${path}`));
-    else resolve(ending);
-  });
-  if (body.length > 0) stream.write(body);
-  if (isEnd) stream.end();
-  return promise;
-}
-
-function framed(message: Buffer, isCompressed = false): Buffer {
-  const prefix = Buffer.alloc(5);
-  prefix[0] = isCompressed ? 1 : 0;
-  prefix.writeUInt32BE(message.length, 1);
-  return Buffer.concat([prefix, message]);
-}
 
 /** So many empty fields with that number. */
 const empties = (field: number, count: number): Buffer =>
@@ -134,7 +55,7 @@ describe("a caller that is not let in is told upon its headers", () => {
     `${AGENT}/RenewAgent`,
     "/spire_edge.changes.v1.Changes/WatchChanges",
   ])("%s, of nobody", async (path) => {
-    const nobody = await tls();
+    const nobody = await callers.tls(server.port);
     const denied = {
       code: StatusCode.PERMISSION_DENIED,
       message: `authorization denied for method ${path}`,
@@ -145,15 +66,15 @@ describe("a caller that is not let in is told upon its headers", () => {
       framed(Buffer.alloc(100_000)).subarray(0, 60_000),
     ];
     for (const body of halves) {
-      expect(await call(nobody, path, body, { isEnd: false })).toEqual(denied);
+      expect(await rawCall(nobody, path, body, { isEnd: false })).toEqual(denied);
     }
     // What was under way when the answer came harms nobody.
-    expect(await call(nobody, path, framed(Buffer.alloc(1_000_000)))).toEqual(denied);
+    expect(await rawCall(nobody, path, framed(Buffer.alloc(1_000_000)))).toEqual(denied);
     expect(nobody.closed || nobody.destroyed).toBe(false);
   });
 
   test("a workload without the security header", async () => {
-    const session = unix(agent.socket);
+    const session = callers.unix(agent.socket);
     const stream = session.request(
       {
         ":method": "POST",
@@ -176,18 +97,23 @@ interface Door {
   readonly field: number;
 }
 
-const asAgent = (): Promise<ClientHttp2Session> => tls(identityOnDisk(agent));
-const asWorkload = async (): Promise<ClientHttp2Session> => unix(agent.socket);
-const asDelegate = async (): Promise<ClientHttp2Session> => unix(adminSocket);
+const asAgent = (): Promise<ClientHttp2Session> => callers.tls(server.port, identityOnDisk(agent));
+const asWorkload = async (): Promise<ClientHttp2Session> => callers.unix(agent.socket);
+const asDelegate = async (): Promise<ClientHttp2Session> => callers.unix(adminSocket);
 const reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 const DOORS: readonly Door[] = [
   { name: "an agent", session: asAgent, path: `${SVID}/BatchNewX509SVID`, field: 1 },
   { name: "an agent", session: asAgent, path: `${SVID}/NewJWTSVID`, field: 2 },
   { name: "an agent", session: asAgent, path: `${ENTRY}/SyncAuthorizedEntries`, field: 2 },
-  { name: "nobody", session: () => tls(), path: `${AGENT}/AttestAgent`, field: 1 },
   {
     name: "nobody",
-    session: () => tls(),
+    session: () => callers.tls(server.port),
+    path: `${AGENT}/AttestAgent`,
+    field: 1,
+  },
+  {
+    name: "nobody",
+    session: () => callers.tls(server.port),
     path: "/spire.api.server.bundle.v1.Bundle/GetBundle",
     field: 9,
   },
@@ -231,15 +157,15 @@ describe("what is more than any caller needs is refused before it is built", () 
   const { RESOURCE_EXHAUSTED } = StatusCode;
   test.each(DOORS)("$path, by $name", async ({ session, path, field }) => {
     const open = await session();
-    const inflated = await call(open, path, bomb(field, 2_000_000), { isEnd: false });
+    const inflated = await rawCall(open, path, bomb(field, 2_000_000), { isEnd: false });
     expect(inflated.code).toBe(RESOURCE_EXHAUSTED);
     expect(inflated.message).toMatch(/decompresses to more than \d+ bytes/);
-    const long = await call(open, path, framed(Buffer.alloc(2_000_000)).subarray(0, 9), {
+    const long = await rawCall(open, path, framed(Buffer.alloc(2_000_000)).subarray(0, 9), {
       isEnd: false,
     });
     expect(long.code).toBe(RESOURCE_EXHAUSTED);
     expect(long.message).toMatch(/larger than max/);
-    const many = await call(open, path, framed(empties(field, 30_000)));
+    const many = await rawCall(open, path, framed(empties(field, 30_000)));
     expect(many.code).toBe(RESOURCE_EXHAUSTED);
     expect(many.message).toMatch(/more than \d+ fields/);
   });
@@ -255,8 +181,8 @@ test("messages that come together are inflated one after the other, each when th
   const before = peak(agent.daemon.pid);
   const one = framed(gzipSync(Buffer.alloc(60_000)), true);
   const together = Buffer.concat(Array<Buffer>(150).fill(one));
-  const session = unix(agent.socket);
-  const calls = Array.from({ length: 40 }, () => call(session, reflection, together));
+  const session = callers.unix(agent.socket);
+  const calls = Array.from({ length: 40 }, () => rawCall(session, reflection, together));
   // A message of zeros is none; that the first of them is refused ends the call.
   expect(new Set((await Promise.all(calls)).map(({ code }) => code))).toEqual(
     new Set([StatusCode.INVALID_ARGUMENT]),

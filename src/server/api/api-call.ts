@@ -19,6 +19,8 @@ export interface ApiCall {
   readonly audit: AuditTrail;
   /** Carries the method, the caller and an ID of the request. */
   readonly log: Log;
+  /** The same for what fails: a caller that fails in a loop has its share of lines. */
+  readonly failures: Log;
   /** The entries that make the caller a downstream server; empty when it was let in as something else. */
   readonly downstreamEntries: readonly RegistrationEntry[];
   /** For a call that had to wait: whether the guard would still let it in. @throws StatusError if not */
@@ -128,7 +130,7 @@ export async function batchItem<Result extends { readonly status: Status | undef
 ): Promise<Result> {
   const result = await run().catch((thrown: unknown) => {
     const error = asStatusError(thrown);
-    call.log.error(error.message, { error: error.cause });
+    call.failures.error(error.message, { error: error.cause });
     return failed(statusOf(error));
   });
   call.audit.item(result.status ?? okStatus(), () => describe(result));

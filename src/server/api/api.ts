@@ -124,6 +124,7 @@ function guardOf(parts: ApiParts, agentLocks: Exclusive): Guard {
     auditLogEnabled: () => settings().auditLogEnabled,
     auditLogReads: () => settings().auditLogReads,
     random,
+    clock,
     log,
   });
 }

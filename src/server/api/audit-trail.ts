@@ -10,25 +10,32 @@ import type { CallerIdentity } from "./caller-identity.ts";
 
 const MESSAGE = "API accessed";
 
+/** Where it is written. */
+interface AuditLogs {
+  readonly successes: Log;
+  /** Of a caller that fails in a loop, not every line. */
+  readonly failures: Log;
+}
+
 /** What is written down about one call. */
 export class AuditTrail {
-  readonly #log: Log | undefined;
+  readonly #logs: AuditLogs | undefined;
   readonly #onlyFailures: boolean;
   #fields: LogFields = {};
   #itemised = false;
 
   /**
-   * @param log undefined when nothing is to be written
+   * @param logs undefined when nothing is to be written
    * @param onlyFailures for a call that reads, where only those that fail are of interest
    */
-  constructor(log: Log | undefined, onlyFailures = false) {
-    this.#log = log;
+  constructor(logs: AuditLogs | undefined, onlyFailures = false) {
+    this.#logs = logs;
     this.#onlyFailures = onlyFailures;
   }
 
   /** Adds what is known about the request. A secret never goes here; a CSR or key goes as its fingerprint. */
   add(fields: LogFields): void {
-    if (this.#log !== undefined) this.#fields = { ...this.#fields, ...fields };
+    if (this.#logs !== undefined) this.#fields = { ...this.#fields, ...fields };
   }
 
   /**
@@ -40,16 +47,17 @@ export class AuditTrail {
     this.#itemised = true;
     const { code, message } = status;
     if (this.#onlyFailures && code === StatusCode.OK) return;
-    this.#log?.info(MESSAGE, { ...describe(), ...outcome(code, message) });
+    const log = code === StatusCode.OK ? this.#logs?.successes : this.#logs?.failures;
+    log?.info(MESSAGE, { ...describe(), ...outcome(code, message) });
   }
 
   succeeded(): void {
     if (this.#itemised || this.#onlyFailures) return;
-    this.#log?.info(MESSAGE, { ...this.#fields, ...outcome(StatusCode.OK, "") });
+    this.#logs?.successes.info(MESSAGE, { ...this.#fields, ...outcome(StatusCode.OK, "") });
   }
 
   failed(error: StatusError): void {
-    this.#log?.info(MESSAGE, { ...this.#fields, ...outcome(error.code, error.message) });
+    this.#logs?.failures.info(MESSAGE, { ...this.#fields, ...outcome(error.code, error.message) });
   }
 }
 
@@ -58,10 +66,12 @@ export function isRead(path: string): boolean {
   return /\/(?:Get|List|Count|Sync|Watch)\w*$/.test(path);
 }
 
-/** The fields that tell a local caller: user, group, and the executable while it can still be read. */
+/** The fields that tell a local caller: user, group, and the executable while it can still be read; or that its process is of another pid namespace. */
 export async function localCallerFields(identity: CallerIdentity): Promise<LogFields> {
   if (identity.kind !== "local") return {};
   const { pid, uid, gid } = identity.peer;
+  // Its pid would be of another pid namespace, where it means another process or none.
+  if (pid === 0) return { caller_uid: uid, caller_gid: gid, caller_pid_namespace: "other" };
   const path = await readlink(`/proc/${pid}/exe`).catch(() => undefined);
   return {
     caller_uid: uid,

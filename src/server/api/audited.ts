@@ -17,14 +17,14 @@ export function audited<Handlers extends object>(handlers: Handlers): Handlers {
 
 function auditedHandler(handler: Handler): Handler {
   return async (request, context, send) => {
-    const { audit, log } = apiCall(context);
+    const { audit, failures } = apiCall(context);
     try {
       const response = await handler(request, context, send);
       audit.succeeded();
       return response;
     } catch (thrown) {
       const error = asStatusError(thrown);
-      log.error(error.message, { error: error.cause });
+      failures.error(error.message, { error: error.cause });
       audit.failed(error);
       throw error;
     }

@@ -112,6 +112,11 @@ export function rolesAllowed(method: string): readonly CallerRole[] {
   return ownValue(ownValue(RULES, service), name) ?? [];
 }
 
+/** Whether nobody but a local caller ever has business with a method. @param method as on the wire */
+export function isLocalOnly(method: string): boolean {
+  return rolesAllowed(method).every((role) => role === "local");
+}
+
 /** A lookup that the names on Object.prototype do not answer. */
 function ownValue<T>(table: Readonly<Record<string, T>> | undefined, key: string): T | undefined {
   return table !== undefined && Object.hasOwn(table, key) ? table[key] : undefined;

@@ -1,5 +1,7 @@
 import type { Random } from "#clock/random.ts";
 import type { Allowance, CallContext } from "#grpc/bind.ts";
+import { sourceOf } from "#grpc/remote-source.ts";
+import { BoundedLog, type WindowTimer } from "#log/bounded-log.ts";
 import type { Log, LogFields } from "#log/log.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
@@ -20,6 +22,7 @@ export interface GuardParts {
   readonly auditLogEnabled: () => boolean;
   readonly auditLogReads: () => boolean;
   readonly random: Random;
+  readonly clock: WindowTimer;
   readonly log: Log;
 }
 
@@ -41,20 +44,17 @@ interface Admission {
 
 /** Makes the guard that every call to every service passes: who is it, may it, and what is written down about it. */
 export function createGuard(parts: GuardParts): Guard {
+  const failures = new FailureLog(parts);
   return async (context) => {
-    const requestLog = parts.log.with({
-      ...methodFields(context.method),
-      request_id: parts.random.uuid(),
-    });
-    const { identity, admission, log, audit } = await letIn(parts, context, requestLog);
+    const request = { ...methodFields(context.method), request_id: parts.random.uuid() };
+    const { identity, admission, ...logs } = await letIn(parts, context, request, failures);
     attachApiCall(context, {
       identity,
       admittedAs: admission.as,
-      log,
-      audit,
+      ...logs,
       downstreamEntries: admission.downstreamEntries,
       checkAgain: async () => {
-        const again = await letIn(parts, context, requestLog);
+        const again = await letIn(parts, context, request, failures);
         if (again.admission.as !== admission.as) throw denied(context.method);
       },
     });
@@ -65,25 +65,31 @@ interface LetIn {
   readonly identity: CallerIdentity;
   readonly admission: Admission;
   readonly log: Log;
+  readonly failures: Log;
   readonly audit: AuditTrail;
 }
 
 /** @throws StatusError when the caller may not make this call, or is nobody that could */
-async function letIn(parts: GuardParts, context: CallContext, requestLog: Log): Promise<LetIn> {
-  let log = requestLog;
+async function letIn(
+  parts: GuardParts,
+  context: CallContext,
+  request: LogFields,
+  failureLog: FailureLog,
+): Promise<LetIn> {
+  let fields = request;
+  let identity: CallerIdentity | undefined;
   try {
-    const identity = await parts.identities.identify(context.caller);
-    log = log.with(callerFields(identity));
+    identity = await parts.identities.identify(context.caller);
+    fields = { ...fields, ...callerFields(identity) };
     const admission = await admit(parts, identity, rolesAllowed(context.method));
     if (admission === undefined) throw denied(context.method);
-    log = log.with(admissionFields(admission));
-    return {
-      identity,
-      admission,
-      log,
-      audit: await auditTrail(parts, identity, context.method, log),
-    };
+    fields = { ...fields, ...admissionFields(admission) };
+    const log = parts.log.with(fields);
+    const failures = failureLog.of(context, identity, fields);
+    const audit = await auditTrail(parts, identity, context.method, { log, failures });
+    return { identity, admission, log, failures, audit };
   } catch (thrown) {
+    const log = failureLog.of(context, identity, fields);
     log.error(refusalWords(thrown), { error: thrown });
     hangUpOn(thrown, context);
     throw inWordsOfTheMethod(thrown, context.method);
@@ -160,11 +166,39 @@ async function auditTrail(
   parts: GuardParts,
   identity: CallerIdentity,
   method: string,
-  log: Log,
+  { log, failures }: { readonly log: Log; readonly failures: Log },
 ): Promise<AuditTrail> {
   if (!parts.auditLogEnabled()) return new AuditTrail(undefined);
   const onlyFailures = isRead(method) && !parts.auditLogReads();
-  return new AuditTrail(log.with(await localCallerFields(identity)), onlyFailures);
+  const fields = await localCallerFields(identity);
+  return new AuditTrail(
+    { successes: log.with(fields), failures: failures.with(fields) },
+    onlyFailures,
+  );
+}
+
+/** An agent has something to say of each of the hundreds of SVIDs it may ask for at once. */
+const LINES_OF_KNOWN = 1000;
+
+/** Where failed calls are written. Whoever may call over the network, or may not, has a share of lines; the operators of this machine have all. */
+class FailureLog {
+  readonly #log: Log;
+  readonly #ofStrangers: BoundedLog;
+  readonly #ofKnown: BoundedLog;
+
+  constructor(parts: Pick<GuardParts, "log" | "clock">) {
+    this.#log = parts.log;
+    this.#ofStrangers = new BoundedLog(parts);
+    this.#ofKnown = new BoundedLog({ ...parts, lines: LINES_OF_KNOWN });
+  }
+
+  /** @param identity undefined when it could not be found out */
+  of({ caller }: CallContext, identity: CallerIdentity | undefined, fields: LogFields): Log {
+    if (caller.kind === "unix") return this.#log.with(fields);
+    return identity?.kind === "spiffe"
+      ? this.#ofKnown.from(identity.id.toString(), fields)
+      : this.#ofStrangers.from(sourceOf(caller.remoteAddress), fields);
+  }
 }
 
 /** `service` and `method` as the reference's log has them: `agent.v1.Agent` and `ListAgents`. */
