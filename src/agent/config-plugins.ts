@@ -1,5 +1,6 @@
 /** The plugins block of agent.conf, as values a constructor takes. */
 import { join } from "node:path";
+import { DEFAULT_WORKLOAD_SIZE_LIMIT } from "#attestors/unix/size-limit.ts";
 import type { UnixWorkloadAttestorConfig } from "#attestors/unix/workload.ts";
 import {
   readX509popAgentConfig,
@@ -27,7 +28,14 @@ export function zeroAgentPlugins(dataDir: string): AgentPlugins {
   return {
     keyManager: { name: "disk", keysPath: join(dataDir, "keys.json") },
     nodeAttestor: { name: "join_token" },
-    workloadAttestors: [{ name: "unix", discoverWorkloadPath: true, workloadSizeLimit: 0 }],
+    workloadAttestors: [
+      {
+        name: "unix",
+        discoverWorkloadPath: true,
+        discoverContainerPath: false,
+        workloadSizeLimit: DEFAULT_WORKLOAD_SIZE_LIMIT,
+      },
+    ],
   };
 }
 
@@ -90,6 +98,7 @@ export function readUnixConfig(data: Block): UnixConfig {
   return {
     name: "unix",
     discoverWorkloadPath: data.boolean("discover_workload_path") ?? false,
-    workloadSizeLimit: data.number("workload_size_limit") ?? 0,
+    discoverContainerPath: data.boolean("discover_container_path") ?? false,
+    workloadSizeLimit: data.number("workload_size_limit") ?? DEFAULT_WORKLOAD_SIZE_LIMIT,
   };
 }

@@ -15,6 +15,7 @@ import {
   type X509popAgentConfig,
 } from "#attestors/x509pop/agent-config.ts";
 import type { IdentityFiles, IdentityReader } from "#attestors/x509pop/node-identity.ts";
+import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { Sourced } from "#config/plugins.ts";
 import { type Reconfigurer, readNothing } from "#config/reconfigurer.ts";
@@ -145,20 +146,25 @@ async function readToken(path: string): Promise<string> {
   }
 }
 
+interface WorkloadAttestorParts extends PluginParts {
+  readonly systemd: Systemd;
+  readonly clock: Clock;
+}
+
 /** Streams that are open when an attestor is configured anew stay with the selectors that it found before. */
 export function openWorkloadAttestors(
   { plugins }: AgentConfig,
-  { reconfigurer, systemd }: PluginParts & { readonly systemd: Systemd },
+  { reconfigurer, systemd, clock }: WorkloadAttestorParts,
 ): readonly WorkloadAttestor[] {
   return plugins.workloadAttestors.map((config) => {
     if (config.name === "systemd") {
       reconfigurer.add("WorkloadAttestor", config, readNothing);
       return createSystemdWorkloadAttestor(systemd);
     }
-    let current = createUnixWorkloadAttestor(config);
+    let current = createUnixWorkloadAttestor(config, clock);
     reconfigurer.add("WorkloadAttestor", config, readUnixConfig, (next) => {
-      current = createUnixWorkloadAttestor(next);
+      current = createUnixWorkloadAttestor(next, clock);
     });
-    return { type: current.type, attest: (peer) => current.attest(peer) };
+    return { type: current.type, attest: (peer, signal) => current.attest(peer, signal) };
   });
 }

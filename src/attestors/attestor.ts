@@ -86,11 +86,27 @@ export interface PeerProcess {
   isAlive(): boolean;
 }
 
+/** A selector that a process may have, but was not given. */
+export interface Omission {
+  /** Type and name, for instance `unix:path`. */
+  readonly selector: string;
+  /** Why, in words for whoever expected it. It tells a workload nothing of the machine that it does not know. */
+  readonly reason: string;
+  /** Whether another attempt may find it: then nobody may be told yet that no entry matches. */
+  readonly isTemporary: boolean;
+}
+
+export interface WorkloadAttestation {
+  readonly selectors: readonly Selector[];
+  readonly omissions: readonly Omission[];
+}
+
 export interface WorkloadAttestor {
   /** The selector type it produces, for instance `unix`. */
   readonly type: string;
   /**
-   * @throws StatusError when nothing can be said about the process, or when it went away meanwhile
+   * @param signal aborts when nobody waits for the answer any more; whatever takes long ends with it
+   * @throws StatusError when nothing can be said about the process at present, or when it went away meanwhile
    */
-  attest(peer: PeerProcess): Promise<readonly Selector[]>;
+  attest(peer: PeerProcess, signal: AbortSignal): Promise<WorkloadAttestation>;
 }

@@ -5,9 +5,10 @@
  */
 import { existsSync } from "node:fs";
 import type { Clock } from "#clock/clock.ts";
+import { FairQueue } from "#clock/fair-queue.ts";
 import { DbusConnection, DbusError } from "./connection.ts";
 import type { DbusCall } from "./message.ts";
-import type { DbusValue } from "./value.ts";
+import type { DbusValue, DbusVariant } from "./value.ts";
 
 const BUS_SOCKET = "/run/dbus/system_bus_socket";
 /** For root alone, and without a bus in between. */
@@ -22,6 +23,12 @@ const UNDELIVERED: ReadonlySet<string> = new Set([
   `${BUS}.Error.NameHasNoOwner`,
   `${BUS}.Error.ServiceUnknown`,
 ]);
+
+/** What systemd answers for a process that belongs to no unit of its. */
+export const NO_UNIT = "org.freedesktop.systemd1.NoUnitForPID";
+
+/** Questions after units. A bus takes 128 unanswered calls of one connection, and a lookup makes one call at a time. */
+const LOOKUPS = { running: 32, runningPerKey: 32, waiting: 32_768, waitingPerKey: 8192 };
 
 /** There on a machine that systemd has started (sd_booted(3)). */
 const BOOTED = "/run/systemd/system";
@@ -38,6 +45,21 @@ export interface SystemdUnit {
   readonly invocationId: string;
 }
 
+/** A process whose number is to be looked up, and its user, who shares the bus with others. */
+export interface UnitProcess {
+  readonly pid: number;
+  readonly uid: number;
+  /** Whether the process still has the number. */
+  isAlive(): boolean;
+}
+
+interface Lookup {
+  readonly process: UnitProcess;
+  readonly unit: Promise<SystemdUnit>;
+  readonly over: AbortController;
+  waiting: number;
+}
+
 interface Link {
   readonly connection: DbusConnection;
   /** The connection of systemd on the bus; absent without a bus. */
@@ -47,6 +69,10 @@ interface Link {
 export class Systemd {
   readonly #clock: Clock;
   readonly #environment: Readonly<Record<string, string | undefined>>;
+  readonly #lookups: Map<number, Lookup> = new Map();
+  /** Those that are asked for, by object path. */
+  readonly #units: Map<string, Promise<SystemdUnit>> = new Map();
+  readonly #queue: FairQueue<number> = new FairQueue(LOOKUPS);
   #link: Promise<Link> | undefined;
 
   /** @param environment for DBUS_SYSTEM_BUS_ADDRESS, which names another bus */
@@ -55,18 +81,75 @@ export class Systemd {
     this.#environment = environment;
   }
 
-  /** The unit that a process belongs to, by its control group. @throws Error, DbusError when it belongs to none */
-  async unitOf(pid: number): Promise<SystemdUnit> {
-    const path = await this.#unitPath("GetUnitByPID", "u", pid);
-    const [id, fragmentPath, invocationId] = await Promise.all([
-      this.#property(path, UNIT, "Id"),
-      this.#property(path, UNIT, "FragmentPath"),
-      this.#property(path, UNIT, "InvocationID"),
-    ]);
+  /**
+   * The unit that a process belongs to, by its control group. To be believed when the process is alive afterwards.
+   *
+   * @param signal ends the waiting
+   * @throws Error, DbusError when it belongs to none (NO_UNIT), or the signal's reason
+   */
+  async unitOf(asked: UnitProcess, signal: AbortSignal): Promise<SystemdUnit> {
+    signal.throwIfAborted();
+    const lookup = this.#shared(asked) ?? this.#lookUp(asked);
+    const { promise, reject } = Promise.withResolvers<never>();
+    const leave = (): void => reject(signal.reason);
+    signal.addEventListener("abort", leave, { once: true });
+    lookup.waiting++;
+    try {
+      return await Promise.race([lookup.unit, promise]);
+    } finally {
+      signal.removeEventListener("abort", leave);
+      lookup.waiting--;
+      if (lookup.waiting === 0) lookup.over.abort(new Error("nobody waits for it any more"));
+    }
+  }
+
+  /** The lookup of the very same process that is under way: as long as both are alive, one number names one process. */
+  #shared(process: UnitProcess): Lookup | undefined {
+    const lookup = this.#lookups.get(process.pid);
+    if (lookup === undefined || lookup.over.signal.aborted) return undefined;
+    return lookup.process.isAlive() && process.isAlive() ? lookup : undefined;
+  }
+
+  #lookUp(process: UnitProcess): Lookup {
+    const { pid, uid } = process;
+    const over = new AbortController();
+    const unit = this.#queue.run(uid, over.signal, async () =>
+      this.#unitAt(await this.#unitPath("GetUnitByPID", "u", pid)),
+    );
+    const lookup = { process, unit, over, waiting: 0 };
+    this.#lookups.set(pid, lookup);
+    const end = (): void => {
+      if (this.#lookups.get(pid) === lookup) this.#lookups.delete(pid);
+    };
+    unit.then(end, end);
+    return lookup;
+  }
+
+  /** Processes of one unit that are looked up at the same time share the answer. */
+  #unitAt(path: string): Promise<SystemdUnit> {
+    const known = this.#units.get(path);
+    if (known !== undefined) return known;
+    const unit = this.#askUnit(path);
+    this.#units.set(path, unit);
+    const end = (): boolean => this.#units.delete(path);
+    unit.then(end, end);
+    return unit;
+  }
+
+  async #askUnit(path: string): Promise<SystemdUnit> {
+    const [all] = await this.#call({
+      path,
+      interface: `${BUS}.Properties`,
+      member: "GetAll",
+      signature: "s",
+      body: [UNIT],
+    });
+    const properties = asProperties(all);
+    const invocationId = properties.get("InvocationID");
     if (!(invocationId instanceof Uint8Array)) throw new Error("systemd's InvocationID is no ID");
     return {
-      id: asText(id, "Id"),
-      fragmentPath: asText(fragmentPath, "FragmentPath"),
+      id: asText(properties.get("Id"), "Id"),
+      fragmentPath: asText(properties.get("FragmentPath"), "FragmentPath"),
       invocationId: Buffer.from(invocationId).toString("hex"),
     };
   }
@@ -96,17 +179,6 @@ export class Systemd {
 
   #manager(member: string, signature: string, body: readonly DbusValue[]) {
     return this.#call({ path: MANAGER, interface: `${SYSTEMD}.Manager`, member, signature, body });
-  }
-
-  async #property(path: string, type: string, name: string): Promise<DbusValue | undefined> {
-    const [variant] = await this.#call({
-      path,
-      interface: `${BUS}.Properties`,
-      member: "Get",
-      signature: "ss",
-      body: [type, name],
-    });
-    return typeof variant === "object" && "signature" in variant ? variant.value : undefined;
   }
 
   async #call(call: DbusCall): Promise<readonly DbusValue[]> {
@@ -180,7 +252,11 @@ async function findSystemd(connection: DbusConnection, clock: Clock): Promise<st
     });
     return answer;
   };
-  await ask("Hello");
+  const own = asText(await ask("Hello"), "Hello");
+  // The numbers of our callers' processes are of our pid namespace: in systemd's they would be other processes.
+  if ((await ask("GetConnectionUnixProcessID", own)) !== process.pid) {
+    throw new Error("systemd is in another pid namespace, where processes have other numbers");
+  }
   const begun = clock.monotonicMs();
   let owner: string | undefined;
   while (owner === undefined) {
@@ -197,6 +273,16 @@ async function findSystemd(connection: DbusConnection, clock: Clock): Promise<st
     throw new Error(`${SYSTEMD} on the bus is not of root`);
   }
   return owner;
+}
+
+/** What is in a dictionary of variants by name. */
+function asProperties(value: DbusValue | undefined): ReadonlyMap<DbusValue, DbusValue> {
+  const properties = new Map<DbusValue, DbusValue>();
+  for (const entry of Array.isArray(value) ? value : []) {
+    const [name, variant] = entry as readonly [DbusValue, DbusVariant];
+    properties.set(name, variant.value);
+  }
+  return properties;
 }
 
 function asText(value: DbusValue | undefined, what: string): string {

@@ -7,6 +7,7 @@ import { ptr } from "bun:ffi";
 import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { errno, openLibc } from "#ffi/libc.ts";
+import { isOwnProc } from "#ffi/own-proc.ts";
 import { statusValues } from "#ffi/process-status.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
@@ -136,6 +137,7 @@ function descriptorOf(socket: Socket): number | undefined {
  * @returns undefined when there is no such process, or none that we may see
  */
 export function openProcess(pid: number): UnixPeer | undefined {
+  if (!isOwnProc()) return undefined;
   const pidfd = Number(libc().syscall(SYS_PIDFD_OPEN, BigInt(pid), 0n, 0n, 0n));
   if (pidfd < 0) return undefined;
   const ids = effectiveIdsOf(pid);

@@ -1,5 +1,6 @@
 /** Who may ask for identities on behalf of workloads: a caller that itself has one of the identities that the operator named. */
 import { type AttestedCaller, attestCaller, type CallerTools } from "#agent/attestation/caller.ts";
+import { attestationIncomplete } from "#agent/attestation/workload-attestation.ts";
 import type { Identity } from "#agent/cache/subscription.ts";
 import { checkOpen, SERVER_AWAY, unavailable } from "#agent/cache/waiting.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
@@ -34,13 +35,14 @@ export class Delegates {
    *
    * @throws StatusError PERMISSION_DENIED when the caller is no delegate, or no more; UNAVAILABLE when that cannot be said now
    */
-  check({ peer }: AttestedCaller, identities: readonly Identity[]): void {
+  check({ peer, silent }: AttestedCaller, identities: readonly Identity[]): void {
     const { authorizedDelegates, cache } = this.#parts;
     checkOpen(cache);
     // The process may have ended while its socket lives on in another.
     const ids = peer.isAlive() ? identities.map(({ entry }) => entry.spiffeId.toString()) : [];
     if (authorizedDelegates().some((id) => ids.includes(id))) return;
     if (peer.isAlive() && !cache.isFilled) throw unavailable(SERVER_AWAY);
+    if (peer.isAlive() && silent.length > 0) throw attestationIncomplete({ silent });
     const log = this.#bounded.from(`uid ${peer.uid}`, { pid: peer.pid, uid: peer.uid });
     if (ids.length === 0) {
       log.warn("No identity issued");

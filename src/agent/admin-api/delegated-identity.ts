@@ -63,7 +63,7 @@ async function followSvids(
   send: (response: SubscribeToX509SVIDsResponse) => Promise<void>,
 ): Promise<void> {
   const caller = await delegates.attest(context);
-  using workload = await DelegatedWorkload.of(request, tools);
+  using workload = await DelegatedWorkload.of(request, tools, context.signal);
   using own = cache.subscribe(caller.selectors, "bundles");
   using subscription = cache.subscribe(workload.selectors, "x509-svids");
   let last: SubscribeToX509SVIDsResponse | undefined;
@@ -72,6 +72,7 @@ async function followSvids(
     const seen = [own, subscription].map((one) => [one, one.version] as const);
     delegates.check(caller, own.identities());
     workload.checkAlive();
+    workload.checkKnown(subscription.identities().length > 0);
     const sent = subscription.identities().filter(({ entry }) => entry.delegable);
     const isWaiting = waitsForSvids(cache, sent, last === undefined);
     const response = isWaiting ? undefined : responses.x509Svids(subscription);
@@ -110,10 +111,11 @@ async function fetchJwtSvids(
 ): Promise<FetchJWTSVIDsResponse> {
   const audience = namedAudience(request.audience, "audience must be specified");
   const caller = await delegates.attest(context);
-  using workload = await DelegatedWorkload.of(request, tools);
+  using workload = await DelegatedWorkload.of(request, tools, context.signal);
   const entries = cache
     .identitiesFor(workload.selectors)
     .flatMap(({ entry }) => (entry.delegable ? [entry] : []));
+  workload.checkKnown(entries.length > 0);
   if (entries.length === 0) {
     throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");
   }

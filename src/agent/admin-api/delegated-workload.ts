@@ -1,6 +1,10 @@
 /** The workload that a delegate asks for: selectors that the delegate answers for, or a process that the agent attests itself. */
 import type { CallerTools } from "#agent/attestation/caller.ts";
-import { attestWorkload } from "#agent/attestation/workload-attestation.ts";
+import {
+  type AttestedWorkload,
+  attestationIncomplete,
+  attestWorkload,
+} from "#agent/attestation/workload-attestation.ts";
 import { openProcess, type UnixPeer } from "#grpc/peer.ts";
 import { type Selector, selectorKey, selectorProblem } from "#spiffe/selector.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
@@ -14,10 +18,12 @@ export interface WorkloadRequest {
 export class DelegatedWorkload implements Disposable {
   /** `type:value` of every selector. */
   readonly selectors: ReadonlySet<string>;
+  readonly #silent: readonly string[];
   readonly #process: UnixPeer | undefined;
 
-  private constructor(selectors: ReadonlySet<string>, process?: UnixPeer) {
+  private constructor({ selectors, silent }: AttestedWorkload, process?: UnixPeer) {
     this.selectors = selectors;
+    this.#silent = silent;
     this.#process = process;
   }
 
@@ -25,15 +31,17 @@ export class DelegatedWorkload implements Disposable {
   static async of(
     { selectors, pid }: WorkloadRequest,
     tools: CallerTools,
+    signal: AbortSignal,
   ): Promise<DelegatedWorkload> {
     if (selectors.length > 0 === (pid !== 0)) {
       throw invalid("must provide either selectors or non-zero PID, but not both");
     }
-    if (pid === 0) return new DelegatedWorkload(given(selectors));
+    if (pid === 0) return new DelegatedWorkload({ selectors: given(selectors), silent: [] });
     const process = openProcess(pid);
     if (process === undefined) throw attestationFailed();
     try {
-      return new DelegatedWorkload(await attestWorkload(tools.attestors, process, tools), process);
+      const workload = await attestWorkload(tools.attestors, process, tools, signal);
+      return new DelegatedWorkload(workload, process);
     } catch (error) {
       process.close();
       throw error;
@@ -43,6 +51,13 @@ export class DelegatedWorkload implements Disposable {
   /** @throws StatusError UNAVAILABLE when the process that was attested has ended: its pid may be another's by now */
   checkAlive(): void {
     if (this.#process?.isAlive() === false) throw attestationFailed();
+  }
+
+  /** @throws StatusError UNAVAILABLE when the process has no identity, and an attestor that was silent may be why */
+  checkKnown(hasIdentity: boolean): void {
+    if (!hasIdentity && this.#silent.length > 0) {
+      throw attestationIncomplete({ silent: this.#silent });
+    }
   }
 
   [Symbol.dispose](): void {

@@ -38,9 +38,17 @@ export function explanationText(explanation: Explanation): string {
   return `${parts.map((lines) => lines.map(printable).join("\n")).join("\n\n")}\n`;
 }
 
-function attestorLines({ name, selectors, error }: AttestorAnswer): string[] {
+function attestorLines({ name, selectors, error, omissions }: AttestorAnswer): string[] {
   if (error !== "") return [`WorkloadAttestor ${name} found nothing:`, `    ${error}`];
-  return [`WorkloadAttestor ${name} found:`, ...selectors.map((one) => `    ${one}`)];
+  const found = selectors.length === 0 ? "found nothing" : "found";
+  return [
+    `WorkloadAttestor ${name} ${found}:`,
+    ...selectors.map((one) => `    ${one}`),
+    ...omissions.map(({ selector, reason, temporary }) => {
+      const when = temporary ? "not at present" : "not given";
+      return `    ${selector} ${when}: ${reason}`;
+    }),
+  ];
 }
 
 function identityParts(explanation: Explanation, found: ReadonlySet<string>): string[][] {

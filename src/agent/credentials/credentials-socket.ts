@@ -105,7 +105,7 @@ async function credentialFor(
   const pair = await svids.of(unit, credential.hint, waiting, signal);
   if (pair === undefined) return undefined;
   const selectors = new Set(unitSelectors(unit).map(selectorKey));
-  parts.handedOut.x509({ peer, selectors }, [pair], "/Credentials/LoadCredential");
+  parts.handedOut.x509({ peer, selectors, silent: [] }, [pair], "/Credentials/LoadCredential");
   return credential.write(pair);
 }
 
@@ -121,8 +121,9 @@ async function unitOf(
   let told = false;
   while (!signal.aborted) {
     try {
-      return await systemd.unitOf(peer.pid);
+      return await systemd.unitOf(peer, signal);
     } catch (error) {
+      if (signal.aborted) return undefined;
       if (error instanceof DbusError && error.errorName.startsWith(OF_SYSTEMD)) throw error;
       if (!told) log.warn("Systemd cannot be asked for a unit", { error: errorText(error) });
       told = true;

@@ -32,7 +32,7 @@ export function checkSight(status: string, needsPaths: boolean): Finding {
   }
   return fail(
     check,
-    `the agent, of user ${statusValues(status, "Uid")[1]}, may not see what programs other users run, so their processes have no unix selectors at all`,
+    `the agent, of user ${statusValues(status, "Uid")[1]}, may not see what programs other users run, so their processes have neither unix:path nor unix:sha256`,
     "give its unit AmbientCapabilities=CAP_SYS_PTRACE, or do without discover_workload_path",
   );
 }

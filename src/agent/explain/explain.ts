@@ -85,10 +85,10 @@ async function explain(
   parts: ExplainParts,
   audience: Audience,
   process: UnixPeer,
-  { method }: CallContext,
+  { method, signal }: CallContext,
 ): Promise<Explanation> {
   const { cache, clock } = parts;
-  const answers = await askAttestors(parts.attestors, process, parts);
+  const answers = await askAttestors(parts.attestors, process, parts, signal);
   // What was found would be another's if the pid is another's by now.
   if (!process.isAlive()) throw gone(process.pid);
   const selectors = new Set(answers.flatMap((answer) => answer.selectors));

@@ -33,10 +33,16 @@ export interface Knowledge {
   readonly clock: Clock;
 }
 
-export function attestorMessage({ name, selectors, error }: AttestorAnswer): AttestorMessage {
+export function attestorMessage(answer: AttestorAnswer): AttestorMessage {
+  const { name, selectors, omissions, error } = answer;
   return {
     name,
     selectors: [...selectors].sort(),
+    omissions: omissions.map(({ selector, reason, isTemporary }) => ({
+      selector,
+      reason,
+      temporary: isTemporary,
+    })),
     error: error === undefined ? "" : errorText(error),
   };
 }

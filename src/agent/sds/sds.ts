@@ -3,6 +3,7 @@
  * caller is attested when a call begins, as for the Workload API. Private keys are among what it sends; none of it is ever logged.
  */
 import { type AttestedCaller, attestCaller, type CallerTools } from "#agent/attestation/caller.ts";
+import { attestationIncomplete } from "#agent/attestation/workload-attestation.ts";
 import type { HandedOut } from "#agent/audit/handed-out.ts";
 import type { Subscription } from "#agent/cache/subscription.ts";
 import { checkOpen, SERVER_AWAY, unavailable, waitsForSvids } from "#agent/cache/waiting.ts";
@@ -120,7 +121,7 @@ async function fetchSecrets(
  */
 function stateNow(
   { cache, stateOf }: Tools,
-  { peer }: AttestedCaller,
+  { peer, silent }: AttestedCaller,
   workload: Subscription,
   isFirst: boolean,
 ): WorkloadState | undefined {
@@ -128,7 +129,9 @@ function stateNow(
   if (!cache.isFilled) throw unavailable(SERVER_AWAY);
   // The process may have ended while its socket lives on in another.
   if (!peer.isAlive()) throw unavailable("workload attestation failed");
-  return waitsForSvids(cache, workload.identities(), isFirst) ? undefined : stateOf(workload);
+  const identities = workload.identities();
+  if (identities.length === 0 && silent.length > 0) throw attestationIncomplete({ silent });
+  return waitsForSvids(cache, identities, isFirst) ? undefined : stateOf(workload);
 }
 
 /** Resolves when the workload is no longer at that version, when there is news from the client, or when the signal aborts. */

@@ -3,6 +3,7 @@
  * what the cache holds for it, again whenever that changed, and until it has no identity any more.
  */
 import { type AttestedCaller, attestCaller, type CallerTools } from "#agent/attestation/caller.ts";
+import { attestationIncomplete } from "#agent/attestation/workload-attestation.ts";
 import type { HandedOut } from "#agent/audit/handed-out.ts";
 import type { CallerNeed } from "#agent/cache/callers.ts";
 import type { Identity, Subscription } from "#agent/cache/subscription.ts";
@@ -71,7 +72,7 @@ async function callerIdentities(
   parts: WorkloadApiParts,
   context: CallContext,
   needed: boolean,
-): Promise<{ caller: AttestedCaller; identities: readonly Identity[] }> {
+): Promise<{ readonly caller: AttestedCaller; readonly identities: readonly Identity[] }> {
   const caller = await attestCaller(parts, context);
   const identities = parts.cache.identitiesFor(caller.selectors);
   checkCaller(parts, caller, identities, needed);
@@ -84,7 +85,7 @@ async function callerIdentities(
  */
 function checkCaller(
   parts: WorkloadApiParts,
-  { peer, selectors }: AttestedCaller,
+  { peer, selectors, silent }: AttestedCaller,
   identities: readonly Identity[],
   needed: boolean,
 ): void {
@@ -93,6 +94,7 @@ function checkCaller(
     if (identities.length > 0) return;
     if (!parts.cache.isFilled) throw unavailable(SERVER_AWAY);
     if (!needed && parts.allowUnauthenticatedVerifiers()) return;
+    if (silent.length > 0) throw attestationIncomplete({ silent });
   }
   parts.refusals.noIdentity(peer, selectors);
   throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");
@@ -155,6 +157,7 @@ async function fetchJwtSvid(
   const chosen = withoutRepeatedHints(identities).filter(
     ({ entry }) => asked === undefined || entry.spiffeId.equals(asked),
   );
+  if (chosen.length === 0 && caller.silent.length > 0) throw attestationIncomplete(caller);
   if (chosen.length === 0)
     throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");
   const svids = await Promise.all(

@@ -22,7 +22,11 @@ export class AccountNames {
     this.#path = path;
   }
 
-  /** The names by number; none when the file cannot be read. Who asks while the file is read waits for the same reading. */
+  /**
+   * The names by number; none when there is no such file. Who asks while the file is read waits for the same reading.
+   *
+   * @throws Error when the file cannot be read, as nobody may lose his name by that
+   */
   async current(): Promise<Names> {
     try {
       // At once: the file is asked for at each call and lies in memory, where another thread would take ten times as long.
@@ -32,9 +36,10 @@ export class AccountNames {
         this.#table = { version, names: readFile(this.#path, "utf8").then(parse) };
       }
       return await this.#table.names;
-    } catch {
+    } catch (error) {
       this.#table = undefined;
-      return new Map();
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") return new Map();
+      throw error;
     }
   }
 }

@@ -1,6 +1,6 @@
-/** What /proc says about a process: effective ids, supplementary groups, executable. Read again it shows whether the process changed. */
+/** What /proc says of the ids of a process. Read again it shows whether the process changed. */
 import { readFileSync } from "node:fs";
-import { readlink, stat } from "node:fs/promises";
+import { isOwnProc } from "#ffi/own-proc.ts";
 import { statusValues } from "#ffi/process-status.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
@@ -11,14 +11,26 @@ export interface ProcessStatus {
   readonly groups: readonly number[];
 }
 
-/** @throws StatusError when the process is gone or hidden from us */
-export function readStatus(pid: number): ProcessStatus {
-  const text = read(`/proc/${pid}/status`);
+/** What a system call answers for what is not there, or not for us to see. */
+const HIDDEN: ReadonlySet<unknown> = new Set(["ENOENT", "EACCES", "EPERM", "ESRCH"]);
+
+/** Whether that is an answer, and no trouble of our own (too many open files, for instance). */
+export function isHiding(error: unknown): boolean {
+  return error instanceof Error && "code" in error && HIDDEN.has(error.code);
+}
+
+/**
+ * @returns undefined when /proc does not show the process, as it is gone or hidden from us
+ * @throws StatusError when it cannot be read for another reason
+ */
+export function readStatus(pid: number): ProcessStatus | undefined {
+  const path = `/proc/${pid}/status`;
+  const text = isOwnProc() ? read(path) : undefined;
+  if (text === undefined) return undefined;
   // Real, effective, saved, file system.
   const [, uid] = numbersOf(text, "Uid");
   const [, gid] = numbersOf(text, "Gid");
-  if (uid === undefined || gid === undefined)
-    throw lookupFailed(`/proc/${pid}/status`, "it has no ids");
+  if (uid === undefined || gid === undefined) throw lookupFailed(path, "it has no ids");
   return { uid, gid, groups: numbersOf(text, "Groups") };
 }
 
@@ -26,38 +38,17 @@ function numbersOf(status: string, label: string): readonly number[] {
   return statusValues(status, label).map(Number);
 }
 
-export interface Executable {
-  /** As the link says it, in the process's own mount namespace. */
-  readonly path: string;
-  /** Device, inode, size and times: the same text means the same file with the same content. */
-  readonly version: string;
-  /** Bytes. */
-  readonly size: number;
-}
-
-/** @throws StatusError when the process is gone or hidden from us */
-export async function readExecutable(pid: number): Promise<Executable> {
-  const link = `/proc/${pid}/exe`;
-  try {
-    const path = await readlink(link);
-    // Following the link opens the very file that runs, also after it was replaced or is in another mount namespace.
-    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(link, { bigint: true });
-    return { path, version: [dev, ino, size, mtimeNs, ctimeNs].join("."), size: Number(size) };
-  } catch (error) {
-    throw lookupFailed(link, error);
-  }
-}
-
 /** The kernel writes these files as they are read, from memory: handing that to another thread costs far more than doing it. */
-function read(path: string): string {
+function read(path: string): string | undefined {
   try {
     return readFileSync(path, "latin1");
   } catch (error) {
+    if (isHiding(error)) return undefined;
     throw lookupFailed(path, error);
   }
 }
 
-function lookupFailed(path: string, cause: unknown): StatusError {
+export function lookupFailed(path: string, cause: unknown): StatusError {
   const why = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
   return new StatusError(StatusCode.INTERNAL, `failed to read ${path}: ${why}`, { cause });
 }

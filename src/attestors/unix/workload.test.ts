@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync, realpathSync } from "node:fs";
 import type { PeerProcess } from "#attestors/attestor.ts";
+import { systemClock } from "#clock/clock.ts";
 import { createUnixWorkloadAttestor } from "./workload.ts";
 
 const self: PeerProcess = {
@@ -11,15 +12,19 @@ const self: PeerProcess = {
   gid: process.getgid?.() ?? 0,
   isAlive: () => true,
 };
+const never = new AbortController().signal;
+const create = (discoverWorkloadPath: boolean, workloadSizeLimit = 0) =>
+  createUnixWorkloadAttestor(
+    { discoverWorkloadPath, workloadSizeLimit, discoverContainerPath: false },
+    systemClock,
+  );
 const values = async (
   peer: PeerProcess,
   discoverWorkloadPath: boolean,
   workloadSizeLimit = 0,
 ): Promise<string[]> => {
-  const selectors = await createUnixWorkloadAttestor({
-    discoverWorkloadPath,
-    workloadSizeLimit,
-  }).attest(peer);
+  const attestor = create(discoverWorkloadPath, workloadSizeLimit);
+  const { selectors } = await attestor.attest(peer, never);
   expect(new Set(selectors.map(({ type }) => type))).toEqual(new Set(["unix"]));
   return selectors.map(({ value }) => value);
 };
@@ -43,10 +48,13 @@ test("path and sha256 are those of the executable", async () => {
   );
 });
 
-test("workload_size_limit: below 0 no digest, a larger executable nothing at all", async () => {
+test("workload_size_limit: below 0 no digest, of a larger executable neither, and why", async () => {
   expect((await values(self, true, -1)).some((value) => value.startsWith("sha256:"))).toBe(false);
-  const refused = await values(self, true, 10).catch((error: Error) => error.message);
-  expect(refused).toContain("larger than workload_size_limit");
+  const { selectors, omissions } = await create(true, 10).attest(self, never);
+  const names = selectors.map(({ value }) => value.split(":")[0]);
+  expect([names.includes("path"), names.includes("sha256")]).toEqual([true, false]);
+  expect(omissions.map(({ selector }) => selector)).toEqual(["unix:sha256"]);
+  expect(omissions[0]?.reason).toContain("larger than workload_size_limit");
 });
 
 test("a process that is gone, or is no longer the one that connected, gets nothing", async () => {
@@ -61,20 +69,21 @@ test("a process that is gone, or is no longer the one that connected, gets nothi
   child.on("exit", () => ended.resolve());
   child.kill("SIGKILL");
   await ended.promise;
-  const gone = await values({ ...self, pid }, false).catch((error: Error) => error.message);
-  expect(gone).toContain(`/proc/${pid}`);
+  const dead = { ...self, pid, isAlive: () => false };
+  const gone = await values(dead, false).catch((error: Error) => error.message);
+  expect(gone).toContain("ended or changed");
 });
 
 test("a process that becomes another program meanwhile gets nothing", async () => {
   const child = spawn("sh", ["-c", "sleep 0.3; exec sleep 60"]);
   let asked = 0;
   const peer: PeerProcess = { ...self, pid: child.pid ?? 0, isAlive: () => true };
-  const attestor = createUnixWorkloadAttestor({ discoverWorkloadPath: true, workloadSizeLimit: 0 });
+  const attestor = create(true);
   const outcomes = new Set<string>();
   // The change lies between two looks for one of these; each must see the old program, the new one, or refuse.
   while (asked++ < 40) {
-    await attestor.attest(peer).then(
-      (selectors) =>
+    await attestor.attest(peer, never).then(
+      ({ selectors }) =>
         outcomes.add(selectors.find(({ value }) => value.startsWith("path:"))?.value ?? ""),
       () => outcomes.add("refused"),
     );

@@ -4,65 +4,91 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { PeerProcess, WorkloadAttestor } from "#attestors/attestor.ts";
-import type { Selector } from "#spiffe/selector.ts";
+import type { Clock } from "#clock/clock.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { AccountNames } from "./accounts.ts";
 import { ExecutableDigests } from "./digest.ts";
-import { type Executable, type ProcessStatus, readExecutable, readStatus } from "./process.ts";
+import { Executable } from "./executable.ts";
+import type { ExecutableConfig } from "./executable-digest.ts";
+import { addExecutable } from "./executable-selectors.ts";
+import { Findings } from "./findings.ts";
+import { type ProcessStatus, readStatus } from "./process.ts";
 
-export interface UnixWorkloadAttestorConfig {
+export interface UnixWorkloadAttestorConfig extends ExecutableConfig {
   readonly discoverWorkloadPath: boolean;
-  /** Bytes: 0 for no limit, below 0 for no `sha256` selector. */
-  readonly workloadSizeLimit: number;
 }
 
-export function createUnixWorkloadAttestor(config: UnixWorkloadAttestorConfig): WorkloadAttestor {
+const HIDDEN =
+  "/proc does not show the process to the agent: it runs without CAP_SYS_PTRACE where /proc hides the processes of others (hidepid), or /proc is of another pid namespace";
+
+export function createUnixWorkloadAttestor(
+  config: UnixWorkloadAttestorConfig,
+  clock: Clock,
+): WorkloadAttestor {
   const users = new AccountNames("/etc/passwd");
   const groups = new AccountNames("/etc/group");
-  const digests = new ExecutableDigests();
+  const parts = { config, clock, digests: new ExecutableDigests(clock) };
 
-  const identitySelectors = async (status: ProcessStatus): Promise<Selector[]> => {
+  const addIds = async ({ uid, gid, groups: others }: ProcessStatus, findings: Findings) => {
     const [userNames, groupNames] = await Promise.all([users.current(), groups.current()]);
-    const selectors = [selector("uid", status.uid)];
-    const user = userNames.get(status.uid);
-    if (user !== undefined) selectors.push(selector("user", user));
-    selectors.push(selector("gid", status.gid));
-    const group = groupNames.get(status.gid);
-    if (group !== undefined) selectors.push(selector("group", group));
-    for (const gid of status.groups) {
-      selectors.push(selector("supplementary_gid", gid));
-      const name = groupNames.get(gid);
-      if (name !== undefined) selectors.push(selector("supplementary_group", name));
+    findings.give("uid", uid);
+    const user = userNames.get(uid);
+    if (user !== undefined) findings.give("user", user);
+    findings.give("gid", gid);
+    const group = groupNames.get(gid);
+    if (group !== undefined) findings.give("group", group);
+    for (const other of others) {
+      findings.give("supplementary_gid", other);
+      const name = groupNames.get(other);
+      if (name !== undefined) findings.give("supplementary_group", name);
     }
-    return selectors;
   };
 
-  const pathSelectors = async (pid: number, executable: Executable): Promise<Selector[]> => {
-    const selectors = [selector("path", executable.path)];
-    if (config.workloadSizeLimit >= 0) {
-      const digest = await digests.of(pid, executable, config.workloadSizeLimit);
-      selectors.push(selector("sha256", digest));
-    }
-    return selectors;
+  /** What the kernel said when the process connected is known also where /proc hides it, and is all that is known then. */
+  const attestHidden = async ({ uid, gid }: PeerProcess, findings: Findings): Promise<void> => {
+    await addIds({ uid, gid, groups: [] }, findings);
+    for (const name of ["supplementary_gid", "supplementary_group"]) findings.omit(name, HIDDEN);
+    if (!config.discoverWorkloadPath) return;
+    for (const name of ["path", "sha256"]) findings.omit(name, HIDDEN);
+  };
+
+  const attestVisible = async (
+    peer: PeerProcess,
+    status: ProcessStatus,
+    findings: Findings,
+    signal: AbortSignal,
+  ): Promise<void> => {
+    refuseOtherIds(peer, status);
+    await addIds(status, findings);
+    if (!config.discoverWorkloadPath) return;
+    const file = await addExecutable(peer, parts, findings, signal);
+    // A process that runs another program by now may have had the ids of the one, and have the path of the other.
+    if (!isDeepStrictEqual(readStatus(peer.pid), status)) throw changed();
+    if (file !== undefined && fileOf(peer.pid) !== file) throw changed();
   };
 
   return {
     type: "unix",
-    attest: async (peer) => {
+    attest: async (peer, signal) => {
+      const findings = new Findings();
       const status = readStatus(peer.pid);
-      refuseOtherIds(peer, status);
-      const selectors = await identitySelectors(status);
-      if (config.discoverWorkloadPath) {
-        const executable = await readExecutable(peer.pid);
-        selectors.push(...(await pathSelectors(peer.pid, executable)));
-        // A process that runs another program by now may have had the ids of the one, and have the path of the other.
-        const after = { status: readStatus(peer.pid), executable: await readExecutable(peer.pid) };
-        if (!isDeepStrictEqual(after, { status, executable })) throw changed();
-      }
+      if (status === undefined) await attestHidden(peer, findings);
+      else await attestVisible(peer, status, findings, signal);
       if (!peer.isAlive()) throw changed();
-      return selectors;
+      return findings;
     },
   };
+}
+
+/** The file that the process runs; undefined when it is gone. */
+function fileOf(pid: number): string | undefined {
+  try {
+    const executable = Executable.open(pid);
+    executable.close();
+    return executable.status.file;
+  } catch {
+    return undefined;
+  }
 }
 
 /**
@@ -82,8 +108,4 @@ function changed(): StatusError {
     StatusCode.UNAVAILABLE,
     "the process ended or changed while it was attested",
   );
-}
-
-function selector(name: string, value: string | number): Selector {
-  return { type: "unix", value: `${name}:${value}` };
 }

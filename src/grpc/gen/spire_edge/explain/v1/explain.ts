@@ -56,6 +56,16 @@ export interface AttestorAnswer {
   selectors: string[];
   /** Why it says nothing; empty when it does. */
   error: string;
+  /** Selectors that a process may have, but that this one was not given. */
+  omissions: Omission[];
+}
+
+export interface Omission {
+  /** Type and name, for instance unix:path. */
+  selector: string;
+  reason: string;
+  /** Whether another attempt may find it. */
+  temporary: boolean;
 }
 
 export interface Identity {
@@ -393,7 +403,7 @@ export const Explanation: MessageFns<Explanation> = {
 };
 
 function createBaseAttestorAnswer(): AttestorAnswer {
-  return { name: "", selectors: [], error: "" };
+  return { name: "", selectors: [], error: "", omissions: [] };
 }
 
 export const AttestorAnswer: MessageFns<AttestorAnswer> = {
@@ -406,6 +416,9 @@ export const AttestorAnswer: MessageFns<AttestorAnswer> = {
     }
     if (message.error !== "") {
       writer.uint32(26).string(message.error);
+    }
+    for (const v of message.omissions) {
+      Omission.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -447,6 +460,14 @@ export const AttestorAnswer: MessageFns<AttestorAnswer> = {
             message.error = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.omissions.push(Omission.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -470,6 +491,9 @@ export const AttestorAnswer: MessageFns<AttestorAnswer> = {
     if (message.error !== undefined) {
       obj.error = message.error;
     }
+    if (message.omissions?.length) {
+      obj.omissions = message.omissions.map((e) => Omission.toJSON(e));
+    }
     return obj;
   },
 
@@ -481,6 +505,100 @@ export const AttestorAnswer: MessageFns<AttestorAnswer> = {
     message.name = object.name ?? "";
     message.selectors = object.selectors?.map((e) => e) || [];
     message.error = object.error ?? "";
+    message.omissions = object.omissions?.map((e) => Omission.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseOmission(): Omission {
+  return { selector: "", reason: "", temporary: false };
+}
+
+export const Omission: MessageFns<Omission> = {
+  encode(message: Omission, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.selector !== "") {
+      writer.uint32(10).string(message.selector);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    if (message.temporary !== false) {
+      writer.uint32(24).bool(message.temporary);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Omission {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOmission();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.selector = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.temporary = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: Omission): unknown {
+    const obj: any = {};
+    if (message.selector !== undefined) {
+      obj.selector = message.selector;
+    }
+    if (message.reason !== undefined) {
+      obj.reason = message.reason;
+    }
+    if (message.temporary !== undefined) {
+      obj.temporary = message.temporary;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Omission>): Omission {
+    return Omission.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Omission>): Omission {
+    const message = createBaseOmission();
+    message.selector = object.selector ?? "";
+    message.reason = object.reason ?? "";
+    message.temporary = object.temporary ?? false;
     return message;
   },
 };

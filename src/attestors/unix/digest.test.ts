@@ -1,0 +1,95 @@
+/** Executables that are read: how often, for whom, and when that ends. */
+import { afterAll, expect, test } from "bun:test";
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, truncateSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Clock, systemClock } from "#clock/clock.ts";
+import { ExecutableDigests } from "./digest.ts";
+import { Executable } from "./executable.ts";
+
+const MIB = 1024 * 1024;
+const never = new AbortController().signal;
+const directory = mkdtempSync(join(tmpdir(), "spire-edge-digest-"));
+const children: ChildProcess[] = [];
+/** To which files that were made just now look settled. */
+const muchLater: Clock = Object.assign(Object.create(systemClock), { nowMs: () => 0 });
+
+afterAll(() => {
+  for (const child of children) child.kill("SIGKILL");
+  rmSync(directory, { recursive: true });
+});
+
+/** A program of that size that runs. */
+async function running(name: string, bytes: number): Promise<Executable> {
+  const path = join(directory, name);
+  copyFileSync("/usr/bin/sleep", path);
+  truncateSync(path, bytes);
+  const child = spawn(path, ["60"]);
+  children.push(child);
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  child.on("spawn", resolve);
+  child.on("error", reject);
+  await promise;
+  return Executable.open(child.pid ?? 0);
+}
+
+const sha256 = (name: string): string =>
+  createHash("sha256")
+    .update(readFileSync(join(directory, name)))
+    .digest("hex");
+
+/** Bytes that this process has read so far, from files and other things. */
+function bytesRead(): number {
+  return Number(/^rchar: (\d+)$/m.exec(readFileSync("/proc/self/io", "latin1"))?.[1]);
+}
+
+test("however many ask for a file at the same time, it is read once", async () => {
+  const executable = await running("shared", 40 * MIB);
+  const digests = new ExecutableDigests(systemClock);
+  const before = bytesRead();
+  const asked = Array.from({ length: 500 }, (_, n) =>
+    digests.of({ executable, uid: n % 5, isKept: true }, never),
+  );
+  expect(new Set(await Promise.all(asked))).toEqual(new Set([sha256("shared")]));
+  expect(bytesRead() - before).toBeLessThan(2.5 * 40 * MIB);
+  executable.close();
+});
+
+test("reading ends when nobody waits any more, and goes on there when somebody comes again", async () => {
+  const executable = await running("left", 100 * MIB);
+  const digests = new ExecutableDigests(muchLater);
+  const leaving = [new AbortController(), new AbortController()];
+  const question = { executable, uid: 0, isKept: true };
+  const begun = bytesRead();
+  const left = leaving.map(({ signal }) => digests.of(question, signal).catch(String));
+  while (bytesRead() - begun < 2 * MIB) await systemClock.sleep(1);
+  for (const one of leaving) one.abort(new Error("gone"));
+  expect(await Promise.all(left)).toEqual(["Error: gone", "Error: gone"]);
+  const before = bytesRead();
+  await systemClock.sleep(100);
+  expect(bytesRead() - before).toBeLessThan(MIB);
+  const again = bytesRead();
+  const digest = await digests.of(question, never);
+  expect(bytesRead() - again).toBeLessThan(99 * MIB);
+  expect(digest).toBe(sha256("left"));
+  executable.close();
+});
+
+test("one who wants a file that another user has at the end of a long line need not wait for the line", async () => {
+  const digests = new ExecutableDigests(systemClock);
+  const order: string[] = [];
+  const ask = async (executable: Executable, name: string, uid: number): Promise<void> => {
+    await digests.of({ executable, uid, isKept: true }, never);
+    order.push(name);
+  };
+  const names = Array.from({ length: 8 }, (_, n) => `line-${n}`);
+  const line = await Promise.all(names.map((name) => running(name, 30 * MIB)));
+  const wanted = await running("wanted", MIB);
+  const asked = line.map((executable, n) => ask(executable, `line-${n}`, 1));
+  asked.push(ask(wanted, "wanted", 1), ask(wanted, "wanted too", 2));
+  await Promise.all(asked);
+  expect(order.slice(0, 3)).toContain("wanted too");
+  expect(order.slice(0, 3)).toContain("wanted");
+});
