@@ -19,6 +19,7 @@ import { lockFile } from "#files/lock.ts";
 import type { Log } from "#log/log.ts";
 import type { DescriptorStore } from "#notify/descriptor-store.ts";
 import type { StatusSource } from "#notify/status-line.ts";
+import { formatHostPort } from "#spiffe/host-port.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
 import { type AgentConfig, storedStatePath } from "./config.ts";
@@ -67,6 +68,13 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   prepareDataDirectory(config.dataDir);
   const lock = lockFile(join(config.dataDir, "agent.lock"));
   parts.defer(() => lock.release());
+  tools.log.info("Starting agent", {
+    version: tools.version,
+    trust_domain_id: config.trustDomain.id,
+    server_address: formatHostPort({ host: config.serverAddress, port: config.serverPort }),
+    socket_path: config.socketPath,
+    data_dir: config.dataDir,
+  });
   const metrics = await openTelemetry(config, tools, parts);
   const cache = new WorkloadCache({ ...config, clock: tools.clock });
   let isServing = false;

@@ -38,7 +38,7 @@ import { reloadServer } from "./reload.ts";
 import { readLostTime } from "./restored.ts";
 import { type RunningServer, running, waiting } from "./running-server.ts";
 import { ServerSvid } from "./server-svid.ts";
-import { type ServerTools, subsystem } from "./server-tools.ts";
+import { type ServerTools, subsystem, tellStart } from "./server-tools.ts";
 import { serverStatus } from "./status.ts";
 
 /**
@@ -52,6 +52,7 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   const lock = lockFile(join(config.dataDir, "server.lock"));
   parts.defer(() => lock.release());
   refuseUnfinished(config.dataDir);
+  tellStart(config, tools);
   const inForce = new ConfigInForce(SERVER_KEYS, config);
   const metrics = await openTelemetry(config, tools, parts);
   const storeLog = subsystem(tools, "datastore");

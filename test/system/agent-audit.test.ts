@@ -17,7 +17,7 @@ let entryId: string;
 
 beforeAll(async () => {
   metrics = await freePort();
-  server = await TestServer.start(stage, "ours");
+  server = await TestServer.start(stage, "ours", { settings: "audit_log_enabled = true" });
   agent = await TestAgent.start(stage, "ours", server, {
     settings: "audit_log_enabled = true",
     more: `telemetry { Prometheus { host = "127.0.0.1" port = ${metrics} } }`,
@@ -143,6 +143,22 @@ test("a workload without an identity is a warning, in no flood", async () => {
   const isStranger = ({ uid }: Line): boolean => uid === String(STRANGER_UID);
   const [line] = await linesOnce("No identity issued", isStranger);
   expect(line).toMatchObject({ level: "warning", registered: "false" });
+});
+
+test("the start says what runs and where, and no time is told in Unix seconds", async () => {
+  expect(lines("Starting agent")[0]).toMatchObject({
+    level: "info",
+    version: expect.stringMatching(/^\d/),
+    trust_domain_id: "spiffe://example.org",
+    server_address: `127.0.0.1:${server.port}`,
+    socket_path: agent.socket,
+  });
+  const started = await server.daemon.line((line) => line.includes('msg="Starting server"'));
+  for (const word of ["version=", "trust_domain_id=", "address=", "datastore=", "data_dir="]) {
+    expect(started).toContain(word);
+  }
+  const all = [...agent.daemon.lines, ...server.daemon.lines];
+  expect(all.filter((line) => /=1[6-9]\d{8}(\s|$)/.test(line))).toEqual([]);
 });
 
 test("the key switches the record off while the agent runs", async () => {

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { JWTKey, X509Certificate } from "#grpc/gen/spire/api/types/bundle.ts";
 import type { LogFields } from "#log/log.ts";
+import { momentField } from "#x509/iso-time.ts";
 
 /** What the audit log says about authorities: fingerprints and key IDs, numbered. */
 export function authorityFields(
@@ -23,7 +24,7 @@ export function authorityFields(
 export function jwtAuthorityFields({ keyId, expiresAt, publicKey }: JWTKey): LogFields {
   return {
     jwt_authority_key_id: keyId,
-    jwt_authority_expires_at: expiresAt,
+    jwt_authority_expires_at: momentField(expiresAt),
     jwt_authority_public_key_sha256: sha256(publicKey),
   };
 }

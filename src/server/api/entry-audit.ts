@@ -1,6 +1,7 @@
 import type { Entry, EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
 import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
 import type { LogFields } from "#log/log.ts";
+import { momentField } from "#x509/iso-time.ts";
 import { selectorsField } from "./convert-selector.ts";
 
 /** What the audit log says about an entry that was to be written: the fields the mask names, all without a mask. */
@@ -15,12 +16,12 @@ export function entryAuditFields(entry: Entry | undefined, mask: EntryMask | und
     ["federatesWith", "federates_with", entry.federatesWith.join(",")],
     ["admin", "admin", entry.admin],
     ["downstream", "downstream", entry.downstream],
-    ["expiresAt", "expires_at", entry.expiresAt],
+    ["expiresAt", "expires_at", momentField(entry.expiresAt)],
     ["dnsNames", "dns_name", entry.dnsNames.join(",")],
     ["revisionNumber", "revision_number", entry.revisionNumber],
     ["storeSvid", "store_svid", entry.storeSvid],
     ["hint", "hint", entry.hint],
-    ["createdAt", "created_at", entry.createdAt],
+    ["createdAt", "created_at", momentField(entry.createdAt)],
   ];
   const asked = fields.filter(([field]) => mask === undefined || mask[field]);
   return {

@@ -19,6 +19,7 @@ import type { Bundles } from "#server/datastore/datastore.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { Csr } from "#x509/csr.ts";
+import { momentField } from "#x509/iso-time.ts";
 import { type ApiCall, apiCall, attempt, waitForTurn } from "./api-call.ts";
 import { audited } from "./audited.ts";
 import { checkWorkloadId, workloadIdFrom } from "./convert-id.ts";
@@ -88,7 +89,7 @@ async function mintX509Svid(
     }),
   );
   const fields = { spiffe_id: id.toString(), dns_name: dnsNames.join(",") };
-  audit.add({ ...fields, expires_at: svid.expiresAt });
+  audit.add({ ...fields, expires_at: momentField(svid.expiresAt) });
   log.debug("Signed X509 SVID", { ...fields, serial_num: svid.serialNumber });
   return { svid: x509SvidMessage(svid) };
 }
@@ -166,7 +167,7 @@ async function newDownstreamX509Ca(
       ttlSeconds: preferredTtl,
     }),
   );
-  audit.add({ expires_at: ca.expiresAt });
+  audit.add({ expires_at: momentField(ca.expiresAt) });
   const bundle = await attempt("failed to fetch bundle", () =>
     parts.bundles.find(parts.trustDomain.name),
   );

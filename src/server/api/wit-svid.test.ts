@@ -17,6 +17,7 @@ import {
   type TestServer,
   unary,
 } from "#server/server.fixture.ts";
+import { isoTime } from "#x509/iso-time.ts";
 
 const EXPERIMENTAL = { agentSpiffeIdAsSelector: false, requirePqKem: false };
 const ISSUER = "https://issuer.example.org";
@@ -213,7 +214,7 @@ describe("a batch of WIT-SVIDs", () => {
     expect(payload).toMatchObject({ sub: "spiffe://example.org/web", iss: ISSUER });
     expect(Number(payload.exp) - Number(payload.iat)).toBe(120);
     const line = { method: "BatchNewWITSVID", entry_id: entryId, status: "success" };
-    const { expiresAt: expires_at } = results[0]?.svid ?? {};
+    const expires_at = isoTime(results[0]?.svid?.expiresAt ?? 0);
     expect(server.logged).toContainEqual(
       expect.objectContaining({ ...line, spiffe_id: "spiffe://example.org/web", expires_at }),
     );

@@ -17,7 +17,7 @@ import type { CaManager } from "#server/ca/ca-manager.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
-import { isoTime } from "#x509/iso-time.ts";
+import { isoTime, momentField } from "#x509/iso-time.ts";
 import { apiCall, attempt, batchItem, callerId, eachItem, waitForTurn } from "./api-call.ts";
 import { workloadIdFrom } from "./convert-id.ts";
 import { witSvidMessage } from "./convert-svid.ts";
@@ -71,7 +71,7 @@ export async function batchNewWitSvid(
       ({ svid }) => ({
         entry_id: param.entryId,
         spiffe_id: parts.authorized.authorizedEntry(agentId, param.entryId)?.spiffeId.toString(),
-        expires_at: svid?.expiresAt,
+        expires_at: svid && momentField(svid.expiresAt),
       }),
     ),
   );

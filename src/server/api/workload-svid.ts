@@ -14,6 +14,7 @@ import { namedAudience } from "#spiffe/audience.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import { momentField } from "#x509/iso-time.ts";
 import { apiCall, attempt, batchItem, callerId, eachItem, waitForTurn } from "./api-call.ts";
 import { checkWorkloadId } from "./convert-id.ts";
 import { jwtSvidMessage, x509SvidMessage } from "./convert-svid.ts";
@@ -54,7 +55,7 @@ export async function batchNewX509Svid(
         csr: createHash("sha256").update(param.csr).digest("hex"),
         entry_id: param.entryId,
         spiffe_id: parts.authorized.authorizedEntry(agentId, param.entryId)?.spiffeId.toString(),
-        expires_at: svid?.expiresAt,
+        expires_at: svid && momentField(svid.expiresAt),
       }),
     ),
   );

@@ -8,6 +8,7 @@ import { emptyBundle } from "#spiffe/bundle.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { OfflineAuthority } from "#upstream/upstream-authority.ts";
 import { createCsr, parseCsr } from "#x509/csr.ts";
+import { isoTime } from "#x509/iso-time.ts";
 import { confirmCertificate } from "#x509/peculiar.ts";
 import { encodePem } from "#x509/pem.ts";
 import { acceptedPath, type CaPath, type SignedAnswer, tryOut } from "./accept-signed.ts";
@@ -159,7 +160,7 @@ export class OfflineRequests {
       return { slot, key, csr, requestedAt };
     }
     log.warn("The key of the pending request is lost: a certificate for it would be of no use", {
-      requested_at: requestedAt,
+      requested_at: isoTime(requestedAt),
     });
     return undefined;
   }
