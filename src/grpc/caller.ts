@@ -10,6 +10,8 @@ export type Caller =
       readonly remoteAddress: string;
       /** DER, leaf first; empty when the client sent none. */
       readonly certificates: readonly Uint8Array[];
+      /** To be called when it has shown who it is: its connection is kept then when others have to go. */
+      readonly isKnown: () => void;
       /** Closes the connection, once the answer under way has had the time to leave. */
       readonly hangUp: () => void;
     };

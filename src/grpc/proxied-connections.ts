@@ -3,6 +3,7 @@ import { BlockList, createServer, isIPv6, type Server, type Socket } from "node:
 import { systemClock, type Timer } from "#clock/clock.ts";
 import type { Log } from "#log/log.ts";
 import { readProxyHeader } from "./proxy-header.ts";
+import { nameOf } from "./remote-connections.ts";
 
 /** Networks that balancers are in. */
 export class TrustedProxies {
@@ -110,9 +111,4 @@ export class ProxiedConnections {
     if (first.length > 0) socket.unshift(first);
     this.#options.next.emit("connection", socket);
   }
-}
-
-/** No two connections that are open have the same. */
-function nameOf({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress} ${remotePort}`;
 }

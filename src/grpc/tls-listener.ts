@@ -7,6 +7,7 @@ import { Socket } from "node:net";
 import { createServer, type TLSSocket, type TlsOptions } from "node:tls";
 import { systemClock } from "#clock/clock.ts";
 import type { TlsPolicy } from "#http/tls-policy.ts";
+import { BoundedLog } from "#log/bounded-log.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { listenTcp } from "./listen-tcp.ts";
@@ -18,18 +19,24 @@ import {
 } from "./listener.ts";
 import { presentedChain } from "./presented-chain.ts";
 import { ProxiedConnections, type TrustedProxies } from "./proxied-connections.ts";
+import { type RemoteConnectionLimits, RemoteConnections } from "./remote-connections.ts";
 
 const MAX_CONNECTIONS = 50_000;
+/** More, so that there is one to be closed for another. */
+const MAX_ACCEPTED = MAX_CONNECTIONS + 1000;
 const HANG_UP_MS = 500;
 
 /** The age as in the reference: an agent reconnects now and then, and so finds a new server certificate. */
-const LIMITS: ConnectionLimits = {
+const LIMITS: ConnectionLimits & RemoteConnectionLimits = {
   streams: 1000,
   firstCallMs: 10_000,
   requestMs: 30_000,
   idleMs: 300_000,
   ageMs: 180_000,
   pingMs: 60_000,
+  connections: MAX_CONNECTIONS,
+  perSource: MAX_CONNECTIONS / 4,
+  strangersPerSource: 1000,
 };
 
 /** What the server shows. */
@@ -48,7 +55,7 @@ export interface TlsListenerOptions extends Offered {
   /** Balancers that say whom they carry; absent for none. */
   readonly trustedProxies?: TrustedProxies | undefined;
   readonly log: Log;
-  readonly limits?: Partial<ConnectionLimits>;
+  readonly limits?: Partial<ConnectionLimits & RemoteConnectionLimits>;
 }
 
 export interface TlsListener extends GrpcListener {
@@ -61,6 +68,12 @@ export async function listenTls(options: TlsListenerOptions): Promise<TlsListene
   const { log } = options;
   const limits = { ...LIMITS, ...options.limits };
   const injector = createInjector(options, limits);
+  const bounded = new BoundedLog({ log, clock: systemClock, lines: 1 });
+  const connections = new RemoteConnections({
+    limits,
+    closed: (source, why) =>
+      bounded.from(source, { address: source }).warn("Connection closed", { error: why }),
+  });
   const server = createServer(tlsOptions(options, limits), (socket) => {
     const remoteAddress = proxied?.established(socket) ?? socket.remoteAddress ?? "";
     const refusal = refusalOf(socket);
@@ -74,6 +87,7 @@ export async function listenTls(options: TlsListenerOptions): Promise<TlsListene
       kind: "tls",
       remoteAddress,
       certificates: presentedChain(socket),
+      isKnown: connections.recognizer(socket),
       hangUp: () => void systemClock.after(HANG_UP_MS, () => socket.destroy()),
     });
   });
@@ -83,7 +97,11 @@ export async function listenTls(options: TlsListenerOptions): Promise<TlsListene
       ? undefined
       : new ProxiedConnections({ trusted, handshakeMs: limits.firstCallMs, next: server, log });
   const listening = proxied?.server ?? server;
-  listening.maxConnections = MAX_CONNECTIONS;
+  listening.maxConnections = MAX_ACCEPTED;
+  // As soon as there is a connection, and, behind a balancer, its header: long before there is TLS.
+  server.on("connection", (socket: Socket) =>
+    connections.add(socket, proxied?.addressOf(socket) ?? socket.remoteAddress ?? ""),
+  );
   server.on("tlsClientError", (error, socket) => {
     const failed = stillNamed(socket);
     const remoteAddress = proxied?.addressOf(failed) ?? failed.remoteAddress ?? "";

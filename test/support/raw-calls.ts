@@ -12,20 +12,17 @@ export class RawCallers {
     return this.#open(connectSocket({ path }));
   }
 
-  /** To a port of this machine; without an identity, as nobody. */
-  async tls(
-    port: number,
-    identity?: ClientIdentity,
-    host = "127.0.0.1",
-  ): Promise<ClientHttp2Session> {
+  /** To a port of this machine; without an identity, as nobody. @param header what a balancer says ahead of TLS */
+  async tls(port: number, identity?: ClientIdentity, header = ""): Promise<ClientHttp2Session> {
     const { promise, resolve, reject } = Promise.withResolvers<ClientHttp2Session>();
     const shown =
       identity === undefined
         ? {}
         : { key: identity.privateKeyPem, cert: identity.certificateChainPem };
+    const below = connectSocket({ host: "127.0.0.1", port });
+    if (header !== "") below.write(header);
     const socket = connectTls({
-      host,
-      port,
+      socket: below,
       ALPNProtocols: ["h2"],
       rejectUnauthorized: false,
       ...shown,

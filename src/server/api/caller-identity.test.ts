@@ -67,7 +67,13 @@ const openCa = (trustDomain: TrustDomain): Promise<CaManager> =>
 async function callerOf(ca: CaManager, id: string): Promise<Caller> {
   const { publicKeySpki } = signerFromPrivateKey(await generatePrivateKey("ec-p256"));
   const { chain } = await ca.x509Svid({ id: SpiffeId.parse(id), publicKeySpki });
-  return { kind: "tls", remoteAddress: "192.0.2.1", certificates: [...chain], hangUp: () => {} };
+  return {
+    kind: "tls",
+    remoteAddress: "192.0.2.1",
+    certificates: [...chain],
+    isKnown: () => {},
+    hangUp: () => {},
+  };
 }
 
 const identify = (caller: Caller): Promise<unknown> =>
@@ -136,7 +142,12 @@ test("a connection outlives its certificate, but its calls do not", async () => 
 });
 
 test("no certificate is no identity, and garbage is not an anonymous caller", async () => {
-  const base = { kind: "tls", remoteAddress: "192.0.2.1", hangUp: () => {} } as const;
+  const base = {
+    kind: "tls",
+    remoteAddress: "192.0.2.1",
+    isKnown: () => {},
+    hangUp: () => {},
+  } as const;
   expect(await identify({ ...base, certificates: [] })).toEqual({
     kind: "anonymous",
     address: "192.0.2.1",

@@ -83,6 +83,7 @@ async function letIn(
     fields = { ...fields, ...callerFields(identity) };
     const admission = await admit(parts, identity, rolesAllowed(context.method));
     if (admission === undefined) throw denied(context.method);
+    if (identity.kind === "spiffe" && context.caller.kind === "tls") context.caller.isKnown();
     fields = { ...fields, ...admissionFields(admission) };
     const log = parts.log.with(fields);
     const failures = failureLog.of(context, identity, fields);
