@@ -9,7 +9,7 @@ import type { StatusCode } from "#spiffe/status-error.ts";
 import type { AuditTrail } from "./audit-trail.ts";
 import type { CallerRole } from "./authorization.ts";
 import type { CallerIdentity } from "./caller-identity.ts";
-import { asStatusError, codeOf, failure, okStatus, statusOf } from "./failure.ts";
+import { asStatusError, codeOf, failure, logFailure, okStatus, statusOf } from "./failure.ts";
 import type { RateLimit } from "./rate-limit.ts";
 
 /** What the guard found out about a call; the handlers go by it. */
@@ -130,7 +130,7 @@ export async function batchItem<Result extends { readonly status: Status | undef
 ): Promise<Result> {
   const result = await run().catch((thrown: unknown) => {
     const error = asStatusError(thrown);
-    call.failures.error(error.message, { error: error.cause });
+    logFailure(call.failures, error);
     return failed(statusOf(error));
   });
   call.audit.item(result.status ?? okStatus(), () => describe(result));

@@ -1,6 +1,6 @@
 import type { CallContext } from "#grpc/bind.ts";
 import { apiCall } from "./api-call.ts";
-import { asStatusError } from "./failure.ts";
+import { asStatusError, logFailure } from "./failure.ts";
 
 type Handler = (request: unknown, context: CallContext, send: unknown) => Promise<unknown>;
 
@@ -24,7 +24,7 @@ function auditedHandler(handler: Handler): Handler {
       return response;
     } catch (thrown) {
       const error = asStatusError(thrown);
-      failures.error(error.message, { error: error.cause });
+      logFailure(failures, error);
       audit.failed(error);
       throw error;
     }

@@ -125,6 +125,15 @@ describe("a set handed in", () => {
     );
   });
 
+  test("that is refused is a warning in the log: the mistake is the caller's", async () => {
+    const dry = optionsOf({ dryRun: true });
+    const wrong = { entry: Entry.fromPartial({}), where: "wrong.yaml:1:1" };
+    const where = expect.stringContaining("wrong.yaml:1:1");
+    expect(await refused(reconcile(dry, [wrong]))).toMatchObject({ message: where });
+    expect(server.logged).toContainEqual(expect.objectContaining({ level: "warning", msg: where }));
+    expect(server.logged.filter(({ level }) => level === "error")).toEqual([]);
+  });
+
   test("has at most a hundred thousand entries", async () => {
     const many = Array.from({ length: 10_000 }, () => declare("x"));
     const parts = Array.from({ length: 11 }, () => many);

@@ -1,4 +1,5 @@
 import type { Status } from "#grpc/gen/spire/api/types/status.ts";
+import type { Log } from "#log/log.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
@@ -25,6 +26,26 @@ export function invalidArgument(message: string, cause?: unknown): StatusError {
 /** The code of a StatusError, INTERNAL for whatever else was thrown. */
 export function codeOf(error: unknown): StatusCode {
   return error instanceof StatusError ? error.code : StatusCode.INTERNAL;
+}
+
+const CALLERS_MISTAKES: ReadonlySet<StatusCode> = new Set([
+  StatusCode.CANCELLED,
+  StatusCode.INVALID_ARGUMENT,
+  StatusCode.NOT_FOUND,
+  StatusCode.ALREADY_EXISTS,
+  StatusCode.PERMISSION_DENIED,
+  StatusCode.RESOURCE_EXHAUSTED,
+  StatusCode.FAILED_PRECONDITION,
+  StatusCode.OUT_OF_RANGE,
+  StatusCode.UNIMPLEMENTED,
+  StatusCode.UNAUTHENTICATED,
+]);
+
+/** Writes down what a call failed with: a mistake of the caller's is a warning, and only a fault of the server's is an error. */
+export function logFailure(log: Log, { code, message, cause }: StatusError): void {
+  const fields = { error: cause };
+  if (CALLERS_MISTAKES.has(code)) log.warn(message, fields);
+  else log.error(message, fields);
 }
 
 /** Of an SVID for an entry that is none of the calling agent's, or none at all: which of the two, it does not learn. */
