@@ -6,7 +6,6 @@ import {
   FlagError,
   intFlag,
   parseFlags,
-  presenceFlag,
   repeatedFlag,
   secondsFlag,
   stringFlag,
@@ -20,7 +19,6 @@ const SPECS = {
   count: intFlag("A count", 3),
   ttl: secondsFlag("Seconds", 600),
   on: switchFlag("A switch"),
-  named: presenceFlag("On when named"),
   item: repeatedFlag("An item"),
   list: commaListFlag("A list"),
   either: eitherFlag("Either"),
@@ -86,11 +84,6 @@ describe("a flag's value", () => {
     const stopped = parse("-on", "false", "-name", "v");
     expect(stopped.on).toBe(true);
     expect(stopped.name).toBe("x");
-  });
-
-  test("a presence flag is on whatever its value", () => {
-    expect(parse("-named=false").named).toBe(true);
-    expect(parse().named).toBe(false);
   });
 
   test("lists", () => {

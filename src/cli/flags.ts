@@ -58,11 +58,6 @@ export function switchFlag(help: string): Flag<boolean> {
   return { valueName: "", help, initial: false, read: parseGoBool };
 }
 
-/** A switch that is on whenever it is named, even as `-f=false`: so are these flags in the reference. */
-export function presenceFlag(help: string): Flag<boolean> {
-  return { valueName: "", help, initial: false, read: () => true };
-}
-
 export function intFlag(help: string, initial = 0, aliases: readonly string[] = []): Flag<number> {
   return {
     valueName: "int",

@@ -107,7 +107,10 @@ class Player {
           return attempt.code === 0 ? attempt : undefined;
         })
       : await this.#run(step);
-    const lines = answerLines(answer, this.#variables);
+    const lines = answerLines(
+      this.#cli === "ours" ? withoutWarnings(answer) : answer,
+      this.#variables,
+    );
     for (const [name, pattern] of step.captures) {
       const value = pattern.exec(answer.stdout)?.[1];
       if (value === undefined) throw new Error(`${name}: ${pattern} is not in ${answer.stdout}`);
@@ -131,6 +134,11 @@ class Player {
       input: expand(input),
     });
   }
+}
+
+/** What is carried out with a warning on standard error is, for a script, what the reference does without one. */
+function withoutWarnings(answer: Finished): Finished {
+  return { ...answer, stderr: answer.stderr.replaceAll(/^Warning: .*\n/gm, "") };
 }
 
 function recorded(transcript: Transcript, answers: readonly (readonly string[])[]): string {

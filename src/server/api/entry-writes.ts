@@ -13,6 +13,7 @@ import type {
 } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
 import type { Entry, EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
 import type { CreateEntryResult, Entries } from "#server/datastore/datastore.ts";
+import { isForTheSame } from "#server/entries/shared-hint.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
@@ -36,6 +37,7 @@ export async function batchCreateEntry(
   call: ApiCall,
 ): Promise<BatchCreateEntryResponse> {
   const outcomes = await createEntries(parts, entries);
+  await warnOfSharedHints(parts, outcomes, call);
   const results = outcomes.map((outcome, index) =>
     batchItem<BatchCreateEntryResponse_Result>(
       call,
@@ -62,6 +64,39 @@ async function createEntries(
       ? failure(codeOf(outcome), "failed to create entry", outcome)
       : outcome;
   });
+}
+
+/** Of one request: an operator reads no more of them. */
+const MAX_SHARED_HINTS = 16;
+
+/** Says in the log which new entries will not reach a workload that has an older entry with the same hint. */
+async function warnOfSharedHints(
+  { entries }: EntryWriteParts,
+  outcomes: readonly (CreateEntryResult | Error)[],
+  { log }: ApiCall,
+): Promise<void> {
+  const hinted = outcomes.flatMap((outcome) =>
+    !(outcome instanceof Error) && outcome.created && outcome.entry.hint !== ""
+      ? [outcome.entry]
+      : [],
+  );
+  for (const { id, parentId, hint, selectors } of hinted.slice(0, MAX_SHARED_HINTS)) {
+    const filter = { hint, parentId: parentId.toString() };
+    const found = await entries.list(filter, { size: MAX_SHARED_HINTS, token: "" });
+    const other = found.items.find(
+      (one) => one.id !== id && isForTheSame(one.selectors, selectors),
+    );
+    if (other === undefined) continue;
+    log.warn(
+      "Two entries for the same workload have one hint; the workload gets the older one alone",
+      {
+        hint,
+        registration_id: id,
+        other_registration_id: other.id,
+        spiffe_id: other.spiffeId.toString(),
+      },
+    );
+  }
 }
 
 function readNewEntry(

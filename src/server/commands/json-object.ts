@@ -1,3 +1,5 @@
+import { parseDuration } from "#config/duration.ts";
+
 /** A JSON object from a file a person wrote: keys in any case, absent and null as zero values, wrong types refused by name. */
 export class JsonObject {
   readonly #fields: ReadonlyMap<string, unknown>;
@@ -44,6 +46,24 @@ export class JsonObject {
       throw this.#refusal(key, "a whole number");
     }
     return value;
+  }
+
+  /** The same, also as a text: so the JSON of an API has numbers of 64 bits. */
+  number64(key: string): number {
+    const value = this.#fields.get(key);
+    const isText = typeof value === "string" && /^-?\d+$/.test(value);
+    return isText ? Number(value) : this.number(key);
+  }
+
+  /** Whole seconds, as a number or as a duration such as `1h30m`. */
+  seconds(key: string): number {
+    const value = this.#fields.get(key);
+    if (typeof value !== "string" || !/[hms]$/.test(value)) return this.number(key);
+    try {
+      return Math.ceil(parseDuration(value));
+    } catch {
+      throw this.#refusal(key, "a whole number of seconds, or a duration such as 1h30m");
+    }
   }
 
   flag(key: string): boolean {

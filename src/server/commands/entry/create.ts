@@ -9,7 +9,7 @@ import { checkCommon, type EntryFlags, entryFlags, entryFromFlags } from "./entr
 import { fillRefused, printEntryResults } from "./print-results.ts";
 
 const flags = {
-  ...entryFlags("An ID for the entry; the server makes one up when not given", switchFlag),
+  ...entryFlags("An ID for the entry; the server makes one up when not given"),
   node: switchFlag(
     "The entry is for nodes: it gives those with the selectors an alias, to be a parent ID",
   ),
@@ -21,9 +21,14 @@ export const entryCreate: Command = serverCommand({
   flags,
   run: async ({ flags: given, io, server }) => {
     const entries = given.data === "" ? [fromFlags(given)] : await readEntries(given.data, io);
-    const { entry } = await server();
-    const answer = await entry("batchCreateEntry", { entries, outputMask: undefined });
+    const connection = await server();
+    const answer = await connection.entry("batchCreateEntry", { entries, outputMask: undefined });
     fillRefused(answer.results, entries);
+    const created = answer.results.flatMap(({ status, entry }) =>
+      (status?.code ?? 0) === 0 && entry !== undefined ? [entry] : [],
+    );
+    const { warnOfEntries } = await import("./warnings.ts");
+    await warnOfEntries(connection, created, io);
     printMessages(io, given.output, [answer], () => {
       printEntryResults(io, answer.results, "create");
     });

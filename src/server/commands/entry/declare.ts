@@ -2,6 +2,7 @@
 import type { Command } from "#cli/command.ts";
 import { type Flag, type FlagValues, stringFlag, switchFlag } from "#cli/flags.ts";
 import { type OutputFormat, outputFlag, printMessages } from "#cli/printer.ts";
+import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
 import type {
   Change,
   DeclaredEntry,
@@ -14,6 +15,8 @@ import { type ServerInvocation, serverCommand } from "#server/commands/server-co
 
 /** Bytes of entries in one message: far from the four megabytes that a server takes. */
 const MESSAGE_BYTES = 512 * 1024;
+/** spire_edge.declared.v1.Change.Action.REMOVE, which the generated code is not loaded for. */
+const CHANGE_REMOVE = 4;
 /** As Terraform's `-detailed-exitcode`. */
 const EXIT_DIFFERENT = 2;
 
@@ -81,7 +84,10 @@ async function reconcile(
   const { readDirectory } = await import("#server/declared/read-directory.ts");
   const { declared, warnings } = await readDirectory(directory);
   for (const warning of warnings) io.err(`${warning}\n`);
-  const result = await send(await server(), options, declared);
+  const connection = await server();
+  const result = await send(connection, options, declared);
+  const { warnOfEntries } = await import("./warnings.ts");
+  await warnOfEntries(connection, result.changes.flatMap(coming), io);
   const { actionWord, planText } = await import("./plan-text.ts");
   const shown = {
     changes: result.changes.map((change) => ({ ...change, action: actionWord(change.action) })),
@@ -91,6 +97,11 @@ async function reconcile(
     io.out(planText(result.changes, result.summary, options.dryRun));
   });
   return result;
+}
+
+/** The entry that a change makes, or will make. */
+function coming({ action, entry }: Change): Entry[] {
+  return action === CHANGE_REMOVE || entry === undefined ? [] : [entry];
 }
 
 async function send(

@@ -1,6 +1,7 @@
 /**
  * Reads the JSON files of `entry create -data` and `entry delete -file`. Unknown keys are ignored, as the reference does; a value
- * of the wrong type is an error that names it.
+ * of the wrong type is an error that names it. What `entry show -output json` prints is read as well, though some of its keys have other names
+ * and its IDs are objects.
  */
 
 import { readInputFile } from "#cli/input-file.ts";
@@ -25,7 +26,7 @@ export async function readEntryIds(path: string, io: Io): Promise<string[]> {
 }
 
 async function entryFrom(item: JsonObject): Promise<Entry> {
-  const [id, parent] = [item.text("spiffe_id"), item.text("parent_id")];
+  const [id, parent] = [idOf(item, "spiffe_id"), idOf(item, "parent_id")];
   const spiffeId = await explained("invalid SPIFFE ID", () => idMessage(id));
   const parentId = await explained("invalid parent ID", () => idMessage(parent));
   const names = item.strings("federates_with");
@@ -34,27 +35,35 @@ async function entryFrom(item: JsonObject): Promise<Entry> {
   );
   const attributes = item.object("additional_attributes");
   return {
-    id: item.text("entry_id"),
+    id: item.text("entry_id") || item.text("id"),
     spiffeId,
     parentId,
     federatesWith,
     selectors: item
       .objects("selectors")
       .map((selector) => ({ type: selector.text("type"), value: selector.text("value") })),
-    x509SvidTtl: item.number("x509_svid_ttl"),
-    jwtSvidTtl: item.number("jwt_svid_ttl"),
+    x509SvidTtl: item.seconds("x509_svid_ttl"),
+    jwtSvidTtl: item.seconds("jwt_svid_ttl"),
     admin: item.flag("admin"),
     downstream: item.flag("downstream"),
     // The reference reads only entryExpiry, but its documentation and ours say entry_expiry: an expiry must never be lost.
-    expiresAt: item.number("entryexpiry") || item.number("entry_expiry"),
+    expiresAt:
+      item.number("entryexpiry") || item.number("entry_expiry") || item.number64("expires_at"),
     dnsNames: item.strings("dns_names"),
-    revisionNumber: item.number("revision_number"),
+    revisionNumber: item.number64("revision_number"),
     storeSvid: item.flag("store_svid"),
     hint: item.text("hint"),
-    createdAt: item.number("created_at"),
+    createdAt: item.number64("created_at"),
     additionalAttributes: attributes && {
       disableX509SvidPrefetch: attributes.flag("disable_x509_svid_prefetch"),
       jwtSvidIncludeJti: attributes.flag("jwt_svid_include_jti"),
     },
   };
+}
+
+/** A text, or what the API's JSON makes of an ID: an object of `trust_domain` and `path`. */
+function idOf(item: JsonObject, key: string): string {
+  if (typeof item.value(key) !== "object") return item.text(key);
+  const id = item.object(key);
+  return `spiffe://${id?.text("trust_domain") ?? ""}${id?.text("path") ?? ""}`;
 }

@@ -38,12 +38,8 @@ export interface EntryFlags extends Record<string, Flag<unknown>> {
  * The flags that `entry create` and `entry update` share.
  *
  * @param entryIdHelp what -entryID means to the command
- * @param attributeFlag how a switch for an additional attribute reads its value
  */
-export function entryFlags(
-  entryIdHelp: string,
-  attributeFlag: (help: string) => Flag<boolean>,
-): EntryFlags {
+export function entryFlags(entryIdHelp: string): EntryFlags {
   return {
     entryID: stringFlag(entryIdHelp),
     parentID: stringFlag(
@@ -78,10 +74,10 @@ export function entryFlags(
     },
     dns: repeatedFlag("A DNS name that goes into X509-SVIDs. Can be given several times"),
     hint: stringFlag("Tells entries with the same SPIFFE ID apart for the workload"),
-    disableX509SVIDPrefetch: attributeFlag(
+    disableX509SVIDPrefetch: switchFlag(
       "Do not make X509-SVIDs of this entry before a workload asks for one",
     ),
-    jwtSVIDIncludeJTI: attributeFlag(
+    jwtSVIDIncludeJTI: switchFlag(
       "Put a unique 'jti' claim into each JWT-SVID, which then is never cached",
     ),
   };
@@ -114,7 +110,7 @@ export function checkCommon(flags: FlagValues<EntryFlags>): void {
 /** Builds the entry that the flags describe. @throws Error */
 export function entryFromFlags(
   flags: FlagValues<EntryFlags>,
-  ids: { readonly spiffeId: SPIFFEID; readonly parentId: SPIFFEID },
+  ids: { readonly spiffeId: SPIFFEID | undefined; readonly parentId: SPIFFEID | undefined },
 ): Entry {
   const x509SvidTtl = int32(flags.x509SVIDTTL, "X509 SVID TTL");
   const jwtSvidTtl = int32(flags.jwtSVIDTTL, "JWT SVID TTL");
