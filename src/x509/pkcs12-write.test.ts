@@ -29,13 +29,13 @@ test.each(KEYS)(
   "%s: what is written is read again, and only with the password",
   async (_type, keys) => {
     const { bytes, privateKey, chain } = await written(keys());
-    const read = readPkcs12(bytes, "open sesame");
+    const read = await readPkcs12(bytes, "open sesame");
     expect(read.privateKey.export({ type: "pkcs8", format: "der" })).toEqual(privateKey);
     expect(read.certificate.der).toEqual(new Uint8Array(chain[0] ?? []));
     expect(read.others.map(({ der }) => der)).toEqual(
       chain.slice(1).map((der) => new Uint8Array(der)),
     );
-    expect(() => readPkcs12(bytes, "wrong")).toThrow("wrong password");
+    await expect(readPkcs12(bytes, "wrong")).rejects.toThrow("wrong password");
   },
 );
 

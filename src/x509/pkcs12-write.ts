@@ -1,9 +1,9 @@
 /**
  * PKCS#12 files (RFC 7292) as today's readers want them: the key under AES-256 (PBES2, RFC 8018), a MAC with SHA-256, certificates in the
- * clear, as they are public. node-forge has the ciphers and the derivation of keys; its own writer of these files knows RSA keys alone.
+ * clear, as they are public. node-forge has the ciphers; its own writer of these files knows RSA keys alone.
  */
 import { createHmac, randomBytes } from "node:crypto";
-import forge from "node-forge";
+import { forge } from "./forge.ts";
 
 /** The file's mode guards it already; a password that people choose is hardly guarded by more of them. */
 const ITERATIONS = 2048;

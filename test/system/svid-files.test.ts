@@ -123,7 +123,7 @@ test(
     checkPair(join(directory, "web"), WEB);
     const { uid, gid, mode } = statSync(join(directory, "web/svid_key.pem"));
     expect([uid, gid, mode & 0o777]).toEqual([1234, 1, 0o640]);
-    const { certificate, privateKey } = readPkcs12(
+    const { certificate, privateKey } = await readPkcs12(
       readFileSync(join(directory, "web/svid.p12")),
       "sesame",
     );

@@ -4,7 +4,8 @@ import type { SetFile } from "#files/file-set.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { Certificate } from "#x509/certificate.ts";
 import { certificatesToPem, encodePem } from "#x509/pem.ts";
-import { readPkcs12 } from "#x509/pkcs12.ts";
+import { pkcs12Content } from "#x509/pkcs12.ts";
+import { parsePkcs12 } from "#x509/pkcs12-parse.ts";
 import { writePkcs12 } from "#x509/pkcs12-write.ts";
 import type { FilesConfig } from "./config-files.ts";
 
@@ -73,7 +74,7 @@ function pkcs12Of({ pkcs12, modes }: FilesConfig, svid: WorkloadSvid): SetFile[]
 
 function holds(data: Buffer, password: string, svid: WorkloadSvid): boolean {
   try {
-    const { certificate, others } = readPkcs12(data, password);
+    const { certificate, others } = pkcs12Content(parsePkcs12(data, password));
     const [leaf, ...above] = svid.certificates;
     const same = (one: Certificate, other: Certificate | undefined): boolean =>
       other !== undefined && Buffer.compare(one.der, other.der) === 0;

@@ -24,7 +24,7 @@ export interface IdentityFiles {
 
 export class IdentityReader {
   readonly #files: IdentityFiles;
-  /** To open a PKCS#12 file takes a tenth of a second of this thread, so it is done again only when it holds something else. */
+  /** To open a PKCS#12 file may take long, so it is done again only when it holds something else. */
   #opened: { readonly digest: string; readonly identity: NodeIdentity } | undefined;
 
   constructor(files: IdentityFiles) {
@@ -52,18 +52,18 @@ export class IdentityReader {
         : await fromFile("unable to load the password", pkcs12PasswordFile, (bytes) =>
             bytes.toString("utf8").replace(/\r?\n$/, ""),
           );
-    return await fromFile("unable to load keypair", path, (bytes) => {
+    return await fromFile("unable to load keypair", path, async (bytes) => {
       const digest = createHash("sha256").update(bytes).update(password).digest("hex");
       if (this.#opened?.digest !== digest) {
-        this.#opened = { digest, identity: opened(bytes, password) };
+        this.#opened = { digest, identity: await opened(bytes, password) };
       }
       return this.#opened.identity;
     });
   }
 }
 
-function opened(bytes: Uint8Array, password: string): NodeIdentity {
-  const { privateKey, certificate, others } = readPkcs12(bytes, password);
+async function opened(bytes: Uint8Array, password: string): Promise<NodeIdentity> {
+  const { privateKey, certificate, others } = await readPkcs12(bytes, password);
   // The server has its roots from elsewhere, and counts what it is sent.
   const intermediates = others.filter(({ isSelfIssued }) => !isSelfIssued);
   return { privateKey, certificates: [certificate, ...intermediates].map(({ der }) => der) };
@@ -89,9 +89,13 @@ function pemCertificates(bytes: Buffer): Uint8Array[] {
   return readCertificatesFromPem(bytes.toString("utf8"), Certificate.parse).map(({ der }) => der);
 }
 
-async function fromFile<T>(words: string, path: string, parse: (bytes: Buffer) => T): Promise<T> {
+async function fromFile<T>(
+  words: string,
+  path: string,
+  parse: (bytes: Buffer) => T | Promise<T>,
+): Promise<T> {
   try {
-    return parse(await readFile(path));
+    return await parse(await readFile(path));
   } catch (error) {
     throw new Error(`${words}: ${path}: ${errorText(error)}`);
   }

@@ -172,4 +172,45 @@ describe("PKCS#12 files", () => {
       "not both",
     );
   });
+
+  test("with very many iterations holds up nobody meanwhile", async () => {
+    files.ca("slow", { kind: "rsa-2048" });
+    const config = {
+      pkcs12FilePath: files.pkcs12("slow", "x", [], "-iter", "600000", "-maciter"),
+      pkcs12PasswordFile: files.write("pw", "x"),
+    };
+    let longest = 0;
+    let last = performance.now();
+    const beat = setInterval(() => {
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }, 1);
+    const started = performance.now();
+    await open(config);
+    const took = performance.now() - started;
+    clearInterval(beat);
+    // Twenty seconds when it was done in JavaScript, all of them at once.
+    expect(took).toBeLessThan(10_000);
+    expect(longest).toBeLessThan(Math.max(300, took / 2));
+  }, 60_000);
+
+  test("with more iterations than anybody means is refused", async () => {
+    const path = files.pkcs12("root", "x", [], "-iter", "20000000", "-nomac");
+    const config = { pkcs12FilePath: path, pkcs12PasswordFile: files.write("pw", "x") };
+    await expect(open(config)).rejects.toThrow(`${path}: it asks for 20000000 iterations`);
+  }, 60_000);
+
+  test.each([
+    ["Camellia", ["-keypbe", "CAMELLIA-256-CBC"]],
+    ["ARIA", ["-certpbe", "ARIA-256-CBC", "-keypbe", "ARIA-256-CBC"]],
+    ["RC4", ["-legacy", "-keypbe", "PBE-SHA1-RC4-128"]],
+    ["a MAC with SHA-3", ["-macalg", "sha3-256"]],
+    ["no MAC, but Camellia", ["-keypbe", "CAMELLIA-256-CBC", "-nomac"]],
+  ])("%s is called not supported, and no wrong password", async (_what, options) => {
+    const path = files.pkcs12("root", "x", [], ...options);
+    const config = { pkcs12FilePath: path, pkcs12PasswordFile: files.write("pw", "x") };
+    const refusal = await open(config).then(String, String);
+    expect(refusal).toMatch(/not supported( \([\d.]+\))?; write it anew with AES-256-CBC/);
+    expect(refusal).not.toContain("password");
+  });
 });
