@@ -133,10 +133,12 @@ export async function serveUnits(
 function sharedParts({ config, settings, server, ...parts }: SocketParts): WorkloadApiParts {
   const { clock, metrics } = parts;
   const log = parts.log.with({ subsystem_name: "endpoints" });
+  const refusals = new RefusalLog({ logSelectors: () => settings().logSelectors, clock, log });
   return {
     ...parts,
     limits: new CallLimits(() => settings().callRates, clock, metrics),
-    refusals: new RefusalLog({ logSelectors: () => settings().logSelectors, clock, log }),
+    refusals,
+    logOf: (uid) => refusals.of(uid),
     handedOut: new HandedOut({ auditLogEnabled: () => settings().auditLogEnabled, clock, log }),
     trustDomain: config.trustDomain,
     clients: () => server.clients,

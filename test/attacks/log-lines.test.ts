@@ -1,10 +1,11 @@
-/** Lines that callers nobody knows can have the server write: a few from each address, however often they call. */
+/** Lines that callers nobody knows can have server and agent write: a few from each address or user, however often they call. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
 import { constants } from "node:http2";
 import { StatusCode } from "#spiffe/status-error.ts";
 import { eventually } from "../support/process.ts";
-import { RawCallers, rawCall } from "../support/raw-calls.ts";
-import { Stage, TestServer } from "../support/spire.ts";
+import { framed, RawCallers, rawCall } from "../support/raw-calls.ts";
+import { Stage, TestAgent, TestServer } from "../support/spire.ts";
 
 const CALLS = 300;
 /** What is written of one address in a minute, and as much again should a minute end meanwhile. */
@@ -58,4 +59,26 @@ test("attestations that are given up while they wait for their turn", async () =
     return server.daemon.lines.length === length ? true : undefined;
   });
   expect(server.daemon.lines.length - from).toBeLessThanOrEqual(LINES);
+});
+
+test("workloads that nobody registered, at the agent", async () => {
+  const agent = await TestAgent.prepare(stage, "ours", server);
+  const text = readFileSync(agent.configuration, "utf8");
+  writeFileSync(agent.configuration, text.replace('"DEBUG"', '"INFO"'));
+  await agent.start();
+  const session = callers.unix(agent.socket);
+  for (const path of [
+    "/SpiffeWorkloadAPI/FetchX509SVID",
+    "/SpiffeWorkloadAPI/FetchX509Bundles",
+    "/SpiffeWorkloadAPI/ValidateJWTSVID",
+  ]) {
+    const calls = Array.from({ length: CALLS }, () =>
+      rawCall(session, path, framed(Buffer.alloc(0))),
+    );
+    const codes = new Set((await Promise.all(calls)).map(({ code }) => code));
+    expect(codes).toEqual(new Set([StatusCode.PERMISSION_DENIED]));
+  }
+  const lines = agent.daemon.lines.filter((line) => line.includes("No identity issued"));
+  expect(lines).not.toBeEmpty();
+  expect(lines.length).toBeLessThanOrEqual(LINES);
 });

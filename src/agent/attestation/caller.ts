@@ -1,5 +1,6 @@
 import type { PeerProcess, WorkloadAttestor } from "#attestors/attestor.ts";
 import type { CallContext } from "#grpc/bind.ts";
+import type { Log } from "#log/log.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { CallLimits } from "./call-rates.ts";
 import {
@@ -16,6 +17,7 @@ export interface AttestedCaller extends AttestedWorkload {
 export interface CallerTools extends WorkloadAttestationTools {
   readonly attestors: readonly WorkloadAttestor[];
   readonly limits: CallLimits;
+  readonly log: Log;
 }
 
 /** @throws StatusError UNAVAILABLE when no attestor could say anything about the caller, or when it calls too often */

@@ -16,7 +16,8 @@ const TIMEOUT_MS = 30_000;
 export interface WorkloadAttestationTools {
   readonly clock: Clock;
   readonly metrics: Metrics;
-  readonly log: Log;
+  /** For what the processes of a user cause. */
+  readonly logOf: (uid: number) => Log;
 }
 
 /** What is known of a workload. */
@@ -120,7 +121,7 @@ async function askAttestor(
   const work = (): Promise<WorkloadAttestation> =>
     unlessAborted(attestor.attest(peer, signal), signal);
   const labels = { attestor: name };
-  const log = tools.log.with({ attestor: name, pid: peer.pid });
+  const log = tools.logOf(peer.uid).with({ attestor: name, pid: peer.pid });
   try {
     const found = await countedCall(tools, ["workload_api", "workload_attestor"], work, labels);
     const { selectors, omissions } = found;

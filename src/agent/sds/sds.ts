@@ -71,7 +71,7 @@ async function streamSecrets(
   const caller = await attestCaller(tools, context);
   using workload = cache.subscribe(caller.selectors, "x509-svids");
   const inbox = new Inbox(requests);
-  const conversation = new Conversation<WorkloadState>(tools.log);
+  const conversation = new Conversation<WorkloadState>(tools.logOf(caller.peer.uid));
   for (let isFirst = true; !context.signal.aborted; ) {
     // Taken before the cache is read, so that a change in between is not missed.
     const { version } = workload;
