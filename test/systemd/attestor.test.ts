@@ -1,5 +1,7 @@
 /** Workloads known by their unit: by our agent and by the reference's, side by side on one machine. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { AGENT_SOCKET, MachineNode } from "../support/machine-node.ts";
 import { eventually } from "../support/process.ts";
 
@@ -81,6 +83,85 @@ test.each([
     expect(await node.machine.must("journalctl", ...options, ...matches)).toMatch(
       /msg="X509-SVID handed out" .*serial_number=\d+/,
     );
+  },
+  TIMEOUT_MS,
+);
+
+const SOURCES = resolve(import.meta.dir, "..");
+
+/** Puts a program of the tests where the machine's users can read it. @returns its path there */
+async function placed(file: string): Promise<string> {
+  for (const one of [file, "support/workload_call.py"]) {
+    await node.machine.write(`/srv/${one}`, readFileSync(join(SOURCES, one), "utf8"));
+  }
+  return `/srv/${file}`;
+}
+
+test(
+  "three thousand calls at once, of a unit's processes of several users, are all answered",
+  async () => {
+    await node.register("spiffe://example.org/crowd", ["systemd:id:crowd.service"]);
+    const program = await placed("attacks/ask_all.py");
+    const served = async (...words: string[]): Promise<string> => {
+      const command = ["/usr/bin/python3", "-B", program, AGENT_SOCKET, ...words];
+      const run = ["systemd-run", "--unit=crowd", "--wait", "--pipe", "--quiet", "--collect"];
+      return (await node.machine.must(...run, ...command)).trim();
+    };
+    await eventually(
+      "the entry is there",
+      async () => (await served("1", "1", "1")) === "1" || undefined,
+    );
+    for (let again = 0; again < 3; again++) {
+      expect(await served("4", "250", "1", "2", "65534")).toBe("3000");
+    }
+  },
+  TIMEOUT_MS,
+);
+
+const PYTHON = "/run/probes/python";
+
+test.each([
+  ["as it is", ""],
+  [
+    "with file systems of its own",
+    "ProtectSystem=strict\nPrivateTmp=yes\nPrivateDevices=yes\nProtectHome=yes",
+  ],
+  ["of a user that is made for it", "DynamicUser=yes"],
+  ["in a user namespace that systemd made", "PrivateUsers=yes"],
+])(
+  "a service %s is known by its path, also after its program was replaced",
+  async (_how, directives) => {
+    const ask = await placed("attacks/ask.py");
+    const id = "spiffe://example.org/by-path";
+    await node.machine.must("sh", "-c", `mkdir -p /run/probes && cp /usr/bin/python3 ${PYTHON}`);
+    if (!(await node.server("entry", "show")).includes(id)) {
+      await node.register(id, [`unix:path:${PYTHON}`]);
+    }
+    const replace = "while [ ! -e /run/probes/replaced ]; do sleep 0.05; done";
+    const unit = (command: string): string => `[Service]
+Type=oneshot
+${directives}
+Environment=PYTHONHOME=/usr
+ExecStart=${PYTHON} -B ${ask} ${AGENT_SOCKET} ${command}
+StandardOutput=truncate:/run/path.out
+StandardError=inherit
+`;
+    const answer = async (command: string): Promise<string> => {
+      await node.machine.write("/etc/systemd/system/by-path.service", unit(command));
+      await node.machine.must("systemctl", "daemon-reload");
+      await node.machine.run("systemctl", "start", "by-path");
+      return (await node.machine.must("cat", "/run/path.out")).trim();
+    };
+    await eventually("its SVID", async () => (await answer("")) === id || undefined);
+    await node.machine.must("rm", "-f", "/run/probes/replaced");
+    const waiting = answer(`"${replace}"`);
+    await eventually("the service runs", async () => {
+      const state = await node.machine.run("pgrep", "-f", "-x", `${PYTHON} .*`);
+      return state.code === 0 || undefined;
+    });
+    await node.machine.must("sh", "-c", `cp ${PYTHON} ${PYTHON}.new && mv ${PYTHON}.new ${PYTHON}`);
+    await node.machine.must("touch", "/run/probes/replaced");
+    expect(await waiting).toBe(id);
   },
   TIMEOUT_MS,
 );
