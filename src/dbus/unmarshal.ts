@@ -9,6 +9,8 @@ import type { DbusValue } from "./value.ts";
 /** Containers in one another, variants included (D-Bus Specification, "Valid Signatures"). */
 const DEEPEST = 64;
 
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 /** All values of the signature; nothing may be left over. @throws DbusFormatError */
 export function unmarshal(signature: string, bytes: Buffer): DbusValue[] {
   const reader = new Reader(bytes);
@@ -107,7 +109,7 @@ export class Reader {
     // The nul would end the text for a program in C, and so be another text there.
     if (bytes.includes(0)) throw new DbusFormatError("a text has a nul inside");
     try {
-      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+      return UTF8.decode(bytes);
     } catch {
       throw new DbusFormatError("a text is not UTF-8");
     }
