@@ -1,8 +1,10 @@
 /** Machines with a real systemd each, and an Ethernet between them that nothing else is at. */
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { Machine } from "./machine.ts";
-import { Daemon } from "./process.ts";
+import { Daemon, run } from "./process.ts";
+
+const INSTALL_SYSTEMD = resolve(import.meta.dir, "../systemd/install-systemd");
 
 /** By hostname; from a block that is there for documentation alone (RFC 5737 §3). */
 const ADDRESSES = {
@@ -48,6 +50,9 @@ export class Fleet {
    * @param packages a directory that every machine sees as /packages
    */
   static async start(directory: string, packages: string): Promise<Fleet> {
+    // In there, no package can be fetched.
+    const { code, stderr } = await run([INSTALL_SYSTEMD], { timeoutMs: 120_000 });
+    if (code !== 0) throw new Error(stderr);
     const command = ["unshare", "--net", "bash", "-c", SWITCH];
     const network = new Daemon(command, join(directory, "network.log"));
     await network.line((line) => line === "up");

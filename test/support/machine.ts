@@ -63,7 +63,10 @@ export class Machine {
     const enter = ["nsenter", "-t", this.#leader, "-m", "-u", "-i", "-n", "-p", "-C", "--"];
     // The directory that this process is in does not exist there.
     const there = ["sh", "-c", 'cd / && exec "$@"', "-", ...command];
-    return run([...enter, ...there], { env: { LC_ALL: "C.UTF-8" } });
+    return run([...enter, ...there], {
+      env: { LC_ALL: "C.UTF-8" },
+      timeoutMs: 180_000,
+    });
   }
 
   /** Runs a command that must succeed. @returns what it printed */

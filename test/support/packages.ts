@@ -5,7 +5,10 @@ import { run } from "./process.ts";
 
 /** All builds of one test run have the same date. */
 export async function buildPackages(command: readonly string[]): Promise<void> {
-  const { code, stderr } = await run(command, { env: { SOURCE_DATE_EPOCH: "1700000000" } });
+  const { code, stderr } = await run(command, {
+    env: { SOURCE_DATE_EPOCH: "1700000000" },
+    timeoutMs: 170_000,
+  });
   if (code !== 0) throw new Error(stderr);
 }
 
@@ -36,6 +39,8 @@ for package in *.deb; do
   dpkg-deb --root-owner-group -Znone --build "$tree" "$2"
   rm -r "$tree"
 done`;
-  const { code, stderr } = await run(["sh", "-c", script, "-", packages, to, version]);
+  const { code, stderr } = await run(["sh", "-c", script, "-", packages, to, version], {
+    timeoutMs: 170_000,
+  });
   if (code !== 0) throw new Error(stderr);
 }
