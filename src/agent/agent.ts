@@ -2,7 +2,6 @@
  * The agent: all its parts, made and started in order, in one sitting. Called by `spire-agent run`; it never reads a configuration file
  * and never ends the process.
  */
-import { accessSync, constants, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { StoredState } from "#agent/attestation/stored-state.ts";
 import { WorkloadCache } from "#agent/cache/workload-cache.ts";
@@ -15,7 +14,9 @@ import { Reconfigurer } from "#config/reconfigurer.ts";
 import { ConfigInForce } from "#config/reload.ts";
 import { tellReload } from "#config/tell-reload.ts";
 import { Systemd } from "#dbus/systemd.ts";
+import { prepareDataDirectory } from "#files/data-directory.ts";
 import { lockFile } from "#files/lock.ts";
+import { ownerRules } from "#files/obeyed.ts";
 import type { Log } from "#log/log.ts";
 import type { DescriptorStore } from "#notify/descriptor-store.ts";
 import type { StatusSource } from "#notify/status-line.ts";
@@ -65,7 +66,7 @@ export interface RunningAgent {
  */
 export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<RunningAgent> {
   await using parts = new AsyncDisposableStack();
-  prepareDataDirectory(config.dataDir);
+  openDataDirectory(config.dataDir, tools.log);
   const lock = lockFile(join(config.dataDir, "agent.lock"));
   parts.defer(() => lock.release());
   tools.log.info("Starting agent", {
@@ -138,11 +139,11 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   };
 }
 
-/** @throws Error when the directory cannot be made or written to */
-function prepareDataDirectory(path: string): void {
+/** @throws Error when the directory cannot be made or written to, or somebody else can put another in its place */
+function openDataDirectory(path: string, log: Log): void {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-    accessSync(path, constants.W_OK | constants.X_OK);
+    const warning = prepareDataDirectory(path, ownerRules());
+    if (warning !== undefined) log.warn(warning);
   } catch (error) {
     throw new Error(`data directory ${path} cannot be used: ${errorText(error)}`);
   }

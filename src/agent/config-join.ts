@@ -2,10 +2,12 @@
  * The join word in the agent's configuration: where it comes from, and what must not stand beside it because the word says it. The word is
  * a secret; no message here quotes it.
  */
+
 import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { join, parse } from "node:path";
 import type { Block, Problems } from "#config/block.ts";
 import { flagOrKey, readTrustDomain } from "#config/settings.ts";
+import { obeyed } from "#files/obeyed.ts";
 import { proxyFor } from "#http/proxy.ts";
 import { type HostPort, parseServerAddress } from "#spiffe/host-port.ts";
 import { JoinWord, MAX_JOIN_WORD_LENGTH } from "#spiffe/join-word.ts";
@@ -74,7 +76,7 @@ function orProblem<T>(read: () => T, line: number | undefined, problems: Problem
 /** @throws Error naming the file */
 function readJoinFile(path: string): JoinWord {
   try {
-    return JoinWord.parse(readBeginning(path));
+    return JoinWord.parse(readBeginning(obeyed(path)));
   } catch (error) {
     throw new Error(`unable to read join word from ${path}: ${errorText(error)}`);
   }

@@ -1,6 +1,7 @@
 /**
  * agent.conf and the flags of `run`, as one checked value. Flags override the file, the file overrides the defaults.
  */
+
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { OfflineConfig } from "#agent/offline/open-keeper.ts";
@@ -14,6 +15,7 @@ import {
   readConfigFile,
   readLogConfig,
 } from "#config/settings.ts";
+import { obeyed } from "#files/obeyed.ts";
 import { type HealthChecksConfig, readHealthChecks } from "#health/health-checks.ts";
 import type { JoinWord } from "#spiffe/join-word.ts";
 import { errorText } from "#spiffe/status-error.ts";
@@ -247,7 +249,7 @@ function readJoinToken(
 function readTokenFile(file: string): string {
   let token: string;
   try {
-    token = readFileSync(file, "utf8").trim();
+    token = readFileSync(obeyed(file), "utf8").trim();
   } catch (error) {
     throw new Error(`unable to read join token file ${file}: ${errorText(error)}`);
   }

@@ -1,4 +1,5 @@
 /** What is built into the agent: kind → configuration name → constructor. */
+
 import { readFile } from "node:fs/promises";
 import type { AgentConfig } from "#agent/config.ts";
 import { rereadJoinFile } from "#agent/config-join.ts";
@@ -20,6 +21,7 @@ import type { Random } from "#clock/random.ts";
 import type { Sourced } from "#config/plugins.ts";
 import { type Reconfigurer, readNothing } from "#config/reconfigurer.ts";
 import type { Systemd } from "#dbus/systemd.ts";
+import { obeyed } from "#files/obeyed.ts";
 import { DiskKeyManager } from "#keymanager/disk.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import { MemoryKeyManager } from "#keymanager/memory.ts";
@@ -140,7 +142,7 @@ function presentWord({ joinFile, trustDomain }: AgentConfig, atStart: JoinWord):
 
 async function readToken(path: string): Promise<string> {
   try {
-    return (await readFile(path, "utf8")).trim();
+    return (await readFile(obeyed(path), "utf8")).trim();
   } catch (error) {
     throw new CannotAttestError(`unable to read join token file ${path}: ${errorText(error)}`);
   }

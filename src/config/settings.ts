@@ -1,6 +1,8 @@
 /** What both configuration files have in common: how they are read, the trust domain, the log. */
+
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { obeyed } from "#files/obeyed.ts";
 import { type LogFormat, type LogLevel, parseLogLevel } from "#log/log.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";
 import { errorText } from "#spiffe/status-error.ts";
@@ -41,9 +43,9 @@ export function readConfigFile(
   return parseHcl(expand ? expandEnv(text, process.env) : text, path);
 }
 
-/** @throws Error when there is no such file, or it is not UTF-8 */
+/** @throws Error when there is no such file, somebody else could change it, or it is not UTF-8 */
 export function readText(path: string): string {
-  const bytes = readFileSync(path);
+  const bytes = readFileSync(obeyed(path));
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import {
   chownSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -37,6 +38,10 @@ test.skipIf(process.getuid?.() !== 0)(
     writeFileSync(secret, "");
     symlinkSync(secret, link);
     giveToOwnerOfDirectory(link);
-    expect([statSync(secret).uid, lstatSync(link).uid]).toEqual([0, DAEMON]);
+    expect([statSync(secret).uid, lstatSync(link).uid]).toEqual([0, 0]);
+
+    linkSync(secret, join(data, "hard-link"));
+    expect(() => giveToOwnerOfDirectory(join(data, "hard-link"))).toThrow("other names");
+    expect(statSync(secret).uid).toBe(0);
   },
 );

@@ -28,6 +28,8 @@ export interface SafetyRules {
   readonly sticky?: "allowed" | "refused";
 }
 
+type Facts = Pick<Stats, "uid" | "gid" | "mode" | "isDirectory" | "isSymbolicLink">;
+
 export interface SafePath {
   /** Without links. */
   readonly path: string;
@@ -60,6 +62,16 @@ export function makeSafeDirectory(path: string, mode: number, rules: SafetyRules
   return made;
 }
 
+/**
+ * Checks a file or directory by itself, where the way to it was checked before.
+ *
+ * @throws UnsafePathError when nobody but root or this user is to write it, and others may
+ */
+export function checkOwn(path: string, facts: Facts, rules: SafetyRules = {}): void {
+  const problem = ownProblem(path, facts, rules);
+  if (problem !== undefined) throw unsafe(problem);
+}
+
 /** Runs something that makes files, with exactly that umask. It must not wait for anything: a process has one umask. */
 export function withUmask<T>(umask: number, make: () => T): T {
   const before = process.umask(umask);
@@ -83,7 +95,7 @@ interface OwnProblem {
 /** @returns undefined when nobody else may write it */
 function ownProblem(
   path: string,
-  facts: Stats,
+  facts: Facts,
   { alsoOwners = [], groups = "refused", sticky = "allowed" }: SafetyRules,
 ): OwnProblem | undefined {
   const { uid, gid, mode } = facts;
@@ -144,8 +156,7 @@ class Walk {
   }
 
   #follow(link: string, facts: Stats, mode: number | undefined): void {
-    const problem = ownProblem(link, facts, this.#rules);
-    if (problem !== undefined) throw unsafe(problem);
+    checkOwn(link, facts, this.#rules);
     if (++this.#links > MAX_LINKS) throw new Error(`too many links on the way to ${link}`);
     const target = readlinkSync(link);
     if (target.startsWith("/")) this.#go("/", lstatSync("/"));
@@ -153,9 +164,7 @@ class Walk {
   }
 
   #check(rules: SafetyRules): void {
-    if (this.#facts === undefined) return;
-    const problem = ownProblem(this.#at, this.#facts, rules);
-    if (problem !== undefined) throw unsafe(problem);
+    if (this.#facts !== undefined) checkOwn(this.#at, this.#facts, rules);
   }
 }
 
@@ -175,7 +184,7 @@ function namesOf(path: string): readonly string[] {
   return path.split("/").filter((name) => name !== "" && name !== ".");
 }
 
-function kindOf(facts: Stats): string {
+function kindOf(facts: Facts): string {
   if (facts.isSymbolicLink()) return "link";
   return facts.isDirectory() ? "directory" : "file";
 }

@@ -3,9 +3,11 @@
  * `{"keys": {"x509-CA-A": "<base64 of PKCS#8>"}}`.
  */
 import type { KeyObject } from "node:crypto";
-import { chmod, stat } from "node:fs/promises";
 import { removeDrafts, writeFileAtomically } from "#files/atomic-write.ts";
+import { closeToOthers } from "#files/close-to-others.ts";
 import { writeError } from "#files/full-disk.ts";
+import { ownerRules } from "#files/obeyed.ts";
+import { followSafely } from "#files/safe-path.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { generatePrivateKey } from "#x509/keys.ts";
@@ -41,7 +43,7 @@ export class DiskKeyManager implements KeyManager {
   static async open(path: string, log?: Log): Promise<DiskKeyManager> {
     try {
       await removeDrafts(path);
-      await tightenMode(path, log);
+      tightenMode(path, log);
       const keys = new Map<string, StoredKey>();
       for (const [id, privateKey] of await readKeyFile(path)) {
         keys.set(id, { privateKey, managed: usableKey(id, privateKey) });
@@ -117,24 +119,16 @@ function usableKey(id: string, privateKey: KeyObject): ManagedKey {
   }
 }
 
-async function tightenMode(path: string, log: Log | undefined): Promise<void> {
-  const mode = await stat(path).then(
-    (found) => found.mode & 0o777,
-    (error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") return PRIVATE_MODE;
-      throw error;
-    },
-  );
-  if ((mode & 0o077) === 0) return;
+function tightenMode(path: string, log: Log | undefined): void {
   try {
-    await chmod(path, PRIVATE_MODE);
+    followSafely(path, { ...ownerRules(), groups: "allowed" });
+    const mode = closeToOthers(path)?.toString(8);
+    if (mode === undefined) return;
+    log?.warn("The file of private keys was open to others; its mode is now 0600", { path, mode });
   } catch (error) {
-    throw new Error(
-      `it is open to others (mode ${mode.toString(8)}) and cannot be closed to them: ${errorText(error)}`,
-    );
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return;
+    if (code !== "EPERM") throw error;
+    throw new Error(`it is open to others and cannot be closed to them: ${errorText(error)}`);
   }
-  log?.warn("The file of private keys was open to others; its mode is now 0600", {
-    path,
-    mode: mode.toString(8),
-  });
 }

@@ -48,7 +48,8 @@ import { serverStatus } from "./status.ts";
  */
 export async function runServer(config: ServerConfig, tools: ServerTools): Promise<RunningServer> {
   await using parts = new AsyncDisposableStack();
-  prepareDataDirectory(config.dataDir);
+  const exposed = prepareDataDirectory(config.dataDir);
+  if (exposed !== undefined) tools.log.warn(exposed);
   const lock = lockFile(join(config.dataDir, "server.lock"));
   parts.defer(() => lock.release());
   refuseUnfinished(config.dataDir);

@@ -6,6 +6,7 @@
 import { readFile } from "node:fs/promises";
 import type { BootstrapConfig } from "#agent/config-bootstrap.ts";
 import type { Clock } from "#clock/clock.ts";
+import { obeyed } from "#files/obeyed.ts";
 import type { ServerAddress } from "#grpc/server-channel.ts";
 import type { DocumentRequest } from "#http/fetch-document.ts";
 import type { TlsPolicy } from "#http/tls-policy.ts";
@@ -63,7 +64,7 @@ export async function fetchTrustBundle(
 
 async function fromFile(config: BundleSource, path: string): Promise<readonly Uint8Array[]> {
   try {
-    return parse(config, await readFile(path, "utf8"));
+    return parse(config, await readFile(obeyed(path), "utf8"));
   } catch (error) {
     throw new Error(`could not parse trust bundle ${path}: ${errorText(error)}`);
   }

@@ -5,6 +5,7 @@ import { pickGiven } from "#cli/given.ts";
 import { hideArgument } from "#cli/hide-argument.ts";
 import { openLogFile } from "#cli/log-file.ts";
 import { VERSION } from "#cli/version.ts";
+import { obeyOwnFilesOnly } from "#files/obeyed.ts";
 import { asJournalError } from "#notify/journal-stream.ts";
 import { errorText } from "#spiffe/status-error.ts";
 
@@ -78,6 +79,7 @@ export const run: Command = defineLeaf({
   flags: RUN_FLAGS,
   run: async (invocation) => {
     const { io } = invocation;
+    obeyOwnFilesOnly();
     try {
       const load = (): Promise<AgentConfig> => loadConfig(invocation);
       return await serve(await load(), load, (text) => io.err(asJournalError(process.env, text)));

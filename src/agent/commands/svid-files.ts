@@ -1,6 +1,7 @@
 import type { SvidFilesConfig } from "#agent/svid-files/config.ts";
 import { type Command, defineLeaf } from "#cli/command.ts";
 import { stringFlag, switchFlag } from "#cli/flags.ts";
+import { obeyOwnFilesOnly } from "#files/obeyed.ts";
 import { asJournalError } from "#notify/journal-stream.ts";
 import { errorText } from "#spiffe/status-error.ts";
 
@@ -16,6 +17,7 @@ export const svidFiles: Command = defineLeaf({
   synopsis: "Keeps SVIDs in files, for programs that know no SPIFFE",
   flags: FLAGS,
   run: async ({ flags, io }) => {
+    obeyOwnFilesOnly();
     try {
       const { loadSvidFilesConfig } = await import("#agent/svid-files/config.ts");
       const config = loadSvidFilesConfig(flags.config, flags.expandEnv);

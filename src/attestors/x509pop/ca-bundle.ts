@@ -1,5 +1,7 @@
 /** The authorities that sign nodes' certificates, from files that are read again when they change. */
+
 import { readFile, stat } from "node:fs/promises";
+import { obeyed } from "#files/obeyed.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
@@ -55,7 +57,7 @@ async function readAll(paths: readonly string[]): Promise<Read> {
 
 async function readOne(path: string): Promise<Certificate[]> {
   try {
-    return readCertificatesFromPem(await readFile(path, "utf8"), Certificate.parse);
+    return readCertificatesFromPem(await readFile(obeyed(path), "utf8"), Certificate.parse);
   } catch (error) {
     throw new Error(`unable to load trust bundle ${JSON.stringify(path)}: ${errorText(error)}`);
   }

@@ -1,6 +1,8 @@
 /** The node's certificate and key, as they lie in files. They are read anew for each attestation, so that a renewed certificate is used. */
+
 import { createHash, createPublicKey, type KeyObject } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { obeyed } from "#files/obeyed.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { privateKeyFromPem } from "#x509/keys.ts";
@@ -95,7 +97,7 @@ async function fromFile<T>(
   parse: (bytes: Buffer) => T | Promise<T>,
 ): Promise<T> {
   try {
-    return await parse(await readFile(path));
+    return await parse(await readFile(obeyed(path)));
   } catch (error) {
     throw new Error(`${words}: ${path}: ${errorText(error)}`);
   }

@@ -3,14 +3,16 @@
  * made, files are renamed, and the note is taken away: a restore that is broken off before the note has changed nothing, and one that is
  * broken off after it is repeated. Nothing that was there before is deleted.
  */
-import { existsSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { syncDirectory } from "#files/atomic-write.ts";
+import { makePrivateDirectory } from "#files/data-directory.ts";
 import { writeError } from "#files/full-disk.ts";
 import { type FileLock, lockFile } from "#files/lock.ts";
 import { giveToOwnerOfDirectory } from "#files/owner.ts";
-import { makePrivateDirectory, prepareDataDirectory } from "#server/data-directory.ts";
+import type { SafetyRules } from "#files/safe-path.ts";
+import { prepareDataDirectory } from "#server/data-directory.ts";
 import { companionsOf, prepareRestored } from "#server/datastore/sqlite/copy.ts";
 import { lostTimePath, writeLostTime } from "#server/restored.ts";
 import type { Extracted } from "./archive.ts";
@@ -54,8 +56,9 @@ const STAGED = ".restoring";
 /** @throws Error naming what stands in the way; unless it says otherwise, nothing has changed */
 export async function restoreBackup(request: RestoreRequest): Promise<Restored> {
   const { files } = request;
-  prepareDataDirectory(files.dataDir);
-  for (const path of targetsOf(files)) makePrivateDirectory(dirname(path));
+  const rules = ownerOf(files.dataDir);
+  prepareDataDirectory(files.dataDir, rules);
+  for (const path of targetsOf(files)) makePrivateDirectory(dirname(path), rules);
   const locks = takeLocks(files);
   try {
     const unfinished = readUnfinished(files.dataDir);
@@ -71,6 +74,12 @@ export async function restoreBackup(request: RestoreRequest): Promise<Restored> 
   } finally {
     for (const lock of locks) lock.release();
   }
+}
+
+/** Root restores for a daemon whose directory it is. */
+function ownerOf(dataDir: string): SafetyRules {
+  const found = statSync(dataDir, { throwIfNoEntry: false });
+  return found === undefined ? {} : { alsoOwners: [found.uid] };
 }
 
 /** Those of the server, so that neither runs beside the other. */

@@ -3,6 +3,7 @@ import { type Flag, intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { pickGiven } from "#cli/given.ts";
 import { openLogFile } from "#cli/log-file.ts";
 import { VERSION } from "#cli/version.ts";
+import { obeyOwnFilesOnly } from "#files/obeyed.ts";
 import { asJournalError } from "#notify/journal-stream.ts";
 import type { ServerConfig } from "#server/config.ts";
 import { errorText } from "#spiffe/status-error.ts";
@@ -45,6 +46,7 @@ export const run: Command = defineLeaf({
   flags: RUN_FLAGS,
   run: async (invocation) => {
     const { io } = invocation;
+    obeyOwnFilesOnly();
     try {
       const load = (): Promise<ServerConfig> => loadConfig(invocation);
       return await serve(await load(), load, (text) => io.err(asJournalError(process.env, text)));

@@ -2,8 +2,10 @@
  * The server's own directory of declared entries (`entries_dir`), looked at from the start of the server to its end. What is wrong with it
  * never stops the server: the entries stay as they were, and the log says why.
  */
+
 import type { Clock } from "#clock/clock.ts";
 import { Wakeup } from "#clock/wakeup.ts";
+import { ownerRules } from "#files/obeyed.ts";
 import type { Log } from "#log/log.ts";
 import { codeOf } from "#server/api/failure.ts";
 import type { DataStore, DataStoreChange } from "#server/datastore/datastore.ts";
@@ -138,7 +140,7 @@ export class DirectoryKeeper {
   async #settledMark(): Promise<string> {
     const { directory, clock } = this.#parts;
     const look = (): Promise<string> =>
-      listFiles(directory).then(
+      listFiles(directory, ownerRules()).then(
         ({ fingerprint }) => fingerprint,
         (error: unknown) => `error: ${errorText(error)}`,
       );

@@ -2,11 +2,13 @@
  * The files of a directory of declared entries: which are read, which are not, and whether they may be trusted. Entries grant identity,
  * so what everybody may write is refused, and a link must not lead out of the directory.
  */
+
 import type { BigIntStats } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileProblem } from "#cli/input-file.ts";
 import { ConfigError } from "#config/config-error.ts";
+import { checkOwn, followSafely, type SafetyRules } from "#files/safe-path.ts";
 import { isReadable, KNOWN_ENDINGS } from "./read-file.ts";
 
 /** The largest file, in bytes. */
@@ -14,6 +16,12 @@ export const MAX_FILE_BYTES: number = 4 * 1024 * 1024;
 const MAX_FILES = 1000;
 /** Written by everybody. */
 const WORLD_WRITABLE = 0o002n;
+
+/**
+ * Whose files are taken: by a server that keeps to a directory by itself, only those that none but root and its own user may write; of somebody
+ * who names a directory to a command, and sees what comes of it, all that not everybody may write.
+ */
+export type Trusted = SafetyRules | "anybody";
 
 export interface ListedFile {
   /** Its name in the directory, as messages show it. */
@@ -39,8 +47,8 @@ export interface FileList {
  *
  * @throws ConfigError with every problem found, a line each
  */
-export async function listFiles(directory: string): Promise<FileList> {
-  const root = await openRoot(directory);
+export async function listFiles(directory: string, trusted: Trusted): Promise<FileList> {
+  const root = await openRoot(directory, trusted);
   const names = (await readdir(root)).filter((name) => !isHidden(name)).sort();
   const warnings: string[] = [];
   const problems: string[] = [];
@@ -53,7 +61,7 @@ export async function listFiles(directory: string): Promise<FileList> {
       continue;
     }
     try {
-      const { path, facts } = await lookAt(root, name);
+      const { path, facts } = await lookAt(root, name, trusted);
       marks.push(`${name} ${path} ${markOf(facts)}`);
       files.push({ name, path });
       bytes += Number(facts.size);
@@ -68,8 +76,9 @@ export async function listFiles(directory: string): Promise<FileList> {
   return { files, bytes, warnings, fingerprint: marks.join("\n") };
 }
 
-async function openRoot(directory: string): Promise<string> {
+async function openRoot(directory: string, trusted: Trusted): Promise<string> {
   try {
+    if (trusted !== "anybody") followSafely(directory, trusted);
     const root = await realpath(directory);
     const facts = await stat(root, { bigint: true });
     if (!facts.isDirectory()) throw new Error("is not a directory");
@@ -83,6 +92,7 @@ async function openRoot(directory: string): Promise<string> {
 async function lookAt(
   root: string,
   name: string,
+  trusted: Trusted,
 ): Promise<{ readonly path: string; readonly facts: BigIntStats }> {
   const path = await realpath(join(root, name));
   if (!path.startsWith(root === "/" ? root : `${root}/`)) {
@@ -94,6 +104,7 @@ async function lookAt(
   refuseWorldWritable(facts);
   const parent = dirname(path);
   if (parent !== root) refuseWorldWritable(await stat(parent, { bigint: true }));
+  if (trusted !== "anybody") checkOwners(root, path, facts, trusted);
   return { path, facts };
 }
 
@@ -101,6 +112,15 @@ function refuseWorldWritable({ mode }: BigIntStats): void {
   if ((mode & WORLD_WRITABLE) === 0n) return;
   const octal = (mode & 0o7777n).toString(8).padStart(4, "0");
   throw new Error(`everybody may write it (mode ${octal}), and so grant identities: chmod o-w`);
+}
+
+/** The way to the directory was looked at before. */
+function checkOwners(root: string, path: string, facts: BigIntStats, rules: SafetyRules): void {
+  if (dirname(path) !== root) followSafely(dirname(path), rules);
+  const { uid, gid, mode } = facts;
+  const numbers = { uid: Number(uid), gid: Number(gid), mode: Number(mode) };
+  const kind = { isDirectory: () => false, isSymbolicLink: () => false };
+  checkOwn(path, { ...numbers, ...kind }, rules);
 }
 
 function markOf({ dev, ino, size, mode, mtimeNs, ctimeNs }: BigIntStats): string {

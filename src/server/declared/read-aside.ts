@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import type { Clock } from "#clock/clock.ts";
 import { ConfigError } from "#config/config-error.ts";
+import { ownerRules } from "#files/obeyed.ts";
 import type { DeclaredEntry } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
 import { listFiles } from "./list-files.ts";
 import { type DirectoryContent, readDirectory } from "./read-directory.ts";
@@ -17,13 +18,15 @@ const SMALL_BYTES = 16 * 1024;
 const PATIENCE_MS = 120_000;
 
 /**
- * Reads a directory of declared entries without keeping others waiting.
+ * Reads the server's own directory of declared entries without keeping others waiting.
  *
  * @throws ConfigError as readDirectory does
  */
 export async function readAside(directory: string, clock: Clock): Promise<DirectoryContent> {
-  const { bytes } = await listFiles(directory);
-  return await (bytes > SMALL_BYTES ? readInThread(directory, clock) : readDirectory(directory));
+  const { bytes } = await listFiles(directory, ownerRules());
+  return await (bytes > SMALL_BYTES
+    ? readInThread(directory, clock)
+    : readDirectory(directory, ownerRules()));
 }
 
 async function readInThread(directory: string, clock: Clock): Promise<DirectoryContent> {

@@ -33,9 +33,9 @@ function write(name: string, text = yaml("x"), mode = 0o644): void {
   chmodSync(join(directory, name), mode);
 }
 const wheres = async (path = directory): Promise<string[]> =>
-  (await readDirectory(path)).declared.map(({ where }) => where);
+  (await readDirectory(path, "anybody")).declared.map(({ where }) => where);
 async function problem(path = directory): Promise<string> {
-  return await readDirectory(path).then(
+  return await readDirectory(path, "anybody").then(
     () => "",
     (error: unknown) => (error instanceof Error ? error.message : String(error)),
   );
@@ -56,7 +56,7 @@ describe("a directory of declared entries", () => {
     }
     write("README.md", "no entries");
     mkdirSync(join(directory, "more"));
-    const { declared, warnings } = await readDirectory(directory);
+    const { declared, warnings } = await readDirectory(directory, "anybody");
     expect(declared.map(({ where }) => where)).toEqual(["b.yaml:2:3"]);
     expect(warnings.map((warning) => warning.split(":")[0])).toEqual(["README.md", "more"]);
   });
@@ -65,7 +65,9 @@ describe("a directory of declared entries", () => {
     const many = Array.from({ length: 600 }, (_, number) => yaml(`w${number}`).split("\n")[1]);
     write("many.yml", `entries:\n${many.join("\n")}\n`);
     write("notes.txt", "");
-    expect(await readAside(directory, systemClock)).toEqual(await readDirectory(directory));
+    expect(await readAside(directory, systemClock)).toEqual(
+      await readDirectory(directory, "anybody"),
+    );
     write("broken.yaml", "entries: [");
     expect(await readAside(directory, systemClock).catch(String)).toContain("broken.yaml:1:11");
     rmSync(join(directory, "many.yml"));
@@ -105,12 +107,12 @@ describe("a directory of declared entries", () => {
     point(join(base, "current"), "entries.d");
     const path = join(base, "current");
     const paths = async (): Promise<unknown> =>
-      (await readDirectory(path)).declared.map(({ entry }) => entry?.spiffeId?.path);
-    const before = (await listFiles(path)).fingerprint;
+      (await readDirectory(path, "anybody")).declared.map(({ entry }) => entry?.spiffeId?.path);
+    const before = (await listFiles(path, "anybody")).fingerprint;
     expect(await paths()).toEqual(["/1"]);
     point(join(directory, "..data"), "..2");
     expect(await paths()).toEqual(["/2"]);
-    expect((await listFiles(path)).fingerprint).not.toBe(before);
+    expect((await listFiles(path, "anybody")).fingerprint).not.toBe(before);
   });
 
   test("is refused when a link leads out of it, or to nothing", async () => {
@@ -151,7 +153,7 @@ describe("a directory of declared entries", () => {
     write("a.yaml");
     const seen = new Set<string>();
     const look = async (): Promise<number> =>
-      seen.add((await listFiles(directory)).fingerprint).size;
+      seen.add((await listFiles(directory, "anybody")).fingerprint).size;
     expect(await look()).toBe(1);
     write(".a.yaml.swp");
     write("notes.txt");

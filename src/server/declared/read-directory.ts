@@ -3,7 +3,13 @@ import { fileProblem } from "#cli/input-file.ts";
 import { ConfigError } from "#config/config-error.ts";
 import { readBounded } from "#files/read-bounded.ts";
 import type { DeclaredEntry } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
-import { type FileList, type ListedFile, listFiles, MAX_FILE_BYTES } from "./list-files.ts";
+import {
+  type FileList,
+  type ListedFile,
+  listFiles,
+  MAX_FILE_BYTES,
+  type Trusted,
+} from "./list-files.ts";
 import { readDeclaredFile } from "./read-file.ts";
 
 /** How many entries a set may have: what the server's memory is measured for. */
@@ -24,11 +30,14 @@ export interface DirectoryContent {
  *
  * @throws ConfigError with every problem found, a line each: file, line, column and key
  */
-export async function readDirectory(directory: string): Promise<DirectoryContent> {
+export async function readDirectory(
+  directory: string,
+  trusted: Trusted,
+): Promise<DirectoryContent> {
   for (let reads = 0; reads < MAX_READS; reads++) {
-    const list = await listFiles(directory);
+    const list = await listFiles(directory, trusted);
     const result = await readFiles(list.files).catch((error: unknown) => ({ error }));
-    if ((await fingerprintNow(directory)) !== list.fingerprint) continue;
+    if ((await fingerprintNow(directory, trusted)) !== list.fingerprint) continue;
     if ("error" in result) throw result.error;
     const { warnings, fingerprint } = list;
     return { declared: result, warnings, fingerprint };
@@ -36,9 +45,12 @@ export async function readDirectory(directory: string): Promise<DirectoryContent
   throw new ConfigError([`${directory}: changes all the time while it is read`]);
 }
 
-async function fingerprintNow(directory: string): Promise<FileList["fingerprint"] | undefined> {
+async function fingerprintNow(
+  directory: string,
+  trusted: Trusted,
+): Promise<FileList["fingerprint"] | undefined> {
   try {
-    return (await listFiles(directory)).fingerprint;
+    return (await listFiles(directory, trusted)).fingerprint;
   } catch {
     return undefined;
   }

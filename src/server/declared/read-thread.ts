@@ -3,7 +3,9 @@
  * Started by `readAside`; an entry point of its own in the server's executable. It sends what it found in pieces, the next one when
  * it is asked for.
  */
+
 import { parentPort, workerData } from "node:worker_threads";
+import { ownerRules } from "#files/obeyed.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { ReadReply } from "./read-aside.ts";
 import { type DirectoryContent, readDirectory } from "./read-directory.ts";
@@ -22,7 +24,7 @@ function* pieces({ declared, warnings, fingerprint }: DirectoryContent): Generat
   yield { warnings, fingerprint };
 }
 
-readDirectory(String(workerData)).then(
+readDirectory(String(workerData), ownerRules()).then(
   (content) => {
     const rest = pieces(content);
     const sendNext = (): void => {

@@ -78,7 +78,7 @@ async function checkOffline(config: ServerConfig, now: number): Promise<readonly
       ),
     ),
     tried("upstream_authority", READABLE, () => checkUpstream(config, now)),
-    tried("declared_entries", READABLE, () => checkDeclared(config.entriesDir)),
+    tried("declared_entries", READABLE, () => checkDeclared(config)),
     tried("disk_space", READABLE, () => checkDiskSpace(dataDir)),
     tried("database", READABLE, () => [
       ...checkPrivateFile("database", database, ownerOf(dataDir)),
@@ -102,11 +102,16 @@ async function checkOffline(config: ServerConfig, now: number): Promise<readonly
 }
 
 /** Files of declared entries, as the server would read them. */
-async function checkDeclared(directory: string | undefined): Promise<readonly Finding[]> {
+async function checkDeclared({
+  entriesDir: directory,
+  dataDir,
+}: ServerConfig): Promise<readonly Finding[]> {
   if (directory === undefined) return [];
+  const owner = ownerOf(dataDir);
+  const rules = owner === undefined ? {} : { alsoOwners: [owner] };
   const check = "declared_entries";
   try {
-    const { declared } = await readDirectory(directory);
+    const { declared } = await readDirectory(directory, rules);
     return [ok(check, `${declared.length} in ${directory}`)];
   } catch (error) {
     const advice = "correct it: until then the server keeps to what was declared before";

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { obeyed } from "#files/obeyed.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { privateKeyFromPem } from "#x509/keys.ts";
@@ -52,7 +53,7 @@ export async function contentDigest(config: DiskUpstreamConfig): Promise<string>
     pkcs12PasswordFile,
   ]) {
     if (path === undefined) continue;
-    const content = await readFile(path);
+    const content = await readFile(obeyed(path));
     hash.update(`${content.length}:`).update(content);
   }
   return hash.digest("hex");
@@ -140,7 +141,7 @@ async function fromFile<T>(
   parse: (bytes: Buffer) => T | Promise<T>,
 ): Promise<T> {
   try {
-    return await parse(await readFile(path));
+    return await parse(await readFile(obeyed(path)));
   } catch (error) {
     throw new Error(`${words}: ${path}: ${errorText(error)}`);
   }

@@ -2,9 +2,11 @@
  * The UpstreamAuthority `offline`: a CA that is on no network. This adapter has the files between the server and whoever carries
  * them; what is in them is for the CA Manager to judge. Opened by server/plugins.ts, called by the CA Manager.
  */
+
 import { rm } from "node:fs/promises";
 import { writeFileAtomically } from "#files/atomic-write.ts";
 import { writeError } from "#files/full-disk.ts";
+import { obeyed } from "#files/obeyed.ts";
 import { readBounded } from "#files/read-bounded.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { OfflineAuthority } from "#upstream/upstream-authority.ts";
@@ -89,7 +91,7 @@ async function anchorsOf({
   rootCertPath,
 }: OfflineUpstreamConfig): Promise<readonly Uint8Array[] | undefined> {
   if (rootCertPath === undefined) return undefined;
-  const text = await readIfThere(rootCertPath);
+  const text = await readIfThere(obeyed(rootCertPath));
   if (text === undefined) throw new Error(`root_cert_path: there is no file ${rootCertPath}`);
   return certificatesIn(rootCertPath, text);
 }

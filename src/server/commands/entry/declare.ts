@@ -82,7 +82,7 @@ async function reconcile(
     throw new Error(`one directory is wanted; flags go before it, not behind: ${more.join(" ")}`);
   }
   const { readDirectory } = await import("#server/declared/read-directory.ts");
-  const { declared, warnings } = await readDirectory(directory);
+  const { declared, warnings } = await readDirectory(directory, "anybody");
   for (const warning of warnings) io.err(`${warning}\n`);
   const connection = await server();
   const result = await send(connection, options, declared);

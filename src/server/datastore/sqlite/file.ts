@@ -1,6 +1,5 @@
 import { Database } from "bun:sqlite";
 import {
-  chmodSync,
   closeSync,
   existsSync,
   fsyncSync,
@@ -11,6 +10,7 @@ import {
   statSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { closeToOthers } from "#files/close-to-others.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { COMPANIONS, checkHeader, isDamage, openReadable, openWritable } from "./connection.ts";
@@ -31,7 +31,7 @@ export function prepareFile(path: string, log: Log): void {
   checkHeader(path);
   const version = checkContent(path);
   // The file holds what decides over every identity; a looser mode is an accident of a copy or a restore.
-  chmodSync(path, 0o600);
+  closeToOthers(path);
   if (version < SCHEMA_VERSION) keepCopy(path, version, log);
   const db = openWritable(path);
   try {

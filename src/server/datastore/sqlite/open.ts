@@ -11,11 +11,12 @@
  * is a file beside the database, `<path>.lock`, which the kernel frees when its holder dies in whatever way.
  */
 import type { Database } from "bun:sqlite";
-import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Worker } from "node:worker_threads";
+import { makePrivateDirectory } from "#files/data-directory.ts";
 import { fullDiskHint } from "#files/full-disk.ts";
 import { type FileLock, lockFile } from "#files/lock.ts";
+import { ownerRules } from "#files/obeyed.ts";
 import type { Log } from "#log/log.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import { errorText } from "#spiffe/status-error.ts";
@@ -45,7 +46,7 @@ interface SqliteSettings {
  */
 export async function openSqliteDataStore(settings: SqliteSettings): Promise<DataStore> {
   const { path, log, thread } = settings;
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makePrivateDirectory(dirname(path), ownerRules());
   const lock = lockFile(`${path}.lock`);
   let writer: Writer | undefined;
   try {
