@@ -60,7 +60,7 @@ export function readAgentPlugins(
     keyManager: manager === undefined ? zero.keyManager : readKeyManager(manager, problems),
     nodeAttestor:
       nodeAttestor === undefined ? zero.nodeAttestor : readNodeAttestor(nodeAttestor, problems),
-    workloadAttestors: workloadAttestors.map(readWorkloadAttestor),
+    workloadAttestors: workloadAttestors.map((plugin) => readWorkloadAttestor(plugin, problems)),
   };
   for (const plugin of [manager, nodeAttestor, ...workloadAttestors]) plugin?.finish();
   return read;
@@ -90,15 +90,27 @@ function readNodeAttestor(
     : { name: "join_token", ...source };
 }
 
-function readWorkloadAttestor({ name, data, source }: Plugin): Sourced & WorkloadAttestorConfig {
-  return name === "systemd" ? { name, ...source } : { ...readUnixConfig(data), ...source };
+function readWorkloadAttestor(
+  { name, data, source }: Plugin,
+  problems: Problems,
+): Sourced & WorkloadAttestorConfig {
+  return name === "systemd"
+    ? { name, ...source }
+    : { ...readUnixConfig(data, problems), ...source };
 }
 
-export function readUnixConfig(data: Block): UnixConfig {
+export function readUnixConfig(data: Block, problems: Problems): UnixConfig {
+  const discoverWorkloadPath = data.boolean("discover_workload_path") ?? false;
+  const discoverContainerPath = data.boolean("discover_container_path") ?? false;
+  if (discoverContainerPath && !discoverWorkloadPath) {
+    problems.add(
+      'WorkloadAttestor "unix": discover_container_path says of which processes a path is given: set discover_workload_path = true as well',
+    );
+  }
   return {
     name: "unix",
-    discoverWorkloadPath: data.boolean("discover_workload_path") ?? false,
-    discoverContainerPath: data.boolean("discover_container_path") ?? false,
+    discoverWorkloadPath,
+    discoverContainerPath,
     workloadSizeLimit: data.number("workload_size_limit") ?? DEFAULT_WORKLOAD_SIZE_LIMIT,
   };
 }

@@ -10,6 +10,14 @@ import {
   truncateSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import { credentials } from "@grpc/grpc-js";
+import { callUnary } from "#grpc/client.ts";
+import { DiscoveryRequest } from "#grpc/gen/envoy/service/discovery/v3/discovery.ts";
+import { SecretDiscoveryServiceClient } from "#grpc/gen/envoy/service/secret/v3/sds.ts";
+import {
+  DelegatedIdentityClient,
+  FetchJWTSVIDsRequest,
+} from "#grpc/gen/spire/api/agent/delegatedidentity/v1/delegatedidentity.ts";
 import { type Daemon, eventually, run } from "../support/process.ts";
 import { executable, Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
 
@@ -102,8 +110,10 @@ test.each([
 );
 
 test("where an attestor gets no answer, a workload without an entry may have one: it is told to try again", async () => {
+  const admin = join(stage.room("admin"), "private", "admin.sock");
   const agent = await TestAgent.prepare(stage, "ours", server, {
     keyManager: 'KeyManager "memory" {}\n  WorkloadAttestor "systemd" {}',
+    settings: `admin_socket_path = "${admin}"\n authorized_delegates = ["${idOf("delegate")}"]`,
   });
   const nowhere = { DBUS_SYSTEM_BUS_ADDRESS: `unix:path=${join(agent.directory, "nobody")}` };
   await started(agent, [], nowhere);
@@ -118,6 +128,16 @@ test("where an attestor gets no answer, a workload without an entry may have one
     expect(told.stderr).not.toContain("PermissionDenied");
     expect(told.stderr).toMatch(/Unavailable.*systemd/);
   }
+  const insecure = credentials.createInsecure();
+  const sds = new SecretDiscoveryServiceClient(`unix:${agent.socket}`, insecure);
+  const delegates = new DelegatedIdentityClient(`unix:${admin}`, insecure);
+  const refusals = [
+    callUnary(sds, "fetchSecrets", DiscoveryRequest.fromPartial({})),
+    callUnary(delegates, "fetchJwtsviDs", FetchJWTSVIDsRequest.fromPartial({ audience: ["a"] })),
+  ].map((call) => call.catch(String));
+  for (const refusal of await Promise.all(refusals)) expect(refusal).toMatch(/again.*systemd/);
+  sds.close();
+  delegates.close();
 }, 60_000);
 
 test("where /proc hides who calls, uid and gid are known from the socket, and what is not known is not given", async () => {

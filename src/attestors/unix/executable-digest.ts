@@ -1,11 +1,12 @@
 /** The selector `sha256`: of files that are not too large, are no holes, and have the same bytes for everybody. */
 import type { Clock } from "#clock/clock.ts";
-import { errorText } from "#spiffe/status-error.ts";
+import { errorText, StatusError } from "#spiffe/status-error.ts";
 import type { ExecutableDigests } from "./digest.ts";
 import type { Executable } from "./executable.ts";
 import { type Findings, NOT_OF_MACHINE } from "./findings.ts";
 import { fileSystemOf } from "./machine.ts";
 import type { Origin } from "./origin.ts";
+import { isHiding } from "./process.ts";
 
 export interface ExecutableConfig {
   /** Bytes of an executable that is still hashed: 0 for any, below 0 for no `sha256` selector. */
@@ -32,6 +33,9 @@ const LONGEST_WAIT_MS = 20_000;
 const UNQUESTIONED_BYTES = 64 * 1024 * 1024;
 const MOST_FOR_STORED = 8;
 
+const NOT_READABLE =
+  "the agent may not read it: for files that only their owner may read it needs CAP_DAC_READ_SEARCH";
+
 /** @throws the signal's reason, and nothing else */
 export async function addDigest(
   question: Question,
@@ -50,7 +54,9 @@ export async function addDigest(
     findings.give("sha256", await read(question, source.isKept, signal));
   } catch (error) {
     signal.throwIfAborted();
-    findings.omit("sha256", `the executable was not read: ${errorText(error)}`, true);
+    const isForbidden = error instanceof StatusError && isHiding(error.cause);
+    const why = isForbidden ? NOT_READABLE : errorText(error);
+    findings.omit("sha256", `the executable was not read: ${why}`, !isForbidden);
   }
 }
 
