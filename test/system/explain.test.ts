@@ -106,11 +106,45 @@ Agent ${agent.id}
         ? `    Hint       : main
     Selector   : unix:uid:1
     Selector   : unix:user:daemon
-    X509-SVID  : cached, expires TIME, replaced TIME`
+    X509-SVID  : cached, expires TIME, replaced TIME
+    Lifetime   : 1h0m0s, the server's default_x509_svid_ttl`
         : `    Selector   : unix:uid:1
     X509-SVID  : issued when the workload asks for it`;
     return `  ${id(name)}\n    Entry ID   : id-${name}\n${more}\n`;
   }
+
+  test("sees which entry is left out for its hint, which comes first, and why an SVID ends when it does", async () => {
+    const create = (name: string, ...more: string[]): Promise<string> =>
+      server.entry(id(name), agent.id, ["unix:uid:3"], "-entryID", `id-${name}`, ...more);
+    await create("cut", "-x509SVIDTTL", String(40 * 24 * 3600));
+    await create("half", "-x509SVIDTTL", "1800", "-hint", "same");
+    await create("same", "-hint", "same");
+    await create("zero", "-hint", "default");
+    const told = await eventually("all three", async () => {
+      const answer = await agent.cli(["api", "fetch", "x509", "-output", "json"], { uid: 3 });
+      const { svids = [] } = answer.code === 0 ? JSON.parse(answer.stdout) : {};
+      return svids.length === 3 ? svids : undefined;
+    });
+    const ids = told.map((svid: { spiffe_id: string }) => svid.spiffe_id);
+    expect(ids).toEqual([id("zero"), id("cut"), id("half")]);
+    const warned = await agent.daemon.line((line) => line.includes("has the hint of another"));
+    expect(warned).toContain("entry_id=id-same");
+    const three = stage.daemon(["sleep", "600"], join(agent.directory, "three.log"), { uid: 3 });
+    const text = await explained(three.pid);
+    const [, , , zero = "", cut = "", half = "", same = ""] = text.split(`\n\n`);
+    expect(zero).toContain("Lifetime   : 1h0m0s, the server's default_x509_svid_ttl");
+    expect(cut).toMatch(/Lifetime {3}: 2\dh\d+m\d+s, cut short: the CA that signed it ends then/);
+    expect(half).toContain("Lifetime   : 30m0s, as the entry's x509SVIDTTL says");
+    expect(half).not.toContain("Left out");
+    expect(same).toContain("Left out   : entry id-half has this hint already");
+    await three.stop();
+    for (const name of ["cut", "half", "same", "zero"]) {
+      await server.cli("entry", "delete", "-entryID", `id-${name}`);
+    }
+    await eventually("they are gone", async () =>
+      (await explained(sleeping.pid)).includes("of the 5 that") ? true : undefined,
+    );
+  }, 60_000);
 
   test("gets JSON", async () => {
     const told = JSON.parse(await explained(sleeping.pid, "-output", "json"));

@@ -32,3 +32,16 @@ test("finds the same entries as looking at each of them", () => {
 test("an entry without selectors matches nobody", () => {
   expect(new SelectorIndex([entry("a", [])]).match(new Set(["unix:uid:0"]))).toEqual([]);
 });
+
+test("the oldest entry comes first, but for one whose hint makes it the default", () => {
+  const selectors = ["unix:uid:1"];
+  const index = new SelectorIndex([
+    makeWorkloadEntry("a", { selectors, createdAt: 30 }),
+    makeWorkloadEntry("b", { selectors, createdAt: 20, hint: "internal" }),
+    makeWorkloadEntry("d", { selectors, createdAt: 10 }),
+    makeWorkloadEntry("c", { selectors, createdAt: 10 }),
+    makeWorkloadEntry("e", { selectors, createdAt: 40, hint: "default" }),
+  ]);
+  const order = index.match(new Set(selectors)).map(({ id }) => id);
+  expect(order).toEqual(["e", "c", "d", "b", "a"]);
+});

@@ -1,4 +1,4 @@
-import type { WorkloadEntry } from "./workload-entry.ts";
+import { compareEntries, type WorkloadEntry } from "./workload-entry.ts";
 
 /**
  * Finds the entries that match a workload: those whose selectors are all among the workload's. Each entry is filed under one of its
@@ -47,7 +47,7 @@ export class SelectorIndex {
     return best;
   }
 
-  /** The matching entries, sorted by ID: the first is the workload's default. */
+  /** The matching entries in the order in which the workload gets them: the first is its default. */
   match(selectors: ReadonlySet<string>): WorkloadEntry[] {
     const found: WorkloadEntry[] = [];
     for (const selector of selectors) {
@@ -55,6 +55,6 @@ export class SelectorIndex {
         if (entry.selectors.every((one) => selectors.has(one))) found.push(entry);
       }
     }
-    return found.sort((a, b) => (a.id < b.id ? -1 : 1));
+    return found.sort(compareEntries);
   }
 }

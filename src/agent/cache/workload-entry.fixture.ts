@@ -15,6 +15,7 @@ export const makeWorkloadEntry = (
   prefetched: true,
   delegable: true,
   jwtSvidsOnce: false,
+  x509SvidTtl: 0,
   createdAt: 0,
   revisionNumber: 0,
   svidKey: id,

@@ -19,6 +19,8 @@ export interface WorkloadEntry {
   readonly delegable: boolean;
   /** Whether its JWT-SVIDs carry an ID of their own (`jti`), so that none is handed out twice. */
   readonly jwtSvidsOnce: boolean;
+  /** Seconds; 0 for the server's default. */
+  readonly x509SvidTtl: number;
   /** Unix seconds. */
   readonly createdAt: number;
   readonly revisionNumber: number;
@@ -41,6 +43,7 @@ export function workloadEntry(entry: Entry): WorkloadEntry {
     prefetched: additionalAttributes?.disableX509SvidPrefetch !== true,
     delegable: !(entry.admin || entry.downstream),
     jwtSvidsOnce: additionalAttributes?.jwtSvidIncludeJti === true,
+    x509SvidTtl,
     createdAt: entry.createdAt,
     revisionNumber: entry.revisionNumber,
     svidKey: JSON.stringify([id, dnsNames, x509SvidTtl]),
@@ -60,4 +63,19 @@ export function isEarlier(entry: WorkloadEntry, than: WorkloadEntry): boolean {
   return entry.createdAt === than.createdAt
     ? entry.revisionNumber < than.revisionNumber
     : entry.createdAt < than.createdAt;
+}
+
+/** The entry with this hint comes first, whatever its age. */
+const DEFAULT_HINT = "default";
+
+/**
+ * In which order a workload gets its SVIDs; the first is what it takes by default (SPIFFE Workload API §5.2.1). The oldest comes first, so that
+ * an entry that is added changes nothing for whom it also matches, unless its hint says that it is to be the default.
+ *
+ * @returns below zero when the first comes first
+ */
+export function compareEntries(a: WorkloadEntry, b: WorkloadEntry): number {
+  const [isDefault, isOtherDefault] = [a, b].map(({ hint }) => hint === DEFAULT_HINT);
+  if (isDefault !== isOtherDefault) return isDefault ? -1 : 1;
+  return a.createdAt - b.createdAt || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 }

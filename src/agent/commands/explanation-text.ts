@@ -1,11 +1,14 @@
 /** An explanation for people: what was found, what it leads to, and what stands in the way. */
 import { utcTime } from "#cli/go-time.ts";
 import { printable } from "#cli/printable.ts";
+import { formatDuration } from "#config/duration.ts";
 import {
   type AttestorAnswer,
   type Explanation,
   type Failure,
   type Identity,
+  X509Svid_Limit as Limit,
+  x509Svid_LimitToJSON as limitName,
   type NearEntry,
   X509Svid_State as State,
   x509Svid_StateToJSON as stateName,
@@ -20,7 +23,7 @@ const ASK_OPERATOR =
 export function withStateNames(explanation: Explanation): object {
   const identities = explanation.identities.map(({ x509Svid: svid, ...identity }) => ({
     ...identity,
-    x509Svid: svid && { ...svid, state: stateName(svid.state) },
+    x509Svid: svid && { ...svid, state: stateName(svid.state), limit: limitName(svid.limit) },
   }));
   return { ...explanation, identities };
 }
@@ -76,11 +79,15 @@ function absentLines(agentId: string): string[] {
   ];
 }
 
-function identityLines({ spiffeId, entryId, hint, selectors, x509Svid, jwtSvids }: Identity) {
+function identityLines(identity: Identity) {
+  const { spiffeId, entryId, hint, leftOutFor, selectors, x509Svid, jwtSvids } = identity;
   return [
     `  ${spiffeId}`,
     `    Entry ID   : ${entryId}`,
     ...(hint === "" ? [] : [`    Hint       : ${hint}`]),
+    ...(leftOutFor === ""
+      ? []
+      : [`    Left out   : entry ${leftOutFor} has this hint already; give one of them another`]),
     ...selectors.map((one) => `    Selector   : ${one}`),
     ...(x509Svid === undefined ? [] : svidLines(x509Svid)),
     ...jwtSvids.map(({ audience, expiresAt }) => {
@@ -99,11 +106,22 @@ const STATES: Readonly<Record<State, string>> = {
   [State.UNRECOGNIZED]: "unknown",
 };
 
-function svidLines({ state, expiresAt, renewAt, beginsAt, failure }: X509Svid): string[] {
+/** What set the lifetime. */
+const LIMITS: Readonly<Record<Limit, string>> = {
+  [Limit.UNKNOWN]: "",
+  [Limit.ENTRY]: ", as the entry's x509SVIDTTL says",
+  [Limit.SERVER_DEFAULT]: ", the server's default_x509_svid_ttl",
+  [Limit.AUTHORITY]: ", cut short: the CA that signed it ends then (the server's ca_ttl)",
+  [Limit.UNRECOGNIZED]: "",
+};
+
+function svidLines(svid: X509Svid): string[] {
+  const { state, expiresAt, renewAt, beginsAt, failure, lifetime, limit } = svid;
   const isCached = state === State.CACHED;
   const until = isCached ? `, expires ${utcTime(expiresAt)}, replaced ${utcTime(renewAt)}` : "";
   return [
     `    X509-SVID  : ${STATES[state]}${until}`,
+    ...(lifetime === 0 ? [] : [`    Lifetime   : ${formatDuration(lifetime)}${LIMITS[limit]}`]),
     ...(beginsAt === 0 ? [] : [`    Next one   : begins ${utcTime(beginsAt)}`]),
     ...failureLines("    Last try  ", failure),
   ];

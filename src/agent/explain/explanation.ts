@@ -7,6 +7,7 @@ import type { Failure } from "#agent/sync/failure.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import type { Outlook } from "#agent/sync/svid-issuer.ts";
 import type { SyncStatus } from "#agent/sync/synchronizer.ts";
+import { leftOutFor } from "#agent/workload-api/hints.ts";
 import type { Clock } from "#clock/clock.ts";
 import {
   type Agent as AgentMessage,
@@ -18,6 +19,7 @@ import {
   type X509Svid as X509SvidMessage,
 } from "#grpc/gen/spire_edge/explain/v1/explain.ts";
 import { errorText } from "#spiffe/status-error.ts";
+import { lifetimeOf } from "./lifetime.ts";
 
 /** Who asks. To the operator all is told; to a workload what it is itself, and nothing of others, of this node or of its server. */
 export type Audience = "operator" | "workload";
@@ -56,6 +58,7 @@ export function identityMessages(
   const isMissing = identities.some(({ svid }) => svid === undefined);
   const due = isMissing ? cache.dueForIssue(clock.nowSeconds()) : undefined;
   const awaited = new Set([...(due?.urgent ?? []), ...(due?.routine ?? [])]);
+  const leftOut = leftOutFor(identities);
   return identities.map(({ entry, svid }) => {
     const outlook = server.outlook(entry);
     const missing = outlook.isUnderWay ? State.BEING_ISSUED : stateOf(awaited.has(entry));
@@ -64,7 +67,11 @@ export function identityMessages(
       entryId: entry.id,
       hint: entry.hint,
       selectors: [...entry.selectors],
-      x509Svid: x509SvidMessage(svid, svid === undefined ? missing : State.CACHED, outlook),
+      leftOutFor: leftOut.get(entry)?.id ?? "",
+      x509Svid: {
+        ...x509SvidMessage(svid, svid === undefined ? missing : State.CACHED, outlook),
+        ...lifetimeOf(entry, svid, cache.ownBundle?.bundle),
+      },
       jwtSvids: jwtSvids.of(entry).map((kept) => ({
         // Other processes of the same identity may have asked for it.
         audience: audience === "operator" ? [...kept.audience] : [],
@@ -82,7 +89,7 @@ function x509SvidMessage(
   svid: Identity["svid"],
   state: State,
   { beginsAt = 0, failure }: Outlook,
-): X509SvidMessage {
+): Omit<X509SvidMessage, "lifetime" | "limit"> {
   return {
     state,
     expiresAt: svid?.notAfter ?? 0,

@@ -45,6 +45,7 @@ function content(count: number): CacheContent {
       prefetched: index % 2 === 0,
       jwtSvidsOnce: index % 2 === 1,
       delegable: index % 2 === 0,
+      x509SvidTtl: 600,
     });
     svids.set(id, {
       chain: [Uint8Array.of(1, 2, index), new Uint8Array(700)],

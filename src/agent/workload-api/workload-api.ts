@@ -25,7 +25,7 @@ import { namedAudience } from "#spiffe/audience.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
-import { withoutRepeatedHints } from "./hints.ts";
+import { LeftOutLog, withoutRepeatedHints } from "./hints.ts";
 import type { RefusalLog } from "./refusal-log.ts";
 import { createResponses } from "./responses.ts";
 import { requireSecurityHeader } from "./security-header.ts";
@@ -43,7 +43,10 @@ export interface WorkloadApiParts extends CallerTools {
   readonly handedOut: HandedOut;
 }
 
-export function createWorkloadApi(parts: WorkloadApiParts): BoundService {
+type Parts = WorkloadApiParts & { readonly leftOut: LeftOutLog };
+
+export function createWorkloadApi(given: WorkloadApiParts): BoundService {
+  const parts: Parts = { ...given, leftOut: new LeftOutLog(given.log) };
   const responses = createResponses(parts.cache);
   return bindService(
     SpiffeWorkloadAPIService,
@@ -102,7 +105,7 @@ function checkCaller(
 
 /** A stream whose messages are encoded once: many workloads get the same, and one gets it again whenever it comes back. */
 function following<R extends object>(
-  parts: WorkloadApiParts,
+  parts: Parts,
   need: CallerNeed,
   responseFor: (subscription: Subscription) => R | undefined,
   codec: Codec<R>,
@@ -118,7 +121,7 @@ function following<R extends object>(
 
 /** Serves a stream until the caller leaves or loses its identity. */
 async function follow<R>(
-  parts: WorkloadApiParts,
+  parts: Parts,
   context: CallContext,
   need: CallerNeed,
   responseFor: (subscription: Subscription) => R | undefined,
@@ -138,8 +141,10 @@ async function follow<R>(
     const response = isWaiting ? undefined : responseFor(subscription);
     if (response !== undefined && response !== last) {
       await send(response);
-      if (need === "x509-svids")
+      if (need === "x509-svids") {
+        parts.leftOut.tell(identities);
         parts.handedOut.x509(caller, withoutRepeatedHints(identities), context.method);
+      }
     }
     last = response ?? last;
     await subscription.changedSince(version, context.signal);
@@ -147,13 +152,14 @@ async function follow<R>(
 }
 
 async function fetchJwtSvid(
-  parts: WorkloadApiParts,
+  parts: Parts,
   request: JWTSVIDRequest,
   context: CallContext,
 ): Promise<JWTSVIDResponse> {
   const audience = namedAudience(request.audience, "audience must be specified");
   const asked = request.spiffeId === "" ? undefined : parseAsked(request.spiffeId);
   const { caller, identities } = await callerIdentities(parts, context, true);
+  parts.leftOut.tell(identities);
   const chosen = withoutRepeatedHints(identities).filter(
     ({ entry }) => asked === undefined || entry.spiffeId.equals(asked),
   );

@@ -76,6 +76,8 @@ export interface Identity {
   selectors: string[];
   x509Svid: X509Svid | undefined;
   jwtSvids: JwtSvid[];
+  /** ID of the older entry with the same hint, which alone the Workload API hands out; empty when there is none. */
+  leftOutFor: string;
 }
 
 export interface X509Svid {
@@ -87,7 +89,12 @@ export interface X509Svid {
   /** The next one is there and begins then: the server's clock is ahead of the agent's. */
   beginsAt: number;
   /** Why there is none, or no newer one. */
-  failure: Failure | undefined;
+  failure:
+    | Failure
+    | undefined;
+  /** How long it is good for, in seconds from when it was issued, and what set that. */
+  lifetime: number;
+  limit: X509Svid_Limit;
 }
 
 export const X509Svid_State = {
@@ -127,6 +134,43 @@ export function x509Svid_StateToJSON(object: X509Svid_State): string {
     case X509Svid_State.ON_DEMAND:
       return "ON_DEMAND";
     case X509Svid_State.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export const X509Svid_Limit = {
+  UNKNOWN: 0,
+  /** ENTRY - The entry's TTL. */
+  ENTRY: 1,
+  /** SERVER_DEFAULT - The server's default. */
+  SERVER_DEFAULT: 2,
+  /** AUTHORITY - The end of the authority that signed it, or of one above: what would have been longer was cut. */
+  AUTHORITY: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type X509Svid_Limit = typeof X509Svid_Limit[keyof typeof X509Svid_Limit];
+
+export namespace X509Svid_Limit {
+  export type UNKNOWN = typeof X509Svid_Limit.UNKNOWN;
+  export type ENTRY = typeof X509Svid_Limit.ENTRY;
+  export type SERVER_DEFAULT = typeof X509Svid_Limit.SERVER_DEFAULT;
+  export type AUTHORITY = typeof X509Svid_Limit.AUTHORITY;
+  export type UNRECOGNIZED = typeof X509Svid_Limit.UNRECOGNIZED;
+}
+
+export function x509Svid_LimitToJSON(object: X509Svid_Limit): string {
+  switch (object) {
+    case X509Svid_Limit.UNKNOWN:
+      return "UNKNOWN";
+    case X509Svid_Limit.ENTRY:
+      return "ENTRY";
+    case X509Svid_Limit.SERVER_DEFAULT:
+      return "SERVER_DEFAULT";
+    case X509Svid_Limit.AUTHORITY:
+      return "AUTHORITY";
+    case X509Svid_Limit.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
   }
@@ -604,7 +648,7 @@ export const Omission: MessageFns<Omission> = {
 };
 
 function createBaseIdentity(): Identity {
-  return { spiffeId: "", entryId: "", hint: "", selectors: [], x509Svid: undefined, jwtSvids: [] };
+  return { spiffeId: "", entryId: "", hint: "", selectors: [], x509Svid: undefined, jwtSvids: [], leftOutFor: "" };
 }
 
 export const Identity: MessageFns<Identity> = {
@@ -626,6 +670,9 @@ export const Identity: MessageFns<Identity> = {
     }
     for (const v of message.jwtSvids) {
       JwtSvid.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.leftOutFor !== "") {
+      writer.uint32(58).string(message.leftOutFor);
     }
     return writer;
   },
@@ -691,6 +738,14 @@ export const Identity: MessageFns<Identity> = {
             message.jwtSvids.push(JwtSvid.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.leftOutFor = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -723,6 +778,9 @@ export const Identity: MessageFns<Identity> = {
     if (message.jwtSvids?.length) {
       obj.jwtSvids = message.jwtSvids.map((e) => JwtSvid.toJSON(e));
     }
+    if (message.leftOutFor !== undefined) {
+      obj.leftOutFor = message.leftOutFor;
+    }
     return obj;
   },
 
@@ -739,12 +797,13 @@ export const Identity: MessageFns<Identity> = {
       ? X509Svid.fromPartial(object.x509Svid)
       : undefined;
     message.jwtSvids = object.jwtSvids?.map((e) => JwtSvid.fromPartial(e)) || [];
+    message.leftOutFor = object.leftOutFor ?? "";
     return message;
   },
 };
 
 function createBaseX509Svid(): X509Svid {
-  return { state: 0, expiresAt: 0, renewAt: 0, beginsAt: 0, failure: undefined };
+  return { state: 0, expiresAt: 0, renewAt: 0, beginsAt: 0, failure: undefined, lifetime: 0, limit: 0 };
 }
 
 export const X509Svid: MessageFns<X509Svid> = {
@@ -763,6 +822,12 @@ export const X509Svid: MessageFns<X509Svid> = {
     }
     if (message.failure !== undefined) {
       Failure.encode(message.failure, writer.uint32(42).fork()).join();
+    }
+    if (message.lifetime !== 0) {
+      writer.uint32(48).int64(message.lifetime);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(56).int32(message.limit);
     }
     return writer;
   },
@@ -820,6 +885,22 @@ export const X509Svid: MessageFns<X509Svid> = {
             message.failure = Failure.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.lifetime = longToNumber(reader.int64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.limit = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -849,6 +930,12 @@ export const X509Svid: MessageFns<X509Svid> = {
     if (message.failure !== undefined) {
       obj.failure = Failure.toJSON(message.failure);
     }
+    if (message.lifetime !== undefined) {
+      obj.lifetime = Math.round(message.lifetime);
+    }
+    if (message.limit !== undefined) {
+      obj.limit = x509Svid_LimitToJSON(message.limit);
+    }
     return obj;
   },
 
@@ -864,6 +951,8 @@ export const X509Svid: MessageFns<X509Svid> = {
     message.failure = (object.failure !== undefined && object.failure !== null)
       ? Failure.fromPartial(object.failure)
       : undefined;
+    message.lifetime = object.lifetime ?? 0;
+    message.limit = object.limit ?? 0;
     return message;
   },
 };

@@ -51,6 +51,8 @@ export interface Entry {
   prefetched: boolean;
   jwtSvidsOnce: boolean;
   delegable: boolean;
+  /** Seconds; 0 for the server's default. */
+  x509SvidTtl: number;
 }
 
 export interface X509Svid {
@@ -323,6 +325,7 @@ function createBaseEntry(): Entry {
     prefetched: false,
     jwtSvidsOnce: false,
     delegable: false,
+    x509SvidTtl: 0,
   };
 }
 
@@ -363,6 +366,9 @@ export const Entry: MessageFns<Entry> = {
     }
     if (message.delegable !== false) {
       writer.uint32(96).bool(message.delegable);
+    }
+    if (message.x509SvidTtl !== 0) {
+      writer.uint32(104).int32(message.x509SvidTtl);
     }
     return writer;
   },
@@ -476,6 +482,14 @@ export const Entry: MessageFns<Entry> = {
             message.delegable = reader.bool();
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.x509SvidTtl = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -526,6 +540,9 @@ export const Entry: MessageFns<Entry> = {
     if (message.delegable !== undefined) {
       obj.delegable = message.delegable;
     }
+    if (message.x509SvidTtl !== undefined) {
+      obj.x509SvidTtl = Math.round(message.x509SvidTtl);
+    }
     return obj;
   },
 
@@ -546,6 +563,7 @@ export const Entry: MessageFns<Entry> = {
     message.prefetched = object.prefetched ?? false;
     message.jwtSvidsOnce = object.jwtSvidsOnce ?? false;
     message.delegable = object.delegable ?? false;
+    message.x509SvidTtl = object.x509SvidTtl ?? 0;
     return message;
   },
 };
