@@ -189,6 +189,7 @@ export class Membership {
         ...this.#parts,
         bootstrap: this.#bootstrap,
         address: config,
+        attestors: config.plugins.workloadAttestors.map(({ name }) => name),
         syncIntervalSeconds: config.syncIntervalSeconds,
         rotation: rotationRule(config, random),
         workloadKeyType: config.workloadX509SvidKeyType,

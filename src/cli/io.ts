@@ -3,6 +3,8 @@ import { fileProblem } from "./input-file.ts";
 /** What a command sees of the world outside: its streams and its environment. Tests hand in their own. */
 export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Whether somebody reads standard output at a terminal; what scripts read stays as it is. */
+  readonly isTerminal: boolean;
   out(text: string): void;
   err(text: string): void;
   /** Reads standard input to its end. */
@@ -35,6 +37,7 @@ export function processIo(): ProcessIo {
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   return {
     env: process.env,
+    isTerminal: process.stdout.isTTY,
     out: (text) => write(process.stdout, text),
     err: (text) => write(process.stderr, text),
     readInput: () => Bun.stdin.bytes(),

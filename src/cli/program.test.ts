@@ -25,6 +25,7 @@ function play(...words: string[]) {
   const texts = { out: "", err: "" };
   const io = {
     env: {},
+    isTerminal: false,
     out: (text: string) => {
       texts.out += text;
     },

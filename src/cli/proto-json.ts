@@ -11,6 +11,7 @@ const INT64_FIELDS: ReadonlySet<string> = new Set([
   "expires_at",
   "failed_at",
   "issued_at",
+  "last_seen_at",
   "last_sync_success",
   "refresh_hint",
   "renew_at",

@@ -130,6 +130,8 @@ export function answerLines(
 }
 
 const KINDS: readonly (readonly [RegExp, string])[] = [
+  // What a server of ours knows of a node, beside the reference's fields.
+  [/"node":\{[^}]*\},/g, ""],
   [/-----BEGIN ([A-Z ]+)-----\n[^-]*-----END \1-----\n/g, "<pem $1>\n"],
   [/\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/g, "<uuid>"],
   [/\beyJ[\w-]+\.[\w-]+\.[\w-]+/g, "<jwt>"],

@@ -1,4 +1,5 @@
 /** The agent's connection to the server: it verifies the server itself, and is made anew when the agent's SVID or the bundle changes. */
+import { hostname } from "node:os";
 import type { Clock } from "#clock/clock.ts";
 import type { Channel } from "#grpc/client.ts";
 import { AgentClient } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
@@ -6,6 +7,7 @@ import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
 import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { ChangesClient } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
+import { nodeAgent } from "#grpc/node-agent.ts";
 import { type ClientIdentity, type ServerAddress, serverChannel } from "#grpc/server-channel.ts";
 
 /** A stream without news would not notice that the network is gone; sent only while a call is under way. */
@@ -24,15 +26,22 @@ export interface ServerClients {
  * Prepares the clients; nothing connects before the first call.
  *
  * @param roots the X.509 authorities to verify the server with, DER
+ * @param attestors the names of the agent's workload attestors, for the server's operator to read
  */
 export function connectServer(
   address: ServerAddress,
   roots: readonly Uint8Array[],
   identity: ClientIdentity | undefined,
   clock: Clock,
+  attestors: readonly string[] = [],
 ): ServerClients {
   const channel = serverChannel(address, roots, identity, clock);
-  return clientsOf({ ...channel, options: { ...channel.options, ...KEEPALIVE } });
+  // Who has no SVID yet has perhaps not made sure of its server either.
+  const told =
+    identity === undefined
+      ? {}
+      : { "grpc.primary_user_agent": nodeAgent({ hostName: hostname(), attestors }) };
+  return clientsOf({ ...channel, options: { ...channel.options, ...KEEPALIVE, ...told } });
 }
 
 function clientsOf({ address, credentials, options }: Channel): ServerClients {

@@ -7,6 +7,8 @@ import { connectServer, type ServerClients } from "./server-connection.ts";
 export interface ServerLinkParts {
   readonly address: ServerAddress;
   readonly clock: Clock;
+  /** The names of the workload attestors, which the server's operator is told. */
+  readonly attestors: readonly string[];
   /** Writes down SVID and bundle whenever one of them changed. */
   readonly save: (svid: AgentSvid | undefined, bundle: readonly Uint8Array[]) => Promise<void>;
 }
@@ -30,7 +32,7 @@ export class ServerLink {
     this.#parts = parts;
     this.#svid = svid;
     this.#roots = roots;
-    this.#clients = connectServer(parts.address, roots, identityOf(svid), parts.clock);
+    this.#clients = this.#connect();
   }
 
   get svid(): AgentSvid {
@@ -92,10 +94,15 @@ export class ServerLink {
 
   /** Calls under way on the old connection end by themselves; streams have to be opened anew. */
   #reconnect(): void {
-    const { svid, roots, clients: old } = this;
-    this.#clients = connectServer(this.#parts.address, roots, identityOf(svid), this.#parts.clock);
+    const { clients: old } = this;
+    this.#clients = this.#connect();
     this.#replaced.abort();
     this.#replaced = new AbortController();
     old.close();
+  }
+
+  #connect(): ServerClients {
+    const { address, attestors, clock } = this.#parts;
+    return connectServer(address, this.#roots, identityOf(this.#svid), clock, attestors);
   }
 }

@@ -41,7 +41,7 @@ import { ChangeWatch } from "./watch-changes.ts";
 const RPC_TIMEOUT_MS = 30_000;
 const TAINTED = ["cache_manager"];
 
-export interface SynchronizerParts extends Pick<ServerLinkParts, "save"> {
+export interface SynchronizerParts extends Pick<ServerLinkParts, "save" | "attestors"> {
   readonly address: ServerAddress;
   readonly syncIntervalSeconds: number;
   readonly rotation: RotationRule;

@@ -5,7 +5,7 @@
 import type { NodeAttestorServer } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
-import type { BoundService } from "#grpc/bind.ts";
+import type { BoundService, CallContext } from "#grpc/bind.ts";
 import type { JoinAddress } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
 import { createHealthService } from "#grpc/health.ts";
 import { LevelSwitch } from "#grpc/log-level.ts";
@@ -33,8 +33,10 @@ import { Exclusive } from "./exclusive.ts";
 import { createGuard, type Guard } from "./guard.ts";
 import { createLocalAuthorityService } from "./local-authority.ts";
 import { createLoggerService } from "./logger.ts";
+import { createNodesService, type NodesParts } from "./nodes.ts";
 import { createRateLimits, type RateLimitSwitches } from "./rate-limit.ts";
 import { createJoinTokenService } from "./rejoin.ts";
+import { Sightings } from "./sightings.ts";
 import { createSvidService } from "./svid.ts";
 import { type BundleRefresh, createTrustDomainService } from "./trust-domain.ts";
 import { TrustRoots } from "./trust-roots.ts";
@@ -56,7 +58,7 @@ export interface ApiParts {
   readonly hasUpstreamAuthority: boolean;
   readonly agentIdAsSelector: boolean;
   readonly store: DataStore;
-  readonly authorized: AuthorizedEntriesSource;
+  readonly authorized: AuthorizedEntriesSource & NodesParts["authorized"];
   readonly watchers: Watchers;
   readonly reconciler: Reconciler;
   readonly attestors: ReadonlyMap<string, NodeAttestorServer>;
@@ -77,8 +79,10 @@ export interface ApiParts {
 export function createApi(parts: ApiParts): readonly BoundService[] {
   const { store, log } = parts;
   const agentLocks = new Exclusive();
+  const sightings = new Sightings();
   const shared = {
     ...parts,
+    sightings,
     agentLocks,
     nodes: store.nodes,
     entries: store.entries,
@@ -87,7 +91,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
     joinTokens: store.joinTokens,
     limits: createRateLimits(() => parts.settings().rateLimit, parts.clock),
   };
-  const options = { guard: guardOf(parts, agentLocks), allowance: allowanceOf, log };
+  const options = { guard: guardOf(parts, agentLocks, sightings), allowance: allowanceOf, log };
   return [
     createAgentService(shared, options),
     createBundleService(shared, options),
@@ -98,6 +102,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
     createLocalAuthorityService(shared, options),
     createJoinTokenService(shared, options),
     createSvidService(shared, options),
+    createNodesService(shared, options),
     createLoggerService(new LevelSwitch(parts.log.settings), options),
     createDebugService(parts, options),
     createTrustDomainService(shared, options),
@@ -105,7 +110,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
   ];
 }
 
-function guardOf(parts: ApiParts, agentLocks: Exclusive): Guard {
+function guardOf(parts: ApiParts, agentLocks: Exclusive, sightings: Sightings): Guard {
   const { store, trustDomain, settings, lostTime, clock, random, log } = parts;
   const trustRoots = new TrustRoots(store);
   return createGuard({
@@ -121,12 +126,26 @@ function guardOf(parts: ApiParts, agentLocks: Exclusive): Guard {
     },
     checkAgent: (id, certificate) =>
       checkAgentStanding({ nodes: store.nodes, agentLocks, lostTime }, id, certificate),
+    sawAgent: (id, context) => note(sightings, clock, id.toString(), context),
     auditLogEnabled: () => settings().auditLogEnabled,
     auditLogReads: () => settings().auditLogReads,
     random,
     clock,
     log,
   });
+}
+
+/** Open for as long as the agent is connected. */
+const WATCH = "/spire_edge.changes.v1.Changes/WatchChanges";
+
+function note(sightings: Sightings, clock: Clock, agentId: string, context: CallContext): void {
+  const { caller, metadata, method, signal } = context;
+  const [userAgent] = metadata.get("user-agent");
+  const address = caller.kind === "tls" ? caller.remoteAddress : "";
+  sightings.saw(agentId, clock.nowSeconds(), address, String(userAgent ?? ""));
+  if (method !== WATCH || signal.aborted) return;
+  const ended = sightings.stands(agentId);
+  signal.addEventListener("abort", () => ended(clock.nowSeconds()), { once: true });
 }
 
 /** A server without a trust bundle, or without a CA, has nothing to offer anybody. */

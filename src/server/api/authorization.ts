@@ -95,6 +95,7 @@ const RULES: Readonly<Record<string, Readonly<Record<string, readonly CallerRole
     DeleteJoinToken: OPERATOR,
     GetJoinAddress: OPERATOR,
   },
+  "spire_edge.node.v1.Nodes": { DescribeNodes: OPERATOR, FindNodes: OPERATOR },
   "spire_edge.declared.v1.DeclaredEntries": { ReconcileEntries: OPERATOR },
   "spire.api.server.debug.v1.Debug": { GetInfo: LOCAL },
   "spire_edge.changes.v1.Changes": { WatchChanges: AGENT },

@@ -18,6 +18,8 @@ export interface GuardParts {
   readonly entriesOf: (id: SpiffeId) => Promise<readonly RegistrationEntry[]>;
   /** @throws StatusError when the agent is not in good standing */
   readonly checkAgent: (id: SpiffeId, certificate: Certificate) => Promise<void>;
+  /** Hears of each call of an agent that is let in as one. */
+  readonly sawAgent: (id: SpiffeId, context: CallContext) => void;
   /** As the configuration has it at this moment. */
   readonly auditLogEnabled: () => boolean;
   readonly auditLogReads: () => boolean;
@@ -84,6 +86,9 @@ async function letIn(
     const admission = await admit(parts, identity, rolesAllowed(context.method));
     if (admission === undefined) throw denied(context.method);
     if (identity.kind === "spiffe" && context.caller.kind === "tls") context.caller.isKnown();
+    if (identity.kind === "spiffe" && admission.as === "agent") {
+      parts.sawAgent(identity.id, context);
+    }
     fields = { ...fields, ...admissionFields(admission) };
     const log = parts.log.with(fields);
     const failures = failureLog.of(context, identity, fields);

@@ -13,6 +13,7 @@ import { TrustDomainClient } from "#grpc/gen/spire/api/server/trustdomain/v1/tru
 import { CAClient } from "#grpc/gen/spire_edge/ca/v1/ca.ts";
 import { DeclaredEntriesClient } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
 import { JoinTokenClient } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
+import { NodesClient } from "#grpc/gen/spire_edge/node/v1/node.ts";
 
 export interface ServerConnection {
   readonly agent: Service<AgentClient>;
@@ -25,6 +26,7 @@ export interface ServerConnection {
   readonly joinToken: Service<JoinTokenClient>;
   readonly logger: Service<LoggerClient>;
   readonly localAuthority: Service<LocalAuthorityClient>;
+  readonly nodes: Service<NodesClient>;
   readonly svid: Service<SVIDClient>;
   readonly trustDomain: Service<TrustDomainClient>;
   close(): void;
@@ -55,6 +57,7 @@ export function connectServer(path: string, timeoutMs?: number, owner?: string):
     joinToken: services.of(JoinTokenClient).call,
     logger: services.of(LoggerClient).call,
     localAuthority: services.of(LocalAuthorityClient).call,
+    nodes: services.of(NodesClient).call,
     svid: services.of(SVIDClient).call,
     trustDomain: services.of(TrustDomainClient).call,
     close: () => services.close(),

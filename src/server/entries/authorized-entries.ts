@@ -160,6 +160,24 @@ export class AuthorizedEntries {
     return ids;
   }
 
+  /** The SPIFFE IDs by which entries can name a node beside its own: aliases by selectors, and those that came with its join token. */
+  aliasesOf(nodeId: string): string[] {
+    const own = [...this.#children.of(nodeId)].filter((entry) => isTokenAlias(entry));
+    return [
+      ...new Set([...own.map(({ spiffeId }) => spiffeId.toString()), ...this.#aliasesOf(nodeId)]),
+    ];
+  }
+
+  /** The agents that go by an alias, whichever kind it is. */
+  agentsBehind(alias: string): string[] {
+    const found = new Set<string>();
+    for (const entry of this.#bySpiffeId.of(alias)) {
+      if (this.isAlias(entry)) for (const id of this.agentsOf(entry)) found.add(id);
+      else if (isTokenAlias(entry)) found.add(entry.parentId.toString());
+    }
+    return [...found];
+  }
+
   /** The ID itself and the IDs from which entries lead to it, each once, and the aliases among them. */
   *#above(parentId: string): Generator<string | Alias> {
     const seen = new Set<string>();
@@ -212,4 +230,11 @@ export class AuthorizedEntries {
       selectors.isSubsetOf(node.selectors),
     );
   }
+}
+
+/** The entry that is made with a join token: a child of the agent, with the agent itself as its selector. */
+function isTokenAlias({ parentId, selectors: [selector, ...more] }: RegistrationEntry): boolean {
+  return (
+    selector?.type === "spiffe_id" && more.length === 0 && selector.value === parentId.toString()
+  );
 }

@@ -59,6 +59,16 @@ export class EntryRegistry implements Entries {
     return this.#authorized.authorized(agentId, entryId);
   }
 
+  /** The SPIFFE IDs by which entries can name an agent beside its own. */
+  aliasesOf(agentId: string): string[] {
+    return this.#authorized.aliasesOf(agentId);
+  }
+
+  /** The agents that go by an alias; they may have been evicted. */
+  agentsBehind(alias: string): string[] {
+    return this.#authorized.agentsBehind(alias);
+  }
+
   /**
    * Calls the listener after each change, when authorizedEntries already answers by it.
    *

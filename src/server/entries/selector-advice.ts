@@ -69,6 +69,11 @@ export function selectorAdvice(selectors: readonly Selector[], isForNodes: boole
   return isForNodes ? odd : [...odd, ...unownedExecutable(selectors)];
 }
 
+/** Whether it is workload attestors that make selectors of that type, as far as is known. */
+export function isOfWorkloads(type: string): boolean {
+  return Object.hasOwn(MAKERS, type) && MAKERS[type]?.of === "workloads";
+}
+
 function oddity({ type, value }: Selector, isForNodes: boolean): string | undefined {
   const maker = Object.hasOwn(MAKERS, type) ? MAKERS[type] : undefined;
   const shown = JSON.stringify(`${type}:${value}`);

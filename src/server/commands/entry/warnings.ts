@@ -8,7 +8,7 @@ import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
 import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
 import type { ServerConnection } from "#server/commands/connection.ts";
 import { idText } from "#server/commands/id-message.ts";
-import { selectorAdvice } from "#server/entries/selector-advice.ts";
+import { isOfWorkloads, selectorAdvice } from "#server/entries/selector-advice.ts";
 import { isForTheSame } from "#server/entries/shared-hint.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
@@ -44,6 +44,7 @@ export async function warnOfEntries(
       selectorAdvice(selectors, parentId?.path === SERVER_PATH),
     ),
     ...(await answers([...parents.values()], (parent) => parentAdvice(server, parent))),
+    ...(await answers(entries, (entry) => attestorAdvice(server, entry))),
     ...(await answers(entries, (entry) => hintAdvice(server, entry))),
   ];
   for (const line of new Set(lines)) io.err(`Warning: ${line}\n`);
@@ -124,4 +125,21 @@ async function hintAdvice(
   const other = entries.find((one) => one.id !== id && isForTheSame(one.selectors, selectors));
   if (other === undefined) return undefined;
   return `entry ${other.id} (${idText(other.spiffeId)}) has the hint ${JSON.stringify(hint)} as well: a workload that both are for gets the older one alone`;
+}
+
+/** Nodes tell a server of ours which workload attestors they have; one of the reference's knows nothing of it. */
+async function attestorAdvice(
+  { nodes }: ServerConnection,
+  { parentId, selectors }: Entry,
+): Promise<string | undefined> {
+  if (parentId === undefined || parentId.path === SERVER_PATH) return undefined;
+  const { agentIds } = await nodes("findNodes", { spiffeId: parentId });
+  const described = (await nodes("describeNodes", { agentIds })).nodes;
+  const telling = described.filter(({ attestors }) => attestors.length > 0);
+  if (telling.length === 0 || telling.length < described.length) return undefined;
+  const all = new Set(telling.flatMap(({ attestors }) => attestors));
+  const lacking = selectors.find(({ type }) => isOfWorkloads(type) && !all.has(type));
+  if (lacking === undefined) return undefined;
+  const shown = JSON.stringify(`${lacking.type}:${lacking.value}`);
+  return `selector ${shown}: the node has no workload attestor ${lacking.type}, only ${[...all].sort().join(" and ")}`;
 }
