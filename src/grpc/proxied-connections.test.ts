@@ -13,7 +13,10 @@ import { HealthClient, HealthService } from "./gen/grpc/health/v1/health.ts";
 import { TrustedProxies } from "./proxied-connections.ts";
 import { listenTls, type TlsListener } from "./tls-listener.ts";
 
+/** How long `hasty` listeners wait for a client's first call; the others wait as long as they do in earnest. */
 const HANDSHAKE_MS = 300;
+/** Longer than anything takes here but a wait that is in vain. */
+const SOON_MS = 5000;
 const lines: string[] = [];
 const log = createLog({ level: "debug", format: "text" }, () => 0, {
   write: (line) => void lines.push(line),
@@ -34,7 +37,13 @@ beforeAll(async () => {
     },
     { log },
   );
-  for (const [name, cidr] of Object.entries({ trusting: "127.0.0.0/8", strict: "10.0.0.0/8" })) {
+  const cidrs = { trusting: "127.0.0.0/8", strict: "10.0.0.0/8" };
+  for (const [name, cidr] of Object.entries({
+    ...cidrs,
+    hastyTrusting: cidrs.trusting,
+    hastyStrict: cidrs.strict,
+  })) {
+    const limits = name.startsWith("hasty") ? { limits: { firstCallMs: HANDSHAKE_MS } } : {};
     listeners[name] = await listenTls({
       host: "127.0.0.1",
       port: 0,
@@ -45,7 +54,7 @@ beforeAll(async () => {
       policy: tlsPolicy(false),
       trustedProxies: new TrustedProxies([cidr]),
       services: [health],
-      limits: { firstCallMs: HANDSHAKE_MS },
+      ...limits,
       log,
     });
   }
@@ -77,7 +86,7 @@ async function seenFrom(name: string, header: string | Buffer, piece?: number): 
     "grpc.use_local_subchannel_pool": 1,
   });
   try {
-    await callUnary(client, "check", { service: "" }, { timeoutMs: 5000 });
+    await callUnary(client, "check", { service: "" }, { timeoutMs: 30_000 });
     return seen.pop();
   } finally {
     client.close();
@@ -131,18 +140,18 @@ test("without a header the client is where the connection comes from", async () 
 });
 
 test("what only looks like a header is refused at once", async () => {
-  expect(await hungUpAfterMs("trusting", "PROXY TCP4 a b c d\r\n")).toBeLessThan(HANDSHAKE_MS);
+  expect(await hungUpAfterMs("trusting", "PROXY TCP4 a b c d\r\n")).toBeLessThan(SOON_MS);
 });
 
 test.each([
-  ["trusting", "", "nothing"],
-  ["trusting", "PROXY TCP4 192.0", "a part of a header"],
-  ["trusting", LINE, "a header alone"],
-  ["strict", "", "nothing, and is not trusted"],
+  ["hastyTrusting", "", "nothing"],
+  ["hastyTrusting", "PROXY TCP4 192.0", "a part of a header"],
+  ["hastyTrusting", LINE, "a header alone"],
+  ["hastyStrict", "", "nothing, and is not trusted"],
 ])("%s hangs up on who says %p: %s", async (name, bytes) => {
   const waited = await hungUpAfterMs(name, bytes);
   expect(waited).toBeGreaterThan(HANDSHAKE_MS - 50);
-  expect(waited).toBeLessThan(10 * HANDSHAKE_MS);
+  expect(waited).toBeLessThan(SOON_MS);
 });
 
 test.each([

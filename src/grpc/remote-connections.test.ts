@@ -98,7 +98,7 @@ async function knownCaller(): Promise<() => Promise<unknown>> {
     "grpc.use_local_subchannel_pool": 1,
   });
   clients.push(client);
-  const call = () => callUnary(client, "check", { service: "" }, { timeoutMs: 5000 });
+  const call = () => callUnary(client, "check", { service: "" }, { timeoutMs: 30_000 });
   await call();
   return call;
 }

@@ -7,6 +7,9 @@ const ROOT = resolve(import.meta.dir, "../..");
 const directory = mkdtempSync(join(tmpdir(), "daemon-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
+/** Source text that goes on when the process is sent SIGWINCH. */
+const GATE = 'await new Promise((done) => process.once("SIGWINCH", done))';
+
 /** A daemon in a process of its own, whose part that serves is the given source text. */
 function launch(start: string, environment: Record<string, string> = {}, reload = "") {
   const source = `
@@ -44,8 +47,8 @@ function launch(start: string, environment: Record<string, string> = {}, reload 
   });
   const reader = child.stdout.getReader();
   let text = "";
-  const until = async (word: string): Promise<void> => {
-    while (!text.includes(word)) {
+  const until = async (word: string, times = 1): Promise<void> => {
+    while (text.split(word).length <= times) {
       const { done, value } = await reader.read();
       if (done) throw new Error(`no ${word} in ${text}`);
       text += new TextDecoder().decode(value);
@@ -74,9 +77,10 @@ describe("a daemon", () => {
   });
 
   test("reads anew what may change on SIGUSR1, also when that came while it started", async () => {
-    const daemon = launch('log.info("starting"); await Bun.sleep(200)');
+    const daemon = launch(`log.info("starting"); ${GATE}`);
     await daemon.until("starting");
     daemon.kill("SIGUSR1");
+    daemon.kill("SIGWINCH");
     await daemon.until("serving");
     await daemon.until("round 1");
     daemon.kill("SIGUSR1");
@@ -121,23 +125,30 @@ describe("a daemon", () => {
     await daemon.until('msg="Server not reloaded: it goes on as it was" error="bad key"');
     daemon.kill("SIGTERM");
     expect((await daemon.end()).code).toBe(0);
-    const slow = launch("", {}, "await new Promise((done) => setTimeout(done, 100))");
+    const slow = launch("", {}, GATE);
     await slow.until("serving");
     slow.kill("SIGHUP");
     await slow.until("reloading");
     slow.kill("SIGTERM");
+    await slow.until("Asked to stop");
+    slow.kill("SIGWINCH");
     expect((await slow.end()).out).toMatch(/Server reloaded"\n.*stopping\n/);
   });
 
   test("reloads once more, not twice, for hang-ups that come while it is at it", async () => {
-    const daemon = launch("", {}, "await new Promise((done) => setTimeout(done, 100))");
+    const daemon = launch("", {}, `process.on("SIGHUP", () => log.info("heard")); ${GATE}`);
     await daemon.until("serving");
     daemon.kill("SIGHUP");
     await daemon.until("reloading");
-    for (let times = 0; times < 3; times++) daemon.kill("SIGHUP");
-    await daemon.until("Server reloaded");
-    await daemon.until("reloading");
+    for (let times = 1; times <= 3; times++) {
+      daemon.kill("SIGHUP");
+      await daemon.until("heard", times);
+    }
+    daemon.kill("SIGWINCH");
+    await daemon.until("msg=reloading", 2);
     daemon.kill("SIGTERM");
+    await daemon.until("Asked to stop");
+    daemon.kill("SIGWINCH");
     const { out } = await daemon.end();
     expect(out.match(/msg=reloading/g)).toHaveLength(2);
   });
