@@ -7,8 +7,8 @@ const ROOT = resolve(import.meta.dir, "../..");
 const directory = mkdtempSync(join(tmpdir(), "daemon-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-/** Source text that goes on when the process is sent SIGWINCH. */
-const GATE = 'await new Promise((done) => process.once("SIGWINCH", done))';
+/** Source text that goes on when the process is sent, or was sent, SIGWINCH, which a terminal sends when its window changes. */
+const GATE = "await gate()";
 
 /** A daemon in a process of its own, whose part that serves is the given source text. */
 function launch(start: string, environment: Record<string, string> = {}, reload = "") {
@@ -20,6 +20,13 @@ function launch(start: string, environment: Record<string, string> = {}, reload 
     const lines = (line) => process.stdout.write(line);
     const log = createLog({ level: "debug", format: "text" }, () => 0, { write: lines });
     const alive = setInterval(() => {}, 1000);
+    let passes = 0;
+    let pass = () => {};
+    process.on("SIGWINCH", () => { passes++; pass(); });
+    const gate = async () => {
+      if (passes === 0) await new Promise((done) => { pass = done; });
+      passes--;
+    };
     const { promise: stopped, resolve, reject } = Promise.withResolvers();
     let stopMs = 50;
     const stop = () => { log.info("stopping"); setTimeout(resolve, stopMs); return stopped; };
