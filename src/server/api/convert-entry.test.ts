@@ -38,7 +38,7 @@ describe("an entry that is refused says what the reference says", () => {
     [{ selectors: [] }, "selector list is empty"],
     [{ selectors: [{ type: "a:b", value: "c" }] }, "selector type contains ':'"],
     [{ selectors: [{ type: "a", value: "" }] }, "missing selector value"],
-    [{ dnsNames: ["a_b"] }, 'invalid DNS name: idna error: invalid label "a_b"'],
+    [{ dnsNames: ["a b"] }, 'invalid DNS name: idna error: invalid label "a b"'],
     [{ hint: "h".repeat(1025) }, "hint is too long, max length is 1024 characters"],
     [{ federatesWith: [""] }, "invalid federated trust domain: trust domain is missing"],
   ])("%j", (change, message) => {
