@@ -196,7 +196,7 @@ test("a restore that is killed leaves the old state or the new one, or is refuse
   cpSync(data, before, { recursive: true });
   const oldState = await stateIn(before);
   const check = join(server.directory, "check");
-  const words = ["restore", "-config", server.configuration, "-moveAside", path];
+  const words = ["restore", "-force", "-config", server.configuration, "-moveAside", path];
   await backup(...words);
   const newState = await stateIn(data);
   expect(newState).not.toBe(oldState);
@@ -276,7 +276,7 @@ test("on a disk that is full a backup and a restore fail with its name, and leav
   expect(await run(disk.within([...program, ...words]))).toMatchObject(full);
   expect(readdirSync(disk.reach())).toEqual([]);
 
-  const small = ["restore", "-dataDir", place];
+  const small = ["restore", "-force", "-dataDir", place];
   const tiny = await TestServer.start(stage, "ours");
   const state = join(room, "tiny");
   await backUp(tiny, state);

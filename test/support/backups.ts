@@ -20,7 +20,8 @@ export async function restore(
   path: string,
   ...more: string[]
 ): Promise<string> {
-  const done = await backup("restore", "-config", server.configuration, ...more, path);
+  const own = more.includes("-passphraseFile") ? [] : ["-force"];
+  const done = await backup("restore", "-config", server.configuration, ...own, ...more, path);
   if (done.code !== 0) throw new Error(done.stderr);
   return done.stdout;
 }

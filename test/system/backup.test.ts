@@ -12,7 +12,7 @@ import {
 import { join } from "node:path";
 import { Chance } from "../faults/chance.ts";
 import { backUp, backup, freshMachine, restore } from "../support/backups.ts";
-import { type Daemon, eventually, run } from "../support/process.ts";
+import { type Daemon, eventually, type Finished, run } from "../support/process.ts";
 import { executable, Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
 
 const stage = new Stage();
@@ -95,6 +95,31 @@ test("on a fresh machine agents go on with the SVIDs they renewed meanwhile, and
   expect(late.daemon.lines.join("\n")).toContain("Agent failed re-attestation; removing SVID");
 }, 90_000);
 
+test("a backup that anybody could have made is restored by nobody's word but the operator's", async () => {
+  const server = await TestServer.start(stage, "ours");
+  const path = join(backups, "unsealed");
+  await backUp(server, path);
+  await server.daemon.stop();
+  writeFileSync(join(backups, "pass"), "correct horse\n");
+  const data = stage.room("restored");
+  const words = ["restore", "-dataDir", data];
+  const sealed = await backup(...words, "-passphraseFile", join(backups, "pass"), path);
+  expect(sealed.code).toBe(1);
+  expect(sealed.stderr).toContain("it is not encrypted, so the passphrase does not tell who made");
+  const unasked = await backup(...words, path);
+  expect(unasked.code).toBe(1);
+  expect(unasked.stderr).toContain("SHA-256 of the file");
+  expect(unasked.stderr).toMatch(/X.509 active +: [0-9a-f]{40}/);
+  expect(unasked.stderr).toContain("give -force if it is; nothing was changed");
+  const command = [executable("ours", "spire-server"), "backup", ...words, path].join(" ");
+  const asked = (answer: string): Promise<Finished> =>
+    run(["script", "-qec", command, "/dev/null"], { input: `${answer}\n` });
+  expect((await asked("y")).stdout).toContain("not restored: nothing was changed");
+  expect(existsSync(join(data, "keys.json"))).toBe(false);
+  expect(await asked("yes")).toMatchObject({ code: 0 });
+  expect(existsSync(join(data, "keys.json"))).toBe(true);
+});
+
 test("what a restore replaces is kept, and the CA of the backup signs again", async () => {
   const server = await TestServer.start(stage, "ours");
   const active = async (): Promise<unknown> =>
@@ -108,13 +133,13 @@ test("what a restore replaces is kept, and the CA of the backup signs again", as
   await server.cli("localauthority", "x509", "activate", "-authorityID", authorityId);
   expect(await active()).not.toEqual(before);
 
-  const running = await backup("restore", "-config", server.configuration, path);
+  const running = await backup("restore", "-force", "-config", server.configuration, path);
   expect(running).toMatchObject({
     code: 1,
     stderr: expect.stringMatching(/server\.lock is locked by process \d+; stop that one first/),
   });
   expect(await server.daemon.stop()).toBe(0);
-  const refused = await backup("restore", "-config", server.configuration, path);
+  const refused = await backup("restore", "-force", "-config", server.configuration, path);
   expect(refused).toMatchObject({
     code: 1,
     stderr: expect.stringContaining("is there already: with -moveAside"),
@@ -265,9 +290,9 @@ test("a server without a configuration file, and one that keeps its keys in memo
   });
   await daemon.stop();
   rmSync(data, { recursive: true });
-  expect(await backup("restore", "-dataDir", data, path)).toMatchObject({ code: 0 });
+  expect(await backup("restore", "-force", "-dataDir", data, path)).toMatchObject({ code: 0 });
   const other = await TestServer.prepare(stage, "ours");
-  expect(await backup("restore", "-config", other.configuration, path)).toMatchObject({
+  expect(await backup("restore", "-force", "-config", other.configuration, path)).toMatchObject({
     code: 1,
     stderr: `Error: backup ${path} is of trust domain zero.test, the configuration is of ${TRUST_DOMAIN}\n`,
   });
@@ -293,7 +318,7 @@ test("a restore that was broken off is repeated as it was typed, with -configOut
   const next = await freshMachine(stage, server);
   const data = join(next.directory, "data");
   const output = join(next.directory, "from-backup.conf");
-  const words = ["restore", "-dataDir", data, "-configOutput", output, path];
+  const words = ["restore", "-force", "-dataDir", data, "-configOutput", output, path];
   expect(await backup(...words)).toMatchObject({ code: 0 });
   const note = join(data, "unfinished-restore.json");
   const broken = (): void =>

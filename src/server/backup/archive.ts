@@ -78,6 +78,11 @@ export async function extractArchive(
     if (isEncrypted && passphrase === undefined) {
       throw new Error("it is encrypted: give its passphrase with -passphraseFile");
     }
+    if (!isEncrypted && passphrase !== undefined) {
+      throw new Error(
+        "it is not encrypted, so the passphrase does not tell who made it: anybody could have put it there; leave -passphraseFile out only if it is yours",
+      );
+    }
     const stored = piecesOf(file, await checkedLength(file));
     const compressed =
       isEncrypted && passphrase !== undefined ? unseal(stored, passphrase) : stored;

@@ -26,7 +26,7 @@ import {
   type Unfinished,
   unfinishedPath,
 } from "./unfinished.ts";
-import { verifyBackup } from "./verify.ts";
+import { type Verified, verifyBackup } from "./verify.ts";
 
 export interface RestoreRequest {
   /** The backup. */
@@ -41,6 +41,8 @@ export interface RestoreRequest {
   readonly configurationOutput: string | undefined;
   /** Unix seconds. */
   readonly now: number;
+  /** Asked before anything is changed, once all is checked. @throws Error when the backup is not to be restored */
+  approve(backup: Verified): Promise<void>;
 }
 
 export interface Restored {
@@ -127,6 +129,7 @@ async function stage(request: RestoreRequest): Promise<Omit<Restored, "movedAsid
   const databasePath = `${files.databasePath}${STAGED}`;
   const verified = await verifyBackup(path, passphrase, databasePath);
   checkBelongs(request, verified);
+  await request.approve(verified);
   prepareRestored(databasePath);
   giveToOwnerOfDirectory(databasePath);
   if (files.keysPath !== undefined && verified.keys !== undefined) {

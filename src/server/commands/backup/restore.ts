@@ -4,6 +4,7 @@ import { pickGiven } from "#cli/given.ts";
 import { systemClock } from "#clock/clock.ts";
 import type { RestoreRequest } from "#server/backup/restore.ts";
 import { errorText } from "#spiffe/status-error.ts";
+import { approve } from "./approve.ts";
 import {
   backupFile,
   PLACE_FLAGS,
@@ -16,6 +17,9 @@ import { remarks } from "./summary.ts";
 const RESTORE_FLAGS = {
   ...PLACE_FLAGS,
   configOutput: stringFlag("A new file for the configuration file in the backup"),
+  force: switchFlag(
+    "Restore a backup without a passphrase and ask nobody whether it is the right one",
+  ),
   moveAside: switchFlag("Keep what the server has now under other names, rather than refuse"),
   passphraseFile: passphraseFileFlag,
 } satisfies FlagSpecs;
@@ -48,6 +52,7 @@ async function restore(invocation: Invocation<typeof RESTORE_FLAGS>): Promise<vo
     moveAside: flags.moveAside,
     configurationOutput: flags.configOutput === "" ? undefined : flags.configOutput,
     now: systemClock.nowSeconds(),
+    approve: (backup) => approve(path, backup, flags.force, io),
   });
   const { entries, agents, joinTokens } = contents.counts;
   io.out(
