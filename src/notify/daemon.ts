@@ -4,6 +4,7 @@
  */
 import type { Clock } from "#clock/clock.ts";
 import { releaseStartUpPages } from "#ffi/start-up-pages.ts";
+import { makeUndumpable } from "#ffi/undumpable.ts";
 import type { Log } from "#log/log.ts";
 import type { StatusSource } from "./status-line.ts";
 import { type ServiceManager, serviceManager } from "./systemd.ts";
@@ -52,6 +53,7 @@ const LEAST_UMASK = 0o027;
 
 /** Runs the daemon until it stops. @returns the exit code */
 export async function runDaemon(daemon: Daemon): Promise<number> {
+  makeUndumpable();
   tightenUmask(daemon.log);
   const stopAsked = handleSignals(daemon);
   const reconfigureOnSignal = keepReconfigureSignal();
