@@ -16,8 +16,11 @@ import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { statusErrorFrom } from "./status.ts";
 import { type TlsCredentials, VerifyingCredentials } from "./verifying-credentials.ts";
 
-/** Answers may be large: ten thousand entries in one message. */
-const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
+const MIB = 1024 * 1024;
+/** Of an answer from this machine, inflated: ten thousand entries and more in one message. */
+const MAX_LOCAL_BYTES = 64 * MIB;
+/** From another: entries come five hundred at a time, and so do SVIDs; bundles are the largest. */
+const MAX_REMOTE_BYTES = 16 * MIB;
 /** How long a connection may take before a call that waits for it fails. */
 const RECONNECT_BACKOFF_MS = 1_000;
 
@@ -29,7 +32,6 @@ export interface Channel {
 }
 
 const OPTIONS: ChannelOptions = {
-  "grpc.max_receive_message_length": MAX_RESPONSE_BYTES,
   "grpc.enable_channelz": 0,
   "grpc.enable_http_proxy": 0,
   "grpc.max_reconnect_backoff_ms": RECONNECT_BACKOFF_MS,
@@ -42,7 +44,11 @@ export function unixChannel(path: string, own?: ChannelCredentials): Channel {
   return {
     address: `unix:${path}`,
     credentials: own ?? credentials.createInsecure(),
-    options: { ...OPTIONS, "grpc.default_authority": "localhost" },
+    options: {
+      ...OPTIONS,
+      "grpc.max_receive_message_length": MAX_LOCAL_BYTES,
+      "grpc.default_authority": "localhost",
+    },
   };
 }
 
@@ -67,6 +73,7 @@ export function tlsChannel({ host, port, ...identity }: TlsChannelOptions): Chan
     // Bun refuses an IP address as the name of a TLS server.
     options: {
       ...OPTIONS,
+      "grpc.max_receive_message_length": MAX_REMOTE_BYTES,
       "grpc.ssl_target_name_override": "spire-server",
       "grpc.default_authority": "spire-server",
     },

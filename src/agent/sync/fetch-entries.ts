@@ -13,6 +13,11 @@ import { entriesDenied } from "./failure.ts";
 
 const TIMEOUT_MS = 30_000;
 
+/** So many entries are asked for at a time. */
+const IDS_AT_ONCE = 2000;
+/** More than any server has for one agent; the memory for their names is the agent's. */
+const MAX_ENTRIES = 1_000_000;
+
 const MASK: EntryMask = EntryMask.fromPartial({
   spiffeId: true,
   parentId: true,
@@ -112,14 +117,41 @@ async function fetchChanged(
       if (entry !== undefined && isSameRevision(entry, revision)) current.set(entry.id, entry);
       else wanted.add(revision.id);
     }
+    if (current.size + wanted.size > MAX_ENTRIES) {
+      throw new StatusError(
+        StatusCode.RESOURCE_EXHAUSTED,
+        `the server names more than ${MAX_ENTRIES} entries`,
+      );
+    }
     if (!page.more) break;
   }
-  if (wanted.size === 0) return current;
-  conversation.send({ outputMask: undefined, ids: [...wanted] });
-  for (;;) {
+  const ids = [...wanted];
+  for (let from = 0; from < ids.length; from += IDS_AT_ONCE) {
+    const asked = ids.slice(from, from + IDS_AT_ONCE);
+    for (const entry of await fetchNamed(conversation, asked, log)) current.set(entry.id, entry);
+  }
+  return current;
+}
+
+/** @throws StatusError also when the server has more to say than was asked for */
+async function fetchNamed(
+  conversation: SyncConversation,
+  ids: readonly string[],
+  log: Log,
+): Promise<readonly WorkloadEntry[]> {
+  conversation.send({ outputMask: undefined, ids: [...ids] });
+  const entries: WorkloadEntry[] = [];
+  for (let received = 0; ; ) {
     const page = await answer(conversation);
-    for (const [id, entry] of byId(page.entries, log)) current.set(id, entry);
-    if (!page.more) return current;
+    received += page.entries.length;
+    if (received > ids.length) {
+      throw new StatusError(StatusCode.INTERNAL, "the server sent entries that nobody asked for");
+    }
+    entries.push(...workloadEntries(page.entries, log));
+    if (!page.more) return entries;
+    if (page.entries.length === 0) {
+      throw new StatusError(StatusCode.INTERNAL, "the server sent a page without entries");
+    }
   }
 }
 

@@ -21,10 +21,15 @@ const LIMITS: Readonly<Record<CallerRole, MessageLimits>> = {
   local: { bytes: 4 * MIB, fields: 512 * KIB },
 };
 
+/** In place of those, by method: an agent may name all its entries in one message. */
+const OF_METHODS: Readonly<Record<string, MessageLimits>> = {
+  "/spire.api.server.entry.v1.Entry/SyncAuthorizedEntries": { bytes: 4 * MIB, fields: 128 * KIB },
+};
+
 /** @throws Error when no guard ran */
 export function allowanceOf(context: CallContext): Allowance {
   const { identity, admittedAs } = apiCall(context);
-  const limits = LIMITS[admittedAs];
+  const limits = OF_METHODS[context.method] ?? LIMITS[admittedAs];
   if (identity.kind === "spiffe") {
     return { ...limits, source: identity.id.toString(), isKnown: true };
   }

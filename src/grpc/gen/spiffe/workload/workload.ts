@@ -5,6 +5,7 @@
 // source: spiffe/workload/workload.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -1756,7 +1757,7 @@ export const SpiffeWorkloadAPIService = {
     requestSerialize: (value: X509SVIDRequest): Buffer => Buffer.from(X509SVIDRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): X509SVIDRequest => X509SVIDRequest.decode(value),
     responseSerialize: (value: X509SVIDResponse): Buffer => Buffer.from(X509SVIDResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): X509SVIDResponse => X509SVIDResponse.decode(value),
+    responseDeserialize: (value: Buffer): X509SVIDResponse => X509SVIDResponse.decode(responseReader(value)),
   },
   fetchX509Bundles: {
     path: "/SpiffeWorkloadAPI/FetchX509Bundles" as const,
@@ -1765,7 +1766,7 @@ export const SpiffeWorkloadAPIService = {
     requestSerialize: (value: X509BundlesRequest): Buffer => Buffer.from(X509BundlesRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): X509BundlesRequest => X509BundlesRequest.decode(value),
     responseSerialize: (value: X509BundlesResponse): Buffer => Buffer.from(X509BundlesResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): X509BundlesResponse => X509BundlesResponse.decode(value),
+    responseDeserialize: (value: Buffer): X509BundlesResponse => X509BundlesResponse.decode(responseReader(value)),
   },
   fetchJwtsvid: {
     path: "/SpiffeWorkloadAPI/FetchJWTSVID" as const,
@@ -1774,7 +1775,7 @@ export const SpiffeWorkloadAPIService = {
     requestSerialize: (value: JWTSVIDRequest): Buffer => Buffer.from(JWTSVIDRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): JWTSVIDRequest => JWTSVIDRequest.decode(value),
     responseSerialize: (value: JWTSVIDResponse): Buffer => Buffer.from(JWTSVIDResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): JWTSVIDResponse => JWTSVIDResponse.decode(value),
+    responseDeserialize: (value: Buffer): JWTSVIDResponse => JWTSVIDResponse.decode(responseReader(value)),
   },
   fetchJwtBundles: {
     path: "/SpiffeWorkloadAPI/FetchJWTBundles" as const,
@@ -1783,7 +1784,7 @@ export const SpiffeWorkloadAPIService = {
     requestSerialize: (value: JWTBundlesRequest): Buffer => Buffer.from(JWTBundlesRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): JWTBundlesRequest => JWTBundlesRequest.decode(value),
     responseSerialize: (value: JWTBundlesResponse): Buffer => Buffer.from(JWTBundlesResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): JWTBundlesResponse => JWTBundlesResponse.decode(value),
+    responseDeserialize: (value: Buffer): JWTBundlesResponse => JWTBundlesResponse.decode(responseReader(value)),
   },
   validateJwtsvid: {
     path: "/SpiffeWorkloadAPI/ValidateJWTSVID" as const,
@@ -1794,7 +1795,7 @@ export const SpiffeWorkloadAPIService = {
     requestDeserialize: (value: Buffer): ValidateJWTSVIDRequest => ValidateJWTSVIDRequest.decode(value),
     responseSerialize: (value: ValidateJWTSVIDResponse): Buffer =>
       Buffer.from(ValidateJWTSVIDResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ValidateJWTSVIDResponse => ValidateJWTSVIDResponse.decode(value),
+    responseDeserialize: (value: Buffer): ValidateJWTSVIDResponse => ValidateJWTSVIDResponse.decode(responseReader(value)),
   },
   fetchWitsvid: {
     path: "/SpiffeWorkloadAPI/FetchWITSVID" as const,
@@ -1803,7 +1804,7 @@ export const SpiffeWorkloadAPIService = {
     requestSerialize: (value: WITSVIDRequest): Buffer => Buffer.from(WITSVIDRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): WITSVIDRequest => WITSVIDRequest.decode(value),
     responseSerialize: (value: WITSVIDResponse): Buffer => Buffer.from(WITSVIDResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): WITSVIDResponse => WITSVIDResponse.decode(value),
+    responseDeserialize: (value: Buffer): WITSVIDResponse => WITSVIDResponse.decode(responseReader(value)),
   },
   fetchWitBundles: {
     path: "/SpiffeWorkloadAPI/FetchWITBundles" as const,
@@ -1812,7 +1813,7 @@ export const SpiffeWorkloadAPIService = {
     requestSerialize: (value: WITBundlesRequest): Buffer => Buffer.from(WITBundlesRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): WITBundlesRequest => WITBundlesRequest.decode(value),
     responseSerialize: (value: WITBundlesResponse): Buffer => Buffer.from(WITBundlesResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): WITBundlesResponse => WITBundlesResponse.decode(value),
+    responseDeserialize: (value: Buffer): WITBundlesResponse => WITBundlesResponse.decode(responseReader(value)),
   },
 } as const;
 

@@ -5,6 +5,7 @@
 // source: grpc/health/v1/health.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -426,7 +427,7 @@ export const HealthService = {
     requestSerialize: (value: HealthCheckRequest): Buffer => Buffer.from(HealthCheckRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): HealthCheckRequest => HealthCheckRequest.decode(value),
     responseSerialize: (value: HealthCheckResponse): Buffer => Buffer.from(HealthCheckResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): HealthCheckResponse => HealthCheckResponse.decode(value),
+    responseDeserialize: (value: Buffer): HealthCheckResponse => HealthCheckResponse.decode(responseReader(value)),
   },
   list: {
     path: "/grpc.health.v1.Health/List" as const,
@@ -435,7 +436,7 @@ export const HealthService = {
     requestSerialize: (value: HealthListRequest): Buffer => Buffer.from(HealthListRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): HealthListRequest => HealthListRequest.decode(value),
     responseSerialize: (value: HealthListResponse): Buffer => Buffer.from(HealthListResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): HealthListResponse => HealthListResponse.decode(value),
+    responseDeserialize: (value: Buffer): HealthListResponse => HealthListResponse.decode(responseReader(value)),
   },
   watch: {
     path: "/grpc.health.v1.Health/Watch" as const,
@@ -444,7 +445,7 @@ export const HealthService = {
     requestSerialize: (value: HealthCheckRequest): Buffer => Buffer.from(HealthCheckRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): HealthCheckRequest => HealthCheckRequest.decode(value),
     responseSerialize: (value: HealthCheckResponse): Buffer => Buffer.from(HealthCheckResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): HealthCheckResponse => HealthCheckResponse.decode(value),
+    responseDeserialize: (value: Buffer): HealthCheckResponse => HealthCheckResponse.decode(responseReader(value)),
   },
 } as const;
 

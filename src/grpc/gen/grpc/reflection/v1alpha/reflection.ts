@@ -5,6 +5,7 @@
 // source: grpc/reflection/v1alpha/reflection.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -886,7 +887,7 @@ export const ServerReflectionService = {
     requestDeserialize: (value: Buffer): ServerReflectionRequest => ServerReflectionRequest.decode(value),
     responseSerialize: (value: ServerReflectionResponse): Buffer =>
       Buffer.from(ServerReflectionResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ServerReflectionResponse => ServerReflectionResponse.decode(value),
+    responseDeserialize: (value: Buffer): ServerReflectionResponse => ServerReflectionResponse.decode(responseReader(value)),
   },
 } as const;
 

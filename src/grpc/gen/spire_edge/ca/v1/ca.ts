@@ -5,6 +5,7 @@
 // source: spire_edge/ca/v1/ca.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -842,7 +843,7 @@ export const CAService = {
     requestSerialize: (value: GetStateRequest): Buffer => Buffer.from(GetStateRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): GetStateRequest => GetStateRequest.decode(value),
     responseSerialize: (value: State): Buffer => Buffer.from(State.encode(value).finish()),
-    responseDeserialize: (value: Buffer): State => State.decode(value),
+    responseDeserialize: (value: Buffer): State => State.decode(responseReader(value)),
   },
   /** The request that waits for a signature. FAILED_PRECONDITION when there is none. */
   getRequest: {
@@ -852,7 +853,7 @@ export const CAService = {
     requestSerialize: (value: GetRequestRequest): Buffer => Buffer.from(GetRequestRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): GetRequestRequest => GetRequestRequest.decode(value),
     responseSerialize: (value: PendingRequest): Buffer => Buffer.from(PendingRequest.encode(value).finish()),
-    responseDeserialize: (value: Buffer): PendingRequest => PendingRequest.decode(value),
+    responseDeserialize: (value: Buffer): PendingRequest => PendingRequest.decode(responseReader(value)),
   },
   /** Takes the certificate that was signed for the request. INVALID_ARGUMENT says what is wrong with it; nothing has changed then. */
   importCertificate: {
@@ -864,7 +865,7 @@ export const CAService = {
     requestDeserialize: (value: Buffer): ImportCertificateRequest => ImportCertificateRequest.decode(value),
     responseSerialize: (value: ImportCertificateResponse): Buffer =>
       Buffer.from(ImportCertificateResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ImportCertificateResponse => ImportCertificateResponse.decode(value),
+    responseDeserialize: (value: Buffer): ImportCertificateResponse => ImportCertificateResponse.decode(responseReader(value)),
   },
 } as const;
 

@@ -5,6 +5,7 @@
 // source: spire_edge/changes/v1/changes.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -211,7 +212,7 @@ export const ChangesService = {
     requestSerialize: (value: WatchChangesRequest): Buffer => Buffer.from(WatchChangesRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): WatchChangesRequest => WatchChangesRequest.decode(value),
     responseSerialize: (value: Change): Buffer => Buffer.from(Change.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Change => Change.decode(value),
+    responseDeserialize: (value: Buffer): Change => Change.decode(responseReader(value)),
   },
 } as const;
 

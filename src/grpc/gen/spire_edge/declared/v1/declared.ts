@@ -5,6 +5,7 @@
 // source: spire_edge/declared/v1/declared.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -767,7 +768,7 @@ export const DeclaredEntriesService = {
     requestDeserialize: (value: Buffer): ReconcileEntriesRequest => ReconcileEntriesRequest.decode(value),
     responseSerialize: (value: ReconcileEntriesResponse): Buffer =>
       Buffer.from(ReconcileEntriesResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ReconcileEntriesResponse => ReconcileEntriesResponse.decode(value),
+    responseDeserialize: (value: Buffer): ReconcileEntriesResponse => ReconcileEntriesResponse.decode(responseReader(value)),
   },
 } as const;
 

@@ -5,6 +5,7 @@
 // source: spire_edge/explain/v1/explain.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -1481,7 +1482,7 @@ export const ExplainService = {
       Buffer.from(ExplainWorkloadRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): ExplainWorkloadRequest => ExplainWorkloadRequest.decode(value),
     responseSerialize: (value: Explanation): Buffer => Buffer.from(Explanation.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Explanation => Explanation.decode(value),
+    responseDeserialize: (value: Buffer): Explanation => Explanation.decode(responseReader(value)),
   },
 } as const;
 

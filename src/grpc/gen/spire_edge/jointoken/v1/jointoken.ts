@@ -5,6 +5,7 @@
 // source: spire_edge/jointoken/v1/jointoken.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -337,7 +338,7 @@ export const JoinTokenService = {
       Buffer.from(CreateRejoinTokenRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): CreateRejoinTokenRequest => CreateRejoinTokenRequest.decode(value),
     responseSerialize: (value: JoinToken): Buffer => Buffer.from(JoinToken.encode(value).finish()),
-    responseDeserialize: (value: Buffer): JoinToken => JoinToken.decode(value),
+    responseDeserialize: (value: Buffer): JoinToken => JoinToken.decode(responseReader(value)),
   },
   /**
    * Makes an unused token worthless, and removes the entry that was made for its alias. A token that was used is refused: what it let in
@@ -351,7 +352,7 @@ export const JoinTokenService = {
       Buffer.from(DeleteJoinTokenRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): DeleteJoinTokenRequest => DeleteJoinTokenRequest.decode(value),
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(responseReader(value)),
   },
   /** Where agents reach this server, as far as it knows: what goes into join words. */
   getJoinAddress: {
@@ -361,7 +362,7 @@ export const JoinTokenService = {
     requestSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     requestDeserialize: (value: Buffer): Empty => Empty.decode(value),
     responseSerialize: (value: JoinAddress): Buffer => Buffer.from(JoinAddress.encode(value).finish()),
-    responseDeserialize: (value: Buffer): JoinAddress => JoinAddress.decode(value),
+    responseDeserialize: (value: Buffer): JoinAddress => JoinAddress.decode(responseReader(value)),
   },
 } as const;
 

@@ -5,6 +5,7 @@
 // source: spire_edge/node/v1/node.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -468,7 +469,7 @@ export const NodesService = {
     requestDeserialize: (value: Buffer): DescribeNodesRequest => DescribeNodesRequest.decode(value),
     responseSerialize: (value: DescribeNodesResponse): Buffer =>
       Buffer.from(DescribeNodesResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): DescribeNodesResponse => DescribeNodesResponse.decode(value),
+    responseDeserialize: (value: Buffer): DescribeNodesResponse => DescribeNodesResponse.decode(responseReader(value)),
   },
   /** The agents that go by a SPIFFE ID: an alias, or an agent's own. */
   findNodes: {
@@ -478,7 +479,7 @@ export const NodesService = {
     requestSerialize: (value: FindNodesRequest): Buffer => Buffer.from(FindNodesRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): FindNodesRequest => FindNodesRequest.decode(value),
     responseSerialize: (value: FindNodesResponse): Buffer => Buffer.from(FindNodesResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): FindNodesResponse => FindNodesResponse.decode(value),
+    responseDeserialize: (value: Buffer): FindNodesResponse => FindNodesResponse.decode(responseReader(value)),
   },
 } as const;
 

@@ -5,6 +5,7 @@
 // source: envoy/service/secret/v3/sds.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -43,7 +44,7 @@ export const SecretDiscoveryServiceService = {
     requestDeserialize: (value: Buffer): DeltaDiscoveryRequest => DeltaDiscoveryRequest.decode(value),
     responseSerialize: (value: DeltaDiscoveryResponse): Buffer =>
       Buffer.from(DeltaDiscoveryResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): DeltaDiscoveryResponse => DeltaDiscoveryResponse.decode(value),
+    responseDeserialize: (value: Buffer): DeltaDiscoveryResponse => DeltaDiscoveryResponse.decode(responseReader(value)),
   },
   streamSecrets: {
     path: "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets" as const,
@@ -52,7 +53,7 @@ export const SecretDiscoveryServiceService = {
     requestSerialize: (value: DiscoveryRequest): Buffer => Buffer.from(DiscoveryRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): DiscoveryRequest => DiscoveryRequest.decode(value),
     responseSerialize: (value: DiscoveryResponse): Buffer => Buffer.from(DiscoveryResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): DiscoveryResponse => DiscoveryResponse.decode(value),
+    responseDeserialize: (value: Buffer): DiscoveryResponse => DiscoveryResponse.decode(responseReader(value)),
   },
   fetchSecrets: {
     path: "/envoy.service.secret.v3.SecretDiscoveryService/FetchSecrets" as const,
@@ -61,7 +62,7 @@ export const SecretDiscoveryServiceService = {
     requestSerialize: (value: DiscoveryRequest): Buffer => Buffer.from(DiscoveryRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): DiscoveryRequest => DiscoveryRequest.decode(value),
     responseSerialize: (value: DiscoveryResponse): Buffer => Buffer.from(DiscoveryResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): DiscoveryResponse => DiscoveryResponse.decode(value),
+    responseDeserialize: (value: Buffer): DiscoveryResponse => DiscoveryResponse.decode(responseReader(value)),
   },
 } as const;
 

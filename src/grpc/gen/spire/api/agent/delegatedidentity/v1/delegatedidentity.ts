@@ -5,6 +5,7 @@
 // source: spire/api/agent/delegatedidentity/v1/delegatedidentity.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -906,7 +907,7 @@ export const DelegatedIdentityService = {
     requestDeserialize: (value: Buffer): SubscribeToX509SVIDsRequest => SubscribeToX509SVIDsRequest.decode(value),
     responseSerialize: (value: SubscribeToX509SVIDsResponse): Buffer =>
       Buffer.from(SubscribeToX509SVIDsResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): SubscribeToX509SVIDsResponse => SubscribeToX509SVIDsResponse.decode(value),
+    responseDeserialize: (value: Buffer): SubscribeToX509SVIDsResponse => SubscribeToX509SVIDsResponse.decode(responseReader(value)),
   },
   subscribeToX509Bundles: {
     path: "/spire.api.agent.delegatedidentity.v1.DelegatedIdentity/SubscribeToX509Bundles" as const,
@@ -918,7 +919,7 @@ export const DelegatedIdentityService = {
     responseSerialize: (value: SubscribeToX509BundlesResponse): Buffer =>
       Buffer.from(SubscribeToX509BundlesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SubscribeToX509BundlesResponse =>
-      SubscribeToX509BundlesResponse.decode(value),
+      SubscribeToX509BundlesResponse.decode(responseReader(value)),
   },
   fetchJwtsviDs: {
     path: "/spire.api.agent.delegatedidentity.v1.DelegatedIdentity/FetchJWTSVIDs" as const,
@@ -928,7 +929,7 @@ export const DelegatedIdentityService = {
     requestDeserialize: (value: Buffer): FetchJWTSVIDsRequest => FetchJWTSVIDsRequest.decode(value),
     responseSerialize: (value: FetchJWTSVIDsResponse): Buffer =>
       Buffer.from(FetchJWTSVIDsResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): FetchJWTSVIDsResponse => FetchJWTSVIDsResponse.decode(value),
+    responseDeserialize: (value: Buffer): FetchJWTSVIDsResponse => FetchJWTSVIDsResponse.decode(responseReader(value)),
   },
   subscribeToJwtBundles: {
     path: "/spire.api.agent.delegatedidentity.v1.DelegatedIdentity/SubscribeToJWTBundles" as const,
@@ -939,7 +940,7 @@ export const DelegatedIdentityService = {
     requestDeserialize: (value: Buffer): SubscribeToJWTBundlesRequest => SubscribeToJWTBundlesRequest.decode(value),
     responseSerialize: (value: SubscribeToJWTBundlesResponse): Buffer =>
       Buffer.from(SubscribeToJWTBundlesResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): SubscribeToJWTBundlesResponse => SubscribeToJWTBundlesResponse.decode(value),
+    responseDeserialize: (value: Buffer): SubscribeToJWTBundlesResponse => SubscribeToJWTBundlesResponse.decode(responseReader(value)),
   },
 } as const;
 

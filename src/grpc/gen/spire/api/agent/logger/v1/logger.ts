@@ -5,6 +5,7 @@
 // source: spire/api/agent/logger/v1/logger.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -204,7 +205,7 @@ export const LoggerService = {
     requestSerialize: (value: GetLoggerRequest): Buffer => Buffer.from(GetLoggerRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): GetLoggerRequest => GetLoggerRequest.decode(value),
     responseSerialize: (value: Logger): Buffer => Buffer.from(Logger.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Logger => Logger.decode(value),
+    responseDeserialize: (value: Buffer): Logger => Logger.decode(responseReader(value)),
   },
   setLogLevel: {
     path: "/spire.api.agent.logger.v1.Logger/SetLogLevel" as const,
@@ -213,7 +214,7 @@ export const LoggerService = {
     requestSerialize: (value: SetLogLevelRequest): Buffer => Buffer.from(SetLogLevelRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): SetLogLevelRequest => SetLogLevelRequest.decode(value),
     responseSerialize: (value: Logger): Buffer => Buffer.from(Logger.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Logger => Logger.decode(value),
+    responseDeserialize: (value: Buffer): Logger => Logger.decode(responseReader(value)),
   },
   resetLogLevel: {
     path: "/spire.api.agent.logger.v1.Logger/ResetLogLevel" as const,
@@ -222,7 +223,7 @@ export const LoggerService = {
     requestSerialize: (value: ResetLogLevelRequest): Buffer => Buffer.from(ResetLogLevelRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): ResetLogLevelRequest => ResetLogLevelRequest.decode(value),
     responseSerialize: (value: Logger): Buffer => Buffer.from(Logger.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Logger => Logger.decode(value),
+    responseDeserialize: (value: Buffer): Logger => Logger.decode(responseReader(value)),
   },
 } as const;
 

@@ -5,6 +5,7 @@
 // source: spire/api/server/agent/v1/agent.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -1680,7 +1681,7 @@ export const AgentService = {
     requestSerialize: (value: CountAgentsRequest): Buffer => Buffer.from(CountAgentsRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): CountAgentsRequest => CountAgentsRequest.decode(value),
     responseSerialize: (value: CountAgentsResponse): Buffer => Buffer.from(CountAgentsResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): CountAgentsResponse => CountAgentsResponse.decode(value),
+    responseDeserialize: (value: Buffer): CountAgentsResponse => CountAgentsResponse.decode(responseReader(value)),
   },
   listAgents: {
     path: "/spire.api.server.agent.v1.Agent/ListAgents" as const,
@@ -1689,7 +1690,7 @@ export const AgentService = {
     requestSerialize: (value: ListAgentsRequest): Buffer => Buffer.from(ListAgentsRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): ListAgentsRequest => ListAgentsRequest.decode(value),
     responseSerialize: (value: ListAgentsResponse): Buffer => Buffer.from(ListAgentsResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ListAgentsResponse => ListAgentsResponse.decode(value),
+    responseDeserialize: (value: Buffer): ListAgentsResponse => ListAgentsResponse.decode(responseReader(value)),
   },
   getAgent: {
     path: "/spire.api.server.agent.v1.Agent/GetAgent" as const,
@@ -1698,7 +1699,7 @@ export const AgentService = {
     requestSerialize: (value: GetAgentRequest): Buffer => Buffer.from(GetAgentRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): GetAgentRequest => GetAgentRequest.decode(value),
     responseSerialize: (value: Agent): Buffer => Buffer.from(Agent.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Agent => Agent.decode(value),
+    responseDeserialize: (value: Buffer): Agent => Agent.decode(responseReader(value)),
   },
   deleteAgent: {
     path: "/spire.api.server.agent.v1.Agent/DeleteAgent" as const,
@@ -1707,7 +1708,7 @@ export const AgentService = {
     requestSerialize: (value: DeleteAgentRequest): Buffer => Buffer.from(DeleteAgentRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): DeleteAgentRequest => DeleteAgentRequest.decode(value),
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(responseReader(value)),
   },
   banAgent: {
     path: "/spire.api.server.agent.v1.Agent/BanAgent" as const,
@@ -1716,7 +1717,7 @@ export const AgentService = {
     requestSerialize: (value: BanAgentRequest): Buffer => Buffer.from(BanAgentRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): BanAgentRequest => BanAgentRequest.decode(value),
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(responseReader(value)),
   },
   attestAgent: {
     path: "/spire.api.server.agent.v1.Agent/AttestAgent" as const,
@@ -1725,7 +1726,7 @@ export const AgentService = {
     requestSerialize: (value: AttestAgentRequest): Buffer => Buffer.from(AttestAgentRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): AttestAgentRequest => AttestAgentRequest.decode(value),
     responseSerialize: (value: AttestAgentResponse): Buffer => Buffer.from(AttestAgentResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): AttestAgentResponse => AttestAgentResponse.decode(value),
+    responseDeserialize: (value: Buffer): AttestAgentResponse => AttestAgentResponse.decode(responseReader(value)),
   },
   renewAgent: {
     path: "/spire.api.server.agent.v1.Agent/RenewAgent" as const,
@@ -1734,7 +1735,7 @@ export const AgentService = {
     requestSerialize: (value: RenewAgentRequest): Buffer => Buffer.from(RenewAgentRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): RenewAgentRequest => RenewAgentRequest.decode(value),
     responseSerialize: (value: RenewAgentResponse): Buffer => Buffer.from(RenewAgentResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): RenewAgentResponse => RenewAgentResponse.decode(value),
+    responseDeserialize: (value: Buffer): RenewAgentResponse => RenewAgentResponse.decode(responseReader(value)),
   },
   createJoinToken: {
     path: "/spire.api.server.agent.v1.Agent/CreateJoinToken" as const,
@@ -1744,7 +1745,7 @@ export const AgentService = {
       Buffer.from(CreateJoinTokenRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): CreateJoinTokenRequest => CreateJoinTokenRequest.decode(value),
     responseSerialize: (value: JoinToken): Buffer => Buffer.from(JoinToken.encode(value).finish()),
-    responseDeserialize: (value: Buffer): JoinToken => JoinToken.decode(value),
+    responseDeserialize: (value: Buffer): JoinToken => JoinToken.decode(responseReader(value)),
   },
   postStatus: {
     path: "/spire.api.server.agent.v1.Agent/PostStatus" as const,
@@ -1753,7 +1754,7 @@ export const AgentService = {
     requestSerialize: (value: PostStatusRequest): Buffer => Buffer.from(PostStatusRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): PostStatusRequest => PostStatusRequest.decode(value),
     responseSerialize: (value: PostStatusResponse): Buffer => Buffer.from(PostStatusResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): PostStatusResponse => PostStatusResponse.decode(value),
+    responseDeserialize: (value: Buffer): PostStatusResponse => PostStatusResponse.decode(responseReader(value)),
   },
 } as const;
 

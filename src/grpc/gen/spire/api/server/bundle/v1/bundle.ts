@@ -5,6 +5,7 @@
 // source: spire/api/server/bundle/v1/bundle.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -1889,7 +1890,7 @@ export const BundleService = {
     requestDeserialize: (value: Buffer): CountBundlesRequest => CountBundlesRequest.decode(value),
     responseSerialize: (value: CountBundlesResponse): Buffer =>
       Buffer.from(CountBundlesResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): CountBundlesResponse => CountBundlesResponse.decode(value),
+    responseDeserialize: (value: Buffer): CountBundlesResponse => CountBundlesResponse.decode(responseReader(value)),
   },
   getBundle: {
     path: "/spire.api.server.bundle.v1.Bundle/GetBundle" as const,
@@ -1898,7 +1899,7 @@ export const BundleService = {
     requestSerialize: (value: GetBundleRequest): Buffer => Buffer.from(GetBundleRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): GetBundleRequest => GetBundleRequest.decode(value),
     responseSerialize: (value: Bundle): Buffer => Buffer.from(Bundle.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Bundle => Bundle.decode(value),
+    responseDeserialize: (value: Buffer): Bundle => Bundle.decode(responseReader(value)),
   },
   appendBundle: {
     path: "/spire.api.server.bundle.v1.Bundle/AppendBundle" as const,
@@ -1907,7 +1908,7 @@ export const BundleService = {
     requestSerialize: (value: AppendBundleRequest): Buffer => Buffer.from(AppendBundleRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): AppendBundleRequest => AppendBundleRequest.decode(value),
     responseSerialize: (value: Bundle): Buffer => Buffer.from(Bundle.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Bundle => Bundle.decode(value),
+    responseDeserialize: (value: Buffer): Bundle => Bundle.decode(responseReader(value)),
   },
   publishJwtAuthority: {
     path: "/spire.api.server.bundle.v1.Bundle/PublishJWTAuthority" as const,
@@ -1918,7 +1919,7 @@ export const BundleService = {
     requestDeserialize: (value: Buffer): PublishJWTAuthorityRequest => PublishJWTAuthorityRequest.decode(value),
     responseSerialize: (value: PublishJWTAuthorityResponse): Buffer =>
       Buffer.from(PublishJWTAuthorityResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): PublishJWTAuthorityResponse => PublishJWTAuthorityResponse.decode(value),
+    responseDeserialize: (value: Buffer): PublishJWTAuthorityResponse => PublishJWTAuthorityResponse.decode(responseReader(value)),
   },
   publishWitAuthority: {
     path: "/spire.api.server.bundle.v1.Bundle/PublishWITAuthority" as const,
@@ -1929,7 +1930,7 @@ export const BundleService = {
     requestDeserialize: (value: Buffer): PublishWITAuthorityRequest => PublishWITAuthorityRequest.decode(value),
     responseSerialize: (value: PublishWITAuthorityResponse): Buffer =>
       Buffer.from(PublishWITAuthorityResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): PublishWITAuthorityResponse => PublishWITAuthorityResponse.decode(value),
+    responseDeserialize: (value: Buffer): PublishWITAuthorityResponse => PublishWITAuthorityResponse.decode(responseReader(value)),
   },
   listFederatedBundles: {
     path: "/spire.api.server.bundle.v1.Bundle/ListFederatedBundles" as const,
@@ -1940,7 +1941,7 @@ export const BundleService = {
     requestDeserialize: (value: Buffer): ListFederatedBundlesRequest => ListFederatedBundlesRequest.decode(value),
     responseSerialize: (value: ListFederatedBundlesResponse): Buffer =>
       Buffer.from(ListFederatedBundlesResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ListFederatedBundlesResponse => ListFederatedBundlesResponse.decode(value),
+    responseDeserialize: (value: Buffer): ListFederatedBundlesResponse => ListFederatedBundlesResponse.decode(responseReader(value)),
   },
   getFederatedBundle: {
     path: "/spire.api.server.bundle.v1.Bundle/GetFederatedBundle" as const,
@@ -1950,7 +1951,7 @@ export const BundleService = {
       Buffer.from(GetFederatedBundleRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): GetFederatedBundleRequest => GetFederatedBundleRequest.decode(value),
     responseSerialize: (value: Bundle): Buffer => Buffer.from(Bundle.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Bundle => Bundle.decode(value),
+    responseDeserialize: (value: Buffer): Bundle => Bundle.decode(responseReader(value)),
   },
   batchCreateFederatedBundle: {
     path: "/spire.api.server.bundle.v1.Bundle/BatchCreateFederatedBundle" as const,
@@ -1963,7 +1964,7 @@ export const BundleService = {
     responseSerialize: (value: BatchCreateFederatedBundleResponse): Buffer =>
       Buffer.from(BatchCreateFederatedBundleResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BatchCreateFederatedBundleResponse =>
-      BatchCreateFederatedBundleResponse.decode(value),
+      BatchCreateFederatedBundleResponse.decode(responseReader(value)),
   },
   batchUpdateFederatedBundle: {
     path: "/spire.api.server.bundle.v1.Bundle/BatchUpdateFederatedBundle" as const,
@@ -1976,7 +1977,7 @@ export const BundleService = {
     responseSerialize: (value: BatchUpdateFederatedBundleResponse): Buffer =>
       Buffer.from(BatchUpdateFederatedBundleResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BatchUpdateFederatedBundleResponse =>
-      BatchUpdateFederatedBundleResponse.decode(value),
+      BatchUpdateFederatedBundleResponse.decode(responseReader(value)),
   },
   batchSetFederatedBundle: {
     path: "/spire.api.server.bundle.v1.Bundle/BatchSetFederatedBundle" as const,
@@ -1988,7 +1989,7 @@ export const BundleService = {
     responseSerialize: (value: BatchSetFederatedBundleResponse): Buffer =>
       Buffer.from(BatchSetFederatedBundleResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BatchSetFederatedBundleResponse =>
-      BatchSetFederatedBundleResponse.decode(value),
+      BatchSetFederatedBundleResponse.decode(responseReader(value)),
   },
   batchDeleteFederatedBundle: {
     path: "/spire.api.server.bundle.v1.Bundle/BatchDeleteFederatedBundle" as const,
@@ -2001,7 +2002,7 @@ export const BundleService = {
     responseSerialize: (value: BatchDeleteFederatedBundleResponse): Buffer =>
       Buffer.from(BatchDeleteFederatedBundleResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BatchDeleteFederatedBundleResponse =>
-      BatchDeleteFederatedBundleResponse.decode(value),
+      BatchDeleteFederatedBundleResponse.decode(responseReader(value)),
   },
 } as const;
 

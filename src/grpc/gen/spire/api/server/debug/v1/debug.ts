@@ -5,6 +5,7 @@
 // source: spire/api/server/debug/v1/debug.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -316,7 +317,7 @@ export const DebugService = {
     requestSerialize: (value: GetInfoRequest): Buffer => Buffer.from(GetInfoRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): GetInfoRequest => GetInfoRequest.decode(value),
     responseSerialize: (value: GetInfoResponse): Buffer => Buffer.from(GetInfoResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): GetInfoResponse => GetInfoResponse.decode(value),
+    responseDeserialize: (value: Buffer): GetInfoResponse => GetInfoResponse.decode(responseReader(value)),
   },
 } as const;
 

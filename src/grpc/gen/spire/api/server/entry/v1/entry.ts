@@ -5,6 +5,7 @@
 // source: spire/api/server/entry/v1/entry.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -1920,7 +1921,7 @@ export const EntryService = {
     requestDeserialize: (value: Buffer): CountEntriesRequest => CountEntriesRequest.decode(value),
     responseSerialize: (value: CountEntriesResponse): Buffer =>
       Buffer.from(CountEntriesResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): CountEntriesResponse => CountEntriesResponse.decode(value),
+    responseDeserialize: (value: Buffer): CountEntriesResponse => CountEntriesResponse.decode(responseReader(value)),
   },
   listEntries: {
     path: "/spire.api.server.entry.v1.Entry/ListEntries" as const,
@@ -1929,7 +1930,7 @@ export const EntryService = {
     requestSerialize: (value: ListEntriesRequest): Buffer => Buffer.from(ListEntriesRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): ListEntriesRequest => ListEntriesRequest.decode(value),
     responseSerialize: (value: ListEntriesResponse): Buffer => Buffer.from(ListEntriesResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ListEntriesResponse => ListEntriesResponse.decode(value),
+    responseDeserialize: (value: Buffer): ListEntriesResponse => ListEntriesResponse.decode(responseReader(value)),
   },
   getEntry: {
     path: "/spire.api.server.entry.v1.Entry/GetEntry" as const,
@@ -1938,7 +1939,7 @@ export const EntryService = {
     requestSerialize: (value: GetEntryRequest): Buffer => Buffer.from(GetEntryRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): GetEntryRequest => GetEntryRequest.decode(value),
     responseSerialize: (value: Entry): Buffer => Buffer.from(Entry.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Entry => Entry.decode(value),
+    responseDeserialize: (value: Buffer): Entry => Entry.decode(responseReader(value)),
   },
   batchCreateEntry: {
     path: "/spire.api.server.entry.v1.Entry/BatchCreateEntry" as const,
@@ -1949,7 +1950,7 @@ export const EntryService = {
     requestDeserialize: (value: Buffer): BatchCreateEntryRequest => BatchCreateEntryRequest.decode(value),
     responseSerialize: (value: BatchCreateEntryResponse): Buffer =>
       Buffer.from(BatchCreateEntryResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): BatchCreateEntryResponse => BatchCreateEntryResponse.decode(value),
+    responseDeserialize: (value: Buffer): BatchCreateEntryResponse => BatchCreateEntryResponse.decode(responseReader(value)),
   },
   batchUpdateEntry: {
     path: "/spire.api.server.entry.v1.Entry/BatchUpdateEntry" as const,
@@ -1960,7 +1961,7 @@ export const EntryService = {
     requestDeserialize: (value: Buffer): BatchUpdateEntryRequest => BatchUpdateEntryRequest.decode(value),
     responseSerialize: (value: BatchUpdateEntryResponse): Buffer =>
       Buffer.from(BatchUpdateEntryResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): BatchUpdateEntryResponse => BatchUpdateEntryResponse.decode(value),
+    responseDeserialize: (value: Buffer): BatchUpdateEntryResponse => BatchUpdateEntryResponse.decode(responseReader(value)),
   },
   batchDeleteEntry: {
     path: "/spire.api.server.entry.v1.Entry/BatchDeleteEntry" as const,
@@ -1971,7 +1972,7 @@ export const EntryService = {
     requestDeserialize: (value: Buffer): BatchDeleteEntryRequest => BatchDeleteEntryRequest.decode(value),
     responseSerialize: (value: BatchDeleteEntryResponse): Buffer =>
       Buffer.from(BatchDeleteEntryResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): BatchDeleteEntryResponse => BatchDeleteEntryResponse.decode(value),
+    responseDeserialize: (value: Buffer): BatchDeleteEntryResponse => BatchDeleteEntryResponse.decode(responseReader(value)),
   },
   getAuthorizedEntries: {
     path: "/spire.api.server.entry.v1.Entry/GetAuthorizedEntries" as const,
@@ -1982,7 +1983,7 @@ export const EntryService = {
     requestDeserialize: (value: Buffer): GetAuthorizedEntriesRequest => GetAuthorizedEntriesRequest.decode(value),
     responseSerialize: (value: GetAuthorizedEntriesResponse): Buffer =>
       Buffer.from(GetAuthorizedEntriesResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): GetAuthorizedEntriesResponse => GetAuthorizedEntriesResponse.decode(value),
+    responseDeserialize: (value: Buffer): GetAuthorizedEntriesResponse => GetAuthorizedEntriesResponse.decode(responseReader(value)),
   },
   syncAuthorizedEntries: {
     path: "/spire.api.server.entry.v1.Entry/SyncAuthorizedEntries" as const,
@@ -1993,7 +1994,7 @@ export const EntryService = {
     requestDeserialize: (value: Buffer): SyncAuthorizedEntriesRequest => SyncAuthorizedEntriesRequest.decode(value),
     responseSerialize: (value: SyncAuthorizedEntriesResponse): Buffer =>
       Buffer.from(SyncAuthorizedEntriesResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): SyncAuthorizedEntriesResponse => SyncAuthorizedEntriesResponse.decode(value),
+    responseDeserialize: (value: Buffer): SyncAuthorizedEntriesResponse => SyncAuthorizedEntriesResponse.decode(responseReader(value)),
   },
 } as const;
 

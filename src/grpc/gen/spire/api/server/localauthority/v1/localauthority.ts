@@ -5,6 +5,7 @@
 // source: spire/api/server/localauthority/v1/localauthority.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -2455,7 +2456,7 @@ export const LocalAuthorityService = {
     requestDeserialize: (value: Buffer): GetJWTAuthorityStateRequest => GetJWTAuthorityStateRequest.decode(value),
     responseSerialize: (value: GetJWTAuthorityStateResponse): Buffer =>
       Buffer.from(GetJWTAuthorityStateResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): GetJWTAuthorityStateResponse => GetJWTAuthorityStateResponse.decode(value),
+    responseDeserialize: (value: Buffer): GetJWTAuthorityStateResponse => GetJWTAuthorityStateResponse.decode(responseReader(value)),
   },
   prepareJwtAuthority: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/PrepareJWTAuthority" as const,
@@ -2466,7 +2467,7 @@ export const LocalAuthorityService = {
     requestDeserialize: (value: Buffer): PrepareJWTAuthorityRequest => PrepareJWTAuthorityRequest.decode(value),
     responseSerialize: (value: PrepareJWTAuthorityResponse): Buffer =>
       Buffer.from(PrepareJWTAuthorityResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): PrepareJWTAuthorityResponse => PrepareJWTAuthorityResponse.decode(value),
+    responseDeserialize: (value: Buffer): PrepareJWTAuthorityResponse => PrepareJWTAuthorityResponse.decode(responseReader(value)),
   },
   activateJwtAuthority: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/ActivateJWTAuthority" as const,
@@ -2477,7 +2478,7 @@ export const LocalAuthorityService = {
     requestDeserialize: (value: Buffer): ActivateJWTAuthorityRequest => ActivateJWTAuthorityRequest.decode(value),
     responseSerialize: (value: ActivateJWTAuthorityResponse): Buffer =>
       Buffer.from(ActivateJWTAuthorityResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ActivateJWTAuthorityResponse => ActivateJWTAuthorityResponse.decode(value),
+    responseDeserialize: (value: Buffer): ActivateJWTAuthorityResponse => ActivateJWTAuthorityResponse.decode(responseReader(value)),
   },
   taintJwtAuthority: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/TaintJWTAuthority" as const,
@@ -2488,7 +2489,7 @@ export const LocalAuthorityService = {
     requestDeserialize: (value: Buffer): TaintJWTAuthorityRequest => TaintJWTAuthorityRequest.decode(value),
     responseSerialize: (value: TaintJWTAuthorityResponse): Buffer =>
       Buffer.from(TaintJWTAuthorityResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): TaintJWTAuthorityResponse => TaintJWTAuthorityResponse.decode(value),
+    responseDeserialize: (value: Buffer): TaintJWTAuthorityResponse => TaintJWTAuthorityResponse.decode(responseReader(value)),
   },
   revokeJwtAuthority: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/RevokeJWTAuthority" as const,
@@ -2499,7 +2500,7 @@ export const LocalAuthorityService = {
     requestDeserialize: (value: Buffer): RevokeJWTAuthorityRequest => RevokeJWTAuthorityRequest.decode(value),
     responseSerialize: (value: RevokeJWTAuthorityResponse): Buffer =>
       Buffer.from(RevokeJWTAuthorityResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): RevokeJWTAuthorityResponse => RevokeJWTAuthorityResponse.decode(value),
+    responseDeserialize: (value: Buffer): RevokeJWTAuthorityResponse => RevokeJWTAuthorityResponse.decode(responseReader(value)),
   },
   getX509AuthorityState: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/GetX509AuthorityState" as const,
@@ -2510,7 +2511,7 @@ export const LocalAuthorityService = {
     requestDeserialize: (value: Buffer): GetX509AuthorityStateRequest => GetX509AuthorityStateRequest.decode(value),
     responseSerialize: (value: GetX509AuthorityStateResponse): Buffer =>
       Buffer.from(GetX509AuthorityStateResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): GetX509AuthorityStateResponse => GetX509AuthorityStateResponse.decode(value),
+    responseDeserialize: (value: Buffer): GetX509AuthorityStateResponse => GetX509AuthorityStateResponse.decode(responseReader(value)),
   },
   prepareX509Authority: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/PrepareX509Authority" as const,
@@ -2521,7 +2522,7 @@ export const LocalAuthorityService = {
     requestDeserialize: (value: Buffer): PrepareX509AuthorityRequest => PrepareX509AuthorityRequest.decode(value),
     responseSerialize: (value: PrepareX509AuthorityResponse): Buffer =>
       Buffer.from(PrepareX509AuthorityResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): PrepareX509AuthorityResponse => PrepareX509AuthorityResponse.decode(value),
+    responseDeserialize: (value: Buffer): PrepareX509AuthorityResponse => PrepareX509AuthorityResponse.decode(responseReader(value)),
   },
   activateX509Authority: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/ActivateX509Authority" as const,
@@ -2532,7 +2533,7 @@ export const LocalAuthorityService = {
     requestDeserialize: (value: Buffer): ActivateX509AuthorityRequest => ActivateX509AuthorityRequest.decode(value),
     responseSerialize: (value: ActivateX509AuthorityResponse): Buffer =>
       Buffer.from(ActivateX509AuthorityResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ActivateX509AuthorityResponse => ActivateX509AuthorityResponse.decode(value),
+    responseDeserialize: (value: Buffer): ActivateX509AuthorityResponse => ActivateX509AuthorityResponse.decode(responseReader(value)),
   },
   taintX509Authority: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/TaintX509Authority" as const,
@@ -2543,7 +2544,7 @@ export const LocalAuthorityService = {
     requestDeserialize: (value: Buffer): TaintX509AuthorityRequest => TaintX509AuthorityRequest.decode(value),
     responseSerialize: (value: TaintX509AuthorityResponse): Buffer =>
       Buffer.from(TaintX509AuthorityResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): TaintX509AuthorityResponse => TaintX509AuthorityResponse.decode(value),
+    responseDeserialize: (value: Buffer): TaintX509AuthorityResponse => TaintX509AuthorityResponse.decode(responseReader(value)),
   },
   taintX509UpstreamAuthority: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/TaintX509UpstreamAuthority" as const,
@@ -2556,7 +2557,7 @@ export const LocalAuthorityService = {
     responseSerialize: (value: TaintX509UpstreamAuthorityResponse): Buffer =>
       Buffer.from(TaintX509UpstreamAuthorityResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): TaintX509UpstreamAuthorityResponse =>
-      TaintX509UpstreamAuthorityResponse.decode(value),
+      TaintX509UpstreamAuthorityResponse.decode(responseReader(value)),
   },
   revokeX509Authority: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/RevokeX509Authority" as const,
@@ -2567,7 +2568,7 @@ export const LocalAuthorityService = {
     requestDeserialize: (value: Buffer): RevokeX509AuthorityRequest => RevokeX509AuthorityRequest.decode(value),
     responseSerialize: (value: RevokeX509AuthorityResponse): Buffer =>
       Buffer.from(RevokeX509AuthorityResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): RevokeX509AuthorityResponse => RevokeX509AuthorityResponse.decode(value),
+    responseDeserialize: (value: Buffer): RevokeX509AuthorityResponse => RevokeX509AuthorityResponse.decode(responseReader(value)),
   },
   revokeX509UpstreamAuthority: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/RevokeX509UpstreamAuthority" as const,
@@ -2580,7 +2581,7 @@ export const LocalAuthorityService = {
     responseSerialize: (value: RevokeX509UpstreamAuthorityResponse): Buffer =>
       Buffer.from(RevokeX509UpstreamAuthorityResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RevokeX509UpstreamAuthorityResponse =>
-      RevokeX509UpstreamAuthorityResponse.decode(value),
+      RevokeX509UpstreamAuthorityResponse.decode(responseReader(value)),
   },
   getWitAuthorityState: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/GetWITAuthorityState" as const,
@@ -2591,7 +2592,7 @@ export const LocalAuthorityService = {
     requestDeserialize: (value: Buffer): GetWITAuthorityStateRequest => GetWITAuthorityStateRequest.decode(value),
     responseSerialize: (value: GetWITAuthorityStateResponse): Buffer =>
       Buffer.from(GetWITAuthorityStateResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): GetWITAuthorityStateResponse => GetWITAuthorityStateResponse.decode(value),
+    responseDeserialize: (value: Buffer): GetWITAuthorityStateResponse => GetWITAuthorityStateResponse.decode(responseReader(value)),
   },
   prepareWitAuthority: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/PrepareWITAuthority" as const,
@@ -2602,7 +2603,7 @@ export const LocalAuthorityService = {
     requestDeserialize: (value: Buffer): PrepareWITAuthorityRequest => PrepareWITAuthorityRequest.decode(value),
     responseSerialize: (value: PrepareWITAuthorityResponse): Buffer =>
       Buffer.from(PrepareWITAuthorityResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): PrepareWITAuthorityResponse => PrepareWITAuthorityResponse.decode(value),
+    responseDeserialize: (value: Buffer): PrepareWITAuthorityResponse => PrepareWITAuthorityResponse.decode(responseReader(value)),
   },
   activateWitAuthority: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/ActivateWITAuthority" as const,
@@ -2613,7 +2614,7 @@ export const LocalAuthorityService = {
     requestDeserialize: (value: Buffer): ActivateWITAuthorityRequest => ActivateWITAuthorityRequest.decode(value),
     responseSerialize: (value: ActivateWITAuthorityResponse): Buffer =>
       Buffer.from(ActivateWITAuthorityResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ActivateWITAuthorityResponse => ActivateWITAuthorityResponse.decode(value),
+    responseDeserialize: (value: Buffer): ActivateWITAuthorityResponse => ActivateWITAuthorityResponse.decode(responseReader(value)),
   },
   taintWitAuthority: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/TaintWITAuthority" as const,
@@ -2624,7 +2625,7 @@ export const LocalAuthorityService = {
     requestDeserialize: (value: Buffer): TaintWITAuthorityRequest => TaintWITAuthorityRequest.decode(value),
     responseSerialize: (value: TaintWITAuthorityResponse): Buffer =>
       Buffer.from(TaintWITAuthorityResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): TaintWITAuthorityResponse => TaintWITAuthorityResponse.decode(value),
+    responseDeserialize: (value: Buffer): TaintWITAuthorityResponse => TaintWITAuthorityResponse.decode(responseReader(value)),
   },
   revokeWitAuthority: {
     path: "/spire.api.server.localauthority.v1.LocalAuthority/RevokeWITAuthority" as const,
@@ -2635,7 +2636,7 @@ export const LocalAuthorityService = {
     requestDeserialize: (value: Buffer): RevokeWITAuthorityRequest => RevokeWITAuthorityRequest.decode(value),
     responseSerialize: (value: RevokeWITAuthorityResponse): Buffer =>
       Buffer.from(RevokeWITAuthorityResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): RevokeWITAuthorityResponse => RevokeWITAuthorityResponse.decode(value),
+    responseDeserialize: (value: Buffer): RevokeWITAuthorityResponse => RevokeWITAuthorityResponse.decode(responseReader(value)),
   },
 } as const;
 

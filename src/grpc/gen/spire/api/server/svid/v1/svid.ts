@@ -5,6 +5,7 @@
 // source: spire/api/server/svid/v1/svid.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -1474,7 +1475,7 @@ export const SVIDService = {
     requestDeserialize: (value: Buffer): MintX509SVIDRequest => MintX509SVIDRequest.decode(value),
     responseSerialize: (value: MintX509SVIDResponse): Buffer =>
       Buffer.from(MintX509SVIDResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): MintX509SVIDResponse => MintX509SVIDResponse.decode(value),
+    responseDeserialize: (value: Buffer): MintX509SVIDResponse => MintX509SVIDResponse.decode(responseReader(value)),
   },
   mintJwtsvid: {
     path: "/spire.api.server.svid.v1.SVID/MintJWTSVID" as const,
@@ -1483,7 +1484,7 @@ export const SVIDService = {
     requestSerialize: (value: MintJWTSVIDRequest): Buffer => Buffer.from(MintJWTSVIDRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): MintJWTSVIDRequest => MintJWTSVIDRequest.decode(value),
     responseSerialize: (value: MintJWTSVIDResponse): Buffer => Buffer.from(MintJWTSVIDResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): MintJWTSVIDResponse => MintJWTSVIDResponse.decode(value),
+    responseDeserialize: (value: Buffer): MintJWTSVIDResponse => MintJWTSVIDResponse.decode(responseReader(value)),
   },
   mintWitsvid: {
     path: "/spire.api.server.svid.v1.SVID/MintWITSVID" as const,
@@ -1492,7 +1493,7 @@ export const SVIDService = {
     requestSerialize: (value: MintWITSVIDRequest): Buffer => Buffer.from(MintWITSVIDRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): MintWITSVIDRequest => MintWITSVIDRequest.decode(value),
     responseSerialize: (value: MintWITSVIDResponse): Buffer => Buffer.from(MintWITSVIDResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): MintWITSVIDResponse => MintWITSVIDResponse.decode(value),
+    responseDeserialize: (value: Buffer): MintWITSVIDResponse => MintWITSVIDResponse.decode(responseReader(value)),
   },
   batchNewX509Svid: {
     path: "/spire.api.server.svid.v1.SVID/BatchNewX509SVID" as const,
@@ -1503,7 +1504,7 @@ export const SVIDService = {
     requestDeserialize: (value: Buffer): BatchNewX509SVIDRequest => BatchNewX509SVIDRequest.decode(value),
     responseSerialize: (value: BatchNewX509SVIDResponse): Buffer =>
       Buffer.from(BatchNewX509SVIDResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): BatchNewX509SVIDResponse => BatchNewX509SVIDResponse.decode(value),
+    responseDeserialize: (value: Buffer): BatchNewX509SVIDResponse => BatchNewX509SVIDResponse.decode(responseReader(value)),
   },
   newJwtsvid: {
     path: "/spire.api.server.svid.v1.SVID/NewJWTSVID" as const,
@@ -1512,7 +1513,7 @@ export const SVIDService = {
     requestSerialize: (value: NewJWTSVIDRequest): Buffer => Buffer.from(NewJWTSVIDRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): NewJWTSVIDRequest => NewJWTSVIDRequest.decode(value),
     responseSerialize: (value: NewJWTSVIDResponse): Buffer => Buffer.from(NewJWTSVIDResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): NewJWTSVIDResponse => NewJWTSVIDResponse.decode(value),
+    responseDeserialize: (value: Buffer): NewJWTSVIDResponse => NewJWTSVIDResponse.decode(responseReader(value)),
   },
   batchNewWitsvid: {
     path: "/spire.api.server.svid.v1.SVID/BatchNewWITSVID" as const,
@@ -1523,7 +1524,7 @@ export const SVIDService = {
     requestDeserialize: (value: Buffer): BatchNewWITSVIDRequest => BatchNewWITSVIDRequest.decode(value),
     responseSerialize: (value: BatchNewWITSVIDResponse): Buffer =>
       Buffer.from(BatchNewWITSVIDResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): BatchNewWITSVIDResponse => BatchNewWITSVIDResponse.decode(value),
+    responseDeserialize: (value: Buffer): BatchNewWITSVIDResponse => BatchNewWITSVIDResponse.decode(responseReader(value)),
   },
   newDownstreamX509Ca: {
     path: "/spire.api.server.svid.v1.SVID/NewDownstreamX509CA" as const,
@@ -1534,7 +1535,7 @@ export const SVIDService = {
     requestDeserialize: (value: Buffer): NewDownstreamX509CARequest => NewDownstreamX509CARequest.decode(value),
     responseSerialize: (value: NewDownstreamX509CAResponse): Buffer =>
       Buffer.from(NewDownstreamX509CAResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): NewDownstreamX509CAResponse => NewDownstreamX509CAResponse.decode(value),
+    responseDeserialize: (value: Buffer): NewDownstreamX509CAResponse => NewDownstreamX509CAResponse.decode(responseReader(value)),
   },
 } as const;
 

@@ -5,6 +5,7 @@
 // source: spire/api/server/trustdomain/v1/trustdomain.proto
 
 /* eslint-disable */
+import { responseReader } from "#grpc/message-limits.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -1130,7 +1131,7 @@ export const TrustDomainService = {
     responseSerialize: (value: ListFederationRelationshipsResponse): Buffer =>
       Buffer.from(ListFederationRelationshipsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListFederationRelationshipsResponse =>
-      ListFederationRelationshipsResponse.decode(value),
+      ListFederationRelationshipsResponse.decode(responseReader(value)),
   },
   getFederationRelationship: {
     path: "/spire.api.server.trustdomain.v1.TrustDomain/GetFederationRelationship" as const,
@@ -1142,7 +1143,7 @@ export const TrustDomainService = {
       GetFederationRelationshipRequest.decode(value),
     responseSerialize: (value: FederationRelationship): Buffer =>
       Buffer.from(FederationRelationship.encode(value).finish()),
-    responseDeserialize: (value: Buffer): FederationRelationship => FederationRelationship.decode(value),
+    responseDeserialize: (value: Buffer): FederationRelationship => FederationRelationship.decode(responseReader(value)),
   },
   batchCreateFederationRelationship: {
     path: "/spire.api.server.trustdomain.v1.TrustDomain/BatchCreateFederationRelationship" as const,
@@ -1155,7 +1156,7 @@ export const TrustDomainService = {
     responseSerialize: (value: BatchCreateFederationRelationshipResponse): Buffer =>
       Buffer.from(BatchCreateFederationRelationshipResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BatchCreateFederationRelationshipResponse =>
-      BatchCreateFederationRelationshipResponse.decode(value),
+      BatchCreateFederationRelationshipResponse.decode(responseReader(value)),
   },
   batchUpdateFederationRelationship: {
     path: "/spire.api.server.trustdomain.v1.TrustDomain/BatchUpdateFederationRelationship" as const,
@@ -1168,7 +1169,7 @@ export const TrustDomainService = {
     responseSerialize: (value: BatchUpdateFederationRelationshipResponse): Buffer =>
       Buffer.from(BatchUpdateFederationRelationshipResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BatchUpdateFederationRelationshipResponse =>
-      BatchUpdateFederationRelationshipResponse.decode(value),
+      BatchUpdateFederationRelationshipResponse.decode(responseReader(value)),
   },
   batchDeleteFederationRelationship: {
     path: "/spire.api.server.trustdomain.v1.TrustDomain/BatchDeleteFederationRelationship" as const,
@@ -1181,7 +1182,7 @@ export const TrustDomainService = {
     responseSerialize: (value: BatchDeleteFederationRelationshipResponse): Buffer =>
       Buffer.from(BatchDeleteFederationRelationshipResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BatchDeleteFederationRelationshipResponse =>
-      BatchDeleteFederationRelationshipResponse.decode(value),
+      BatchDeleteFederationRelationshipResponse.decode(responseReader(value)),
   },
   refreshBundle: {
     path: "/spire.api.server.trustdomain.v1.TrustDomain/RefreshBundle" as const,
@@ -1190,7 +1191,7 @@ export const TrustDomainService = {
     requestSerialize: (value: RefreshBundleRequest): Buffer => Buffer.from(RefreshBundleRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): RefreshBundleRequest => RefreshBundleRequest.decode(value),
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
-    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(responseReader(value)),
   },
 } as const;
 
