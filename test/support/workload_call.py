@@ -42,7 +42,11 @@ def connect(path: str) -> socket.socket:
 
 def ask(connection: socket.socket, seconds: float = 1.5) -> bytes:
     """What is answered in that time."""
-    connection.sendall(opening() + call(1))
+    try:
+        connection.sendall(opening() + call(1))
+    except ConnectionError:
+        # Turned away before a word was said.
+        return b""
     return answer(connection, seconds)
 
 
