@@ -1,7 +1,15 @@
 /** Programs that would be taken for other programs: by changing while they are looked at, or by arranging the files that are seen. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { chmodSync, chownSync, copyFileSync, mkdirSync, readFileSync, realpathSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { eventually, run } from "../support/process.ts";
 import { executable, Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
@@ -10,6 +18,7 @@ const NOBODY = 65_534;
 const idOf = (name: string): string => `spiffe://${TRUST_DOMAIN}/${name}`;
 
 const stage = new Stage();
+const mounted: string[] = [];
 /** Of the system, as one in a home is for its owner alone. */
 const python = realpathSync("/usr/bin/python3");
 const ENV = { PYTHONHOME: "/usr", PYTHONDONTWRITEBYTECODE: "1" };
@@ -33,7 +42,12 @@ beforeAll(async () => {
   });
 }, 120_000);
 
-afterAll(() => stage.close(), 60_000);
+afterAll(async () => {
+  for (const directory of mounted) await run(["umount", "-l", directory]);
+  await stage.close();
+}, 60_000);
+
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 /** A Python of its own, with which every process can do what a program can. */
 function program(name: string, owner: number): string {
@@ -81,8 +95,7 @@ test("a program that becomes another while its digest is taken is never known by
   const victim = join(room, "victim");
   copyFileSync("/usr/bin/sleep", victim);
   chmodSync(victim, 0o711);
-  const digest = createHash("sha256").update(readFileSync(victim)).digest("hex");
-  await server.entry(idOf("victim"), agent.id, [`unix:sha256:${digest}`]);
+  await server.entry(idOf("victim"), agent.id, [`unix:sha256:${sha256(readFileSync(victim))}`]);
   const own = program("swapping", NOBODY);
   const script = join(room, "attacks/digest_swap.py");
   const done = await run([own, script, agent.socket, victim, "6"], { uid: NOBODY, env: ENV });
@@ -183,4 +196,36 @@ test("a service whose mount namespace root made keeps the path that it has there
     "the entry",
     async () => (await asked(agent, [...mounted, path])).includes(idOf("private")) || undefined,
   );
+}, 60_000);
+
+/** A file system of one program, which shows other bytes once the file `DIRECTORY.switch` is there. @returns the program's path */
+async function fuse(name: string, owner: number): Promise<{ path: string; toOther: string }> {
+  const directory = stage.room(name);
+  const other = `${directory}.other`;
+  copyFileSync(python, other);
+  appendFileSync(other, `the other of ${name}`);
+  const script = join(import.meta.dir, "fuse_file.py");
+  const words = ["python3", script, directory, python, other, String(owner)];
+  const daemon = stage.daemon(words, `${directory}.log`);
+  await daemon.line((line) => line === "mounted", 10_000);
+  mounted.push(directory);
+  await server.entry(idOf(name), agent.id, [`unix:sha256:${sha256(readFileSync(other))}`]);
+  await eventually("the entry", async () => {
+    const copy = join(stage.room("copy"), "program");
+    copyFileSync(other, copy);
+    chmodSync(copy, 0o755);
+    return (await asked(agent, [copy])).includes(idOf(name)) || undefined;
+  });
+  return { path: join(directory, "program"), toOther: `touch ${directory}.switch` };
+}
+
+test("a user's file system that shows the agent other bytes than it runs gives no digest", async () => {
+  const { path, toOther } = await fuse("users-fuse", NOBODY);
+  expect(await asked(agent, [path], { after: [toOther] })).toBe("nothing");
+}, 60_000);
+
+test("of a file system that root serves the digest is taken, each time anew", async () => {
+  const { path, toOther } = await fuse("roots-fuse", 0);
+  expect(await asked(agent, [path])).toBe("nothing");
+  expect(await asked(agent, [path], { after: [toOther] })).toBe(idOf("roots-fuse"));
 }, 60_000);
