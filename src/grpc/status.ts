@@ -1,6 +1,7 @@
 /** Between StatusError and what grpc-js carries: code, message, and the typed details in the trailer. */
 import { Metadata, type ServiceError } from "@grpc/grpc-js";
 import { type PermissionDeniedReason, StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { dialWords } from "./dial-words.ts";
 import { Status } from "./gen/google/rpc/status.ts";
 import {
   PermissionDeniedDetails,
@@ -40,7 +41,7 @@ export function statusErrorFrom(error: ServiceError): StatusError {
   const code =
     Object.values(StatusCode).find((known) => known === error.code) ?? StatusCode.UNKNOWN;
   const reason = reasonOf(error.metadata);
-  return new StatusError(code, error.details ?? error.message, {
+  return new StatusError(code, dialWords(error.details ?? error.message), {
     cause: error,
     ...(reason === undefined ? {} : { reason }),
   });
