@@ -43,6 +43,8 @@ export interface AgentTools {
   readonly random: Random;
   /** What the server is told. */
   readonly version: string;
+  /** Changes what `systemctl status` shows until the agent serves. */
+  readonly tell: (status: string) => void;
   /** Absent when systemd does not run the agent. */
   readonly descriptors: DescriptorStore | undefined;
 }

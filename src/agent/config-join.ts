@@ -68,7 +68,7 @@ function orProblem<T>(read: () => T, line: number | undefined, problems: Problem
     return read();
   } catch (error) {
     problems.add(errorText(error), line);
-    problems.check();
+    problems.check(error);
     throw error;
   }
 }
@@ -78,7 +78,9 @@ function readJoinFile(path: string): JoinWord {
   try {
     return JoinWord.parse(readBeginning(obeyed(path)));
   } catch (error) {
-    throw new Error(`unable to read join word from ${path}: ${errorText(error)}`);
+    throw new Error(`unable to read join word from ${path}: ${errorText(error)}`, {
+      cause: error,
+    });
   }
 }
 

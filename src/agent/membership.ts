@@ -21,7 +21,7 @@ import { Wakeup } from "#clock/wakeup.ts";
 import type { Reconfigurer } from "#config/reconfigurer.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
-import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
 import type { AgentConfig } from "./config.ts";
@@ -33,6 +33,7 @@ import {
   REATTESTATION,
   retry,
 } from "./start-retry.ts";
+import { joiningText } from "./status.ts";
 
 export interface MembershipParts {
   readonly config: AgentConfig;
@@ -47,6 +48,8 @@ export interface MembershipParts {
   readonly log: Log;
   /** What the server is told. */
   readonly version: string;
+  /** Changes what `systemctl status` shows until the agent serves. */
+  readonly tell: (status: string) => void;
 }
 
 export class Membership {
@@ -60,6 +63,7 @@ export class Membership {
   readonly #firstRound: PromiseWithResolvers<void> = Promise.withResolvers();
   #synchronizer: Synchronizer | undefined;
   #onChange: () => void = () => {};
+  #joinProblem = "";
 
   constructor(parts: MembershipParts) {
     this.#parts = parts;
@@ -88,6 +92,11 @@ export class Membership {
   /** Undefined while the agent waits to be let in again. */
   get status(): SyncStatus | undefined {
     return this.#synchronizer?.status;
+  }
+
+  /** Why the agent has not joined yet, by the last try; empty when it has, or has not tried. */
+  get joinProblem(): string {
+    return this.#joinProblem;
   }
 
   /** How the X509-SVID for an entry comes along; nothing is to be said while the agent waits to be let in again. */
@@ -167,6 +176,13 @@ export class Membership {
     this.#synchronizer?.stop();
   }
 
+  /** @param reason why the last try to join failed; empty before the first one */
+  #waitsFor(reason: string): void {
+    this.#joinProblem = reason;
+    this.#parts.tell(joiningText(this.#parts.config, reason));
+    this.#onChange();
+  }
+
   async #join(patience: Patience): Promise<Joined> {
     const parts = {
       ...this.#parts,
@@ -175,13 +191,16 @@ export class Membership {
       log: this.#attestorLog,
       pause: (milliseconds: number, signal: AbortSignal) =>
         this.#joinFile.wait(this.#wakeup, milliseconds, signal),
+      tell: (reason: string) => this.#waitsFor(reason),
     };
+    this.#waitsFor("");
     const key = await attestationKey(parts.keys, parts.state.current.bundle.length === 0);
     return retry("attest", parts, patience, () => joinServer(parts, key), this.#stopping.signal);
   }
 
   /** @throws Error when the configuration asks for more than the node can do */
   #begin({ svid, roots }: Joined): Synchronizer {
+    this.#joinProblem = "";
     this.#bootstrap.setReattestable(svid.reattestable);
     const { config, random, log, state } = this.#parts;
     this.#synchronizer = new Synchronizer(
@@ -215,11 +234,8 @@ export class Membership {
     try {
       await synchronizer.synchronize();
     } catch (error) {
+      // Any other failure was told of, and is tried again.
       if (error instanceof AgentRefusedError || this.#stopping.signal.aborted) throw error;
-      this.#parts.log.error("Failed to sync with SPIRE Server", {
-        subsystem_name: "manager",
-        error: errorText(error),
-      });
     } finally {
       this.#firstRound.resolve();
     }

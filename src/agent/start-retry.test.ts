@@ -35,7 +35,7 @@ async function attempt(patience: Patience, failures: number, error: Error, signa
   };
   const outcome = await retry(
     "attest",
-    { clock, random, log, pause },
+    { clock, random, log, pause, tell: () => {} },
     patience,
     step,
     signal,

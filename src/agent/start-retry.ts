@@ -4,6 +4,7 @@ import { Backoff } from "#clock/backoff.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { Log } from "#log/log.ts";
+import { Recurring } from "#log/recurring.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 const FIRST_PAUSE_MS = 5_000;
@@ -40,6 +41,8 @@ export interface RetryTools {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Hears why each try failed. */
+  readonly tell: (reason: string) => void;
   /** Waits that many milliseconds, or less where there is reason to try at once. */
   readonly pause: (milliseconds: number, signal: AbortSignal) => Promise<void>;
 }
@@ -53,13 +56,14 @@ export interface RetryTools {
  */
 export async function retry<T>(
   what: string,
-  { clock, random, log, pause }: RetryTools,
+  { clock, random, log, pause, tell }: RetryTools,
   patience: Patience,
   step: () => Promise<T>,
   signal: AbortSignal,
 ): Promise<T> {
   const backoff = new Backoff(FIRST_PAUSE_MS, MAX_PAUSE_MS, random);
   const started = clock.monotonicMs();
+  const failing = new Recurring(log);
   for (;;) {
     signal.throwIfAborted();
     try {
@@ -70,8 +74,10 @@ export async function retry<T>(
       if (isOver || patience.isFinal(error)) {
         throw new Error(`failed to ${what}: ${errorText(error)}`, { cause: error });
       }
-      log.warn(`Failed to ${what}, will retry`, {
-        error: errorText(error),
+      const reason = errorText(error);
+      tell(reason);
+      failing.failed("warn", `Failed to ${what}, will retry`, {
+        error: reason,
         retry_ms: Math.round(wait),
       });
       await pause(wait, signal);

@@ -7,7 +7,11 @@ const NOW = 1_700_000_000;
 const AT_NOON = { rotatesAt: NOW + 100, lastSyncSuccess: NOW - 10 };
 
 function textOf(
-  membership: { readonly rotatesAt: number | undefined; readonly lastSyncSuccess: number },
+  membership: {
+    readonly rotatesAt: number | undefined;
+    readonly lastSyncSuccess: number;
+    readonly joinProblem?: string;
+  },
   cache: { readonly renewAt?: number; readonly isServerAway?: boolean } = {},
 ): Promise<string> {
   const { text } = agentStatus({
@@ -24,7 +28,7 @@ function textOf(
       onChange: () => () => {},
       ...cache,
     },
-    membership: { ...membership, whenChanged: () => {} },
+    membership: { joinProblem: "", status: undefined, ...membership, whenChanged: () => {} },
     clock: new ManualClock(NOW),
   });
   return text();
@@ -50,5 +54,9 @@ test("a server that is away is said to be, since when, and one that never answer
   expect(await textOf(restarted, { isServerAway: true })).toBe(line("not reached yet", next));
   expect(await textOf({ rotatesAt: undefined, lastSyncSuccess: 0 })).toBe(
     line("not joined", "none"),
+  );
+  const joinProblem = "the name above does not resolve";
+  expect(await textOf({ rotatesAt: undefined, lastSyncSuccess: 0, joinProblem })).toBe(
+    line(`not joined: ${joinProblem}`, "none"),
   );
 });

@@ -13,7 +13,10 @@ export interface AgentStatusParts {
     WorkloadCache,
     "entries" | "svidCount" | "renewAt" | "isServerAway" | "onChange"
   >;
-  readonly membership: Pick<Membership, "rotatesAt" | "lastSyncSuccess" | "whenChanged">;
+  readonly membership: Pick<
+    Membership,
+    "joinProblem" | "rotatesAt" | "lastSyncSuccess" | "status" | "whenChanged"
+  >;
   readonly clock: Clock;
 }
 
@@ -35,10 +38,25 @@ export function agentStatus(parts: AgentStatusParts): StatusSource {
   return { text, onChange };
 }
 
-function reached({ cache, membership: { rotatesAt, lastSyncSuccess } }: AgentStatusParts): string {
-  if (rotatesAt === undefined) return "not joined";
-  if (lastSyncSuccess === 0) return "not reached yet";
-  return cache.isServerAway ? `away, last reached ${momentText(lastSyncSuccess)}` : "connected";
+/** Until the agent has joined. @param reason why the last try failed; empty before the first one */
+export function joiningText(
+  { serverAddress, serverPort }: Pick<AgentConfig, "serverAddress" | "serverPort">,
+  reason: string,
+): string {
+  return `Joining ${formatHostPort({ host: serverAddress, port: serverPort })}${because(reason)}`;
+}
+
+function reached({ cache, membership }: AgentStatusParts): string {
+  const { rotatesAt, lastSyncSuccess, joinProblem, status } = membership;
+  if (rotatesAt === undefined) return `not joined${because(joinProblem)}`;
+  const why = because(status?.failure?.error ?? "");
+  if (lastSyncSuccess === 0) return `not reached yet${why}`;
+  if (!cache.isServerAway) return "connected";
+  return `away, last reached ${momentText(lastSyncSuccess)}${why}`;
+}
+
+function because(reason: string): string {
+  return reason === "" ? "" : `: ${reason}`;
 }
 
 /** Of the agent's own SVID or of a workload's, whichever comes first. */

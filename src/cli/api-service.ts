@@ -2,14 +2,16 @@
 import { type CallOptions, type Client, type ClientReadableStream, Metadata } from "@grpc/grpc-js";
 import {
   type Channel,
+  type ConnectionWatch,
   callUnary,
   readStream,
   type UnaryRequest,
   type UnaryResponse,
   unixChannel,
+  watchConnection,
 } from "#grpc/client.ts";
 import { OwnedSocketCredentials } from "#grpc/owned-socket.ts";
-import { explainDial } from "./rpc-error.ts";
+import { type Daemon, explainDial } from "./rpc-error.ts";
 
 /** Calls one unary method by its name. @throws StatusError, worded as the reference's command line does */
 export type Service<C> = <M extends keyof C & string>(
@@ -39,41 +41,57 @@ type ClientClass<C> = new (
 
 export interface ServicesOptions {
   readonly path: string;
-  /** The path as error messages show it. */
-  readonly shownPath: string;
+  /** Whose socket it is, for messages. */
+  readonly daemon: Daemon;
   /** Where nobody named the path: the user who may listen there, beside root and this one. */
   readonly owner?: string | undefined;
   /** How long an answer, or a whole stream, may take; undefined waits for ever. */
   readonly timeoutMs?: number;
+  /** How long it may take until the daemon takes up the connection; `timeoutMs` alone counts when absent. */
+  readonly connectTimeoutMs?: number;
   /** Sent with every call. */
   readonly metadata?: Metadata;
 }
 
+/** A daemon that is at work takes up a connection at once; whoever waits longer waits for one that is stuck. */
+export const CONNECT_TIMEOUT_MS = 5_000;
+
 /** Prepares the services behind a socket; nothing connects before the first call. */
-export function openServices({ path, shownPath, owner, ...settings }: ServicesOptions): Services {
+export function openServices(options: ServicesOptions): Services {
+  const { path, owner, daemon, connectTimeoutMs, ...settings } = options;
   const owned = owner === undefined ? undefined : new OwnedSocketCredentials(path, owner);
   const channel = unixChannel(path, owned);
   const clients: Client[] = [];
-  const explain = async (error: unknown): Promise<unknown> =>
-    owned?.refusal ?? (await explainDial(error, path, shownPath));
+  const watched = (client: Client): ConnectionWatch => watchConnection(client, connectTimeoutMs);
+  const explain = async (error: unknown, { isLate }: ConnectionWatch): Promise<unknown> => {
+    const patienceMs = isLate() ? connectTimeoutMs : settings.timeoutMs;
+    return owned?.refusal ?? (await explainDial(error, path, daemon, patienceMs));
+  };
   return {
     of: (ClientClass) => {
       const client = new ClientClass(channel.address, channel.credentials, channel.options);
       clients.push(client);
       return {
         call: async (method, request) => {
+          const watch = watched(client);
           try {
-            return await callUnary(client, method, request, settings);
+            return await callUnary(client, method, request, { ...settings, signal: watch.signal });
           } catch (error) {
-            throw await explain(error);
+            throw await explain(error, watch);
+          } finally {
+            watch.end();
           }
         },
         stream: async function* (open) {
           const metadata = settings.metadata ?? new Metadata();
+          const watch = watched(client);
           try {
-            yield* readStream(open(client, metadata, deadline(settings.timeoutMs)));
+            const call = open(client, metadata, deadline(settings.timeoutMs));
+            yield* readStream(call, watch.signal);
           } catch (error) {
-            throw await explain(error);
+            throw await explain(error, watch);
+          } finally {
+            watch.end();
           }
         },
       };

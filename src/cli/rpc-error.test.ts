@@ -28,24 +28,25 @@ describe("what a command prints for an error", () => {
 
 describe("a socket that does not answer", () => {
   const unavailable = new StatusError(StatusCode.UNAVAILABLE, "No connection established");
-  const told = async (path: string) => failureText(await explainDial(unavailable, path, "SHOWN"));
-  const words = (reason: string): string =>
-    `rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial unix SHOWN: connect: ${reason}"`;
+  const daemon = { kind: "server", program: "spire-server", whenSilent: "it is stuck" } as const;
+  const told = async (path: string) =>
+    failureText(await explainDial(unavailable, path, daemon, undefined));
 
   test("because it is not there", async () => {
-    expect(await told(join(directory, "none"))).toBe(words("no such file or directory"));
+    const path = join(directory, "none");
+    expect(await told(path)).toBe(`no server listens on ${path}: is spire-server running?`);
   });
 
   test("because nobody listens", async () => {
     const path = join(directory, "file");
     writeFileSync(path, "");
-    expect(await told(path)).toBe(words("connection refused"));
+    expect(await told(path)).toBe(`no server listens on ${path}: is spire-server running?`);
   });
 
   test("in time", async () => {
     const late = new StatusError(StatusCode.DEADLINE_EXCEEDED, "Deadline exceeded after 5.001s");
-    expect(failureText(await explainDial(late, "/none", "SHOWN"))).toBe(
-      "rpc error: code = DeadlineExceeded desc = context deadline exceeded",
+    expect(failureText(await explainDial(late, "/none", daemon, 5000))).toBe(
+      "nothing answered on /none within 5 s: it is stuck",
     );
   });
 
@@ -55,7 +56,7 @@ describe("a socket that does not answer", () => {
     const listening = Promise.withResolvers<void>();
     server.listen(path, listening.resolve);
     await listening.promise;
-    expect(await explainDial(unavailable, path, "SHOWN")).toBe(unavailable);
+    expect(await explainDial(unavailable, path, daemon, undefined)).toBe(unavailable);
     server.close();
   });
 });

@@ -61,9 +61,9 @@ export class Problems {
     return line === undefined ? message : `${this.#file}:${line}: ${message}`;
   }
 
-  /** @throws ConfigError when there are any */
-  check(): void {
-    if (this.#found.length > 0) throw new ConfigError(this.#found);
+  /** @param cause of the last one, for whoever tells kinds of them apart @throws ConfigError when there are any */
+  check(cause?: unknown): void {
+    if (this.#found.length > 0) throw new ConfigError(this.#found, cause);
   }
 }
 

@@ -4,7 +4,7 @@ import { withoutJoinWords } from "#spiffe/secret-text.ts";
 export class ConfigError extends Error {
   override readonly name: string = "ConfigError";
 
-  constructor(problems: readonly string[]) {
-    super(withoutJoinWords(problems.join("\n")));
+  constructor(problems: readonly string[], cause?: unknown) {
+    super(withoutJoinWords(problems.join("\n")), cause === undefined ? undefined : { cause });
   }
 }

@@ -137,14 +137,7 @@ export class Systemd {
   }
 
   async #askUnit(path: string): Promise<SystemdUnit> {
-    const [all] = await this.#call({
-      path,
-      interface: `${BUS}.Properties`,
-      member: "GetAll",
-      signature: "s",
-      body: [UNIT],
-    });
-    const properties = asProperties(all);
+    const properties = await this.#properties(path, UNIT);
     const invocationId = properties.get("InvocationID");
     if (!(invocationId instanceof Uint8Array)) throw new Error("systemd's InvocationID is no ID");
     return {
@@ -152,6 +145,24 @@ export class Systemd {
       fragmentPath: asText(properties.get("FragmentPath"), "FragmentPath"),
       invocationId: Buffer.from(invocationId).toString("hex"),
     };
+  }
+
+  /** The line that a service says of itself (`STATUS=`); empty when it says nothing. @throws Error, DbusError when it is not loaded */
+  async statusOf(unit: string): Promise<string> {
+    const path = await this.#unitPath("GetUnit", "s", unit);
+    const properties = await this.#properties(path, `${SYSTEMD}.Service`);
+    return asText(properties.get("StatusText"), "StatusText");
+  }
+
+  async #properties(path: string, type: string): Promise<ReadonlyMap<string, DbusValue>> {
+    const [all] = await this.#call({
+      path,
+      interface: `${BUS}.Properties`,
+      member: "GetAll",
+      signature: "s",
+      body: [type],
+    });
+    return asProperties(all);
   }
 
   /** Sends a signal to the main process of a service. @throws Error, DbusError when there is no such service, or it does not run */

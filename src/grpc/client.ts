@@ -5,6 +5,7 @@ import {
   type ChannelCredentials,
   type ChannelOptions,
   type Client,
+  connectivityState,
   credentials,
   Metadata,
   type ServiceError,
@@ -118,6 +119,30 @@ export function callUnary<C extends Client, M extends keyof C & string>(
   const cancel = (): void => call.cancel();
   settings.signal?.addEventListener("abort", cancel, { once: true });
   return promise;
+}
+
+export interface ConnectionWatch {
+  /** Aborts when the connection is not there in time. */
+  readonly signal: AbortSignal;
+  isLate(): boolean;
+  end(): void;
+}
+
+/**
+ * Watches the connection that a call is to go over. The client library waits for one for as long as the call may take; a process that
+ * stands still has its connections taken up by the kernel all the same.
+ *
+ * @param timeoutMs milliseconds; undefined waits for ever
+ */
+export function watchConnection(client: Client, timeoutMs: number | undefined): ConnectionWatch {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const look = (): void => {
+    const state = client.getChannel().getConnectivityState(false);
+    if (state !== connectivityState.READY) controller.abort();
+  };
+  const timer = timeoutMs === undefined ? undefined : systemClock.after(timeoutMs, look);
+  return { signal, isLate: () => signal.aborted, end: () => timer?.cancel() };
 }
 
 function cancelled(): StatusError {

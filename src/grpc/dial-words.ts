@@ -47,7 +47,8 @@ export function dialWords(details: string): string {
 function connectWords(text: string): string {
   const error = text.replace(/^(\w*Error: )+/, "").replace(TIME_OF_DAY, "");
   const [, code = "", where] = CONNECT.exec(error) ?? [];
-  if (where !== undefined) return `${bracketed(where)} ${CONNECT_WORDS[code] ?? `cannot be reached: ${code}`}`;
+  if (where !== undefined)
+    return `${bracketed(where)} ${CONNECT_WORDS[code] ?? `cannot be reached: ${code}`}`;
   return TLS_WORDS.find(([pattern]) => pattern.test(error))?.[1] ?? error;
 }
 

@@ -118,8 +118,16 @@ const UNKNOWN_AUTHORITY_CODES: readonly string[] = [
   "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
 ];
 
+/** Of the server's chain, by this machine's clock. */
+const TIME_PROBLEMS: Readonly<Record<string, string>> = {
+  CERT_NOT_YET_VALID: "the server's certificate is not yet valid",
+  CERT_HAS_EXPIRED: "the server's certificate has expired",
+};
+
 function named(error: unknown): unknown {
   if (!(error instanceof Error) || !("code" in error)) return error;
+  const timeProblem = TIME_PROBLEMS[String(error.code)];
+  if (timeProblem !== undefined) return new Error(timeProblem, { cause: error });
   return UNKNOWN_AUTHORITY_CODES.includes(String(error.code))
     ? new Error(`${UNKNOWN_AUTHORITY} (${error.message})`, { cause: error })
     : error;

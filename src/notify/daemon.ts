@@ -36,6 +36,8 @@ export interface Daemon {
    * @throws Error with a message for the operator
    */
   start(tell: (status: string) => void): Promise<Running>;
+  /** For a daemon that ended with that error; 1 when absent. */
+  exitCodeOf?(error: unknown): number;
   /** Opens the log file anew (SIGUSR2, for log rotation). */
   reopenLog(): void;
   /** Prints a line to the operator, whatever the log goes to. */
@@ -67,7 +69,7 @@ export async function runDaemon(daemon: Daemon): Promise<number> {
     await serve(daemon, running, systemd, stopAsked);
   } catch (error) {
     daemon.log.error(`${daemon.name} crashed`, { error });
-    return 1;
+    return daemon.exitCodeOf?.(error) ?? 1;
   }
   return stoppedGracefully(daemon);
 }
@@ -81,7 +83,9 @@ async function started(daemon: Daemon, systemd: ServiceManager): Promise<Running
   try {
     return await daemon.start((status) => void systemd.status(status));
   } catch (error) {
-    daemon.say(`${error instanceof Error ? error.message : String(error)}\n`);
+    const reason = error instanceof Error ? error.message : String(error);
+    daemon.say(`${reason}\n`);
+    await systemd.status(reason.split("\n", 1)[0] ?? "");
     throw error;
   }
 }

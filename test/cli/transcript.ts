@@ -129,6 +129,15 @@ export function answerLines(
   ];
 }
 
+/** What the implementations say in other words on standard error: that nobody listens on a socket. */
+const NO_LISTENER: readonly (readonly [RegExp, string])[] = [
+  [
+    /rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial unix (?:\/\/(?=\/))?(\S+): connect: no such file or directory"/g,
+    "<nobody listens on $1>",
+  ],
+  [/no (?:server|agent) listens on (\S+): is .+ running\?/g, "<nobody listens on $1>"],
+];
+
 const KINDS: readonly (readonly [RegExp, string])[] = [
   // What a server of ours knows of a node, beside the reference's fields.
   [/"node":\{[^}]*\},/g, ""],
@@ -160,6 +169,6 @@ function normalize(text: string, variables: ReadonlyMap<string, string>): string
   for (const [name, value] of [...variables].sort((a, b) => b[1].length - a[1].length)) {
     shown = shown.replaceAll(value, `$${name}`);
   }
-  for (const [pattern, kind] of KINDS) shown = shown.replace(pattern, kind);
+  for (const [pattern, kind] of [...NO_LISTENER, ...KINDS]) shown = shown.replace(pattern, kind);
   return shown;
 }

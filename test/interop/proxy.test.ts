@@ -59,7 +59,7 @@ describe("an agent", () => {
     expect(problem).toContain(`proxy 127.0.0.1:${proxy.port}: it answered 503`);
     const back = daemon.lines.length;
     proxy.answer(200);
-    await daemon.line((line) => line.includes("The server tells of changes"), 60_000, back);
+    await daemon.line((line) => line.includes("Connected again"), 60_000, back);
     expect(daemon.lines.join("\n")).not.toContain("secret");
     await daemon.stop();
   }, 150_000);

@@ -3,6 +3,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { make } from "#x509/pki.fixture.ts";
+import { REFUSED } from "../support/joining-node.ts";
 import {
   ecKey,
   hex,
@@ -123,9 +124,10 @@ describe.each([...pairs])("server $server, agent $agent", (pair) => {
     const server = await startServer(pair.server, "1h");
     const { agent } = await startAgent(pair.agent, server, await node());
     expect((await server.cli("agent", "ban", "-spiffeID", ID)).code).toBe(0);
-    expect(await agent.daemon.exited).toBe(1);
+    const code = pair.agent === "ours" ? REFUSED : 1;
+    expect(await agent.daemon.exited).toBe(code);
     const again = agent.launch();
-    expect(await again.exited).toBe(1);
+    expect(await again.exited).toBe(code);
     expect(again.lines.join("\n")).toContain("failed to attest: agent is banned");
   }, 60_000);
 });

@@ -73,15 +73,19 @@ export async function joins(
   return { node, daemon };
 }
 
-/** What an agent says that gives up. */
+/** What an agent ends with that starting it again would not help, and that its unit therefore does not start again. */
+export const REFUSED = 77;
+
+/** What an agent says that gives up. @param code what it is to end with */
 export async function refusal(
   stage: Stage,
   words: readonly string[],
   env?: Readonly<Record<string, string>>,
+  code = 1,
 ): Promise<{ readonly said: string; readonly node: JoiningNode }> {
   const node = new JoiningNode(stage);
   const daemon = node.start(words, env);
-  expect(await daemon.exited).toBe(1);
+  expect(await daemon.exited).toBe(code);
   return { said: daemon.lines.join("\n"), node };
 }
 

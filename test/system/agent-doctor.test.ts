@@ -51,7 +51,7 @@ test("an agent in order has no problem, running or not, and its server's clock i
     ]),
   );
   expect(told.stdout).toContain(`127.0.0.1:${server.port} answers, and is trusted`);
-  expect(told.stdout).toMatch(/the server's clock is [01]\.\d s/);
+  expect(told.stdout).toMatch(/the server's clock is this machine.s, as far as can be told/);
   expect(told.stdout).toContain("sees what programs all users run");
   await agent.daemon.stop();
   const before = readdirSync(join(agent.directory, "data"));

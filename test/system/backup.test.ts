@@ -12,7 +12,8 @@ import {
 import { join } from "node:path";
 import { Chance } from "../faults/chance.ts";
 import { backUp, backup, freshMachine, restore } from "../support/backups.ts";
-import { type Daemon, eventually, type Finished, run } from "../support/process.ts";
+import { REFUSED } from "../support/joining-node.ts";
+import { type Daemon, type Daemon, eventually, eventually, type Finished, run, run } from "../support/process.ts";
 import { executable, Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
 
 const stage = new Stage();
@@ -82,7 +83,7 @@ test("on a fresh machine agents go on with the SVIDs they renewed meanwhile, and
   // One may have let a node in meanwhile, and one did; none lets in a node now.
   for (const token of tokens) {
     const another = await TestAgent.prepare(stage, "ours", next, { token });
-    expect(await another.launch().exited).toBe(1);
+    expect(await another.launch().exited).toBe(REFUSED);
   }
   await served(agent, "changed", "deleted");
   const { agents } = await next.json("agent", "list");

@@ -25,6 +25,7 @@ import { createCsr } from "#x509/csr.ts";
 import { signerFromPrivateKey } from "#x509/keys.ts";
 import { certificatesToPem } from "#x509/pem.ts";
 import { identityOnDisk } from "../support/agent-identity.ts";
+import { REFUSED } from "../support/joining-node.ts";
 import { type Daemon, eventually, run } from "../support/process.ts";
 import { GO_CLIENT, Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
 
@@ -151,8 +152,8 @@ async function victim(name: string): Promise<Victim> {
 }
 
 /** The agent's process ends, keeps no SVID, and its workloads are served no more. */
-async function isGone({ agent, watching }: Victim): Promise<void> {
-  expect(await agent.daemon.exited).toBe(1);
+async function isGone({ agent, watching }: Victim, code: number): Promise<void> {
+  expect(await agent.daemon.exited).toBe(code);
   const kept = JSON.parse(readFileSync(join(agent.directory, "data", "agent-data.json"), "utf8"));
   expect(kept["svid"]).toBeNull();
   await watching.line((line) => line.includes("code = Unavailable"));
@@ -180,9 +181,9 @@ describe("an operator closes", () => {
       code: 7,
       details: "failed to attest: agent is banned",
     });
-    await isGone(banned);
+    await isGone(banned, REFUSED);
     const daemon = banned.agent.launch();
-    expect(await daemon.exited).toBe(1);
+    expect(await daemon.exited).toBe(REFUSED);
   }, 60_000);
 
   test("by an eviction: every door, and the minute in which the token could be used again", async () => {
@@ -192,9 +193,9 @@ describe("an operator closes", () => {
     expect(await knock(clients)).toEqual(everyDoor("AGENT_NOT_ATTESTED"));
     const again = { payload: evicted.agent.token, csr: await csrOf(evicted.identity) };
     expect(await refused(attest(as().agent, again))).toMatchObject(USED_TOKEN);
-    await isGone(evicted);
+    await isGone(evicted, 1);
     const daemon = evicted.agent.launch();
-    expect(await daemon.exited).toBe(1);
+    expect(await daemon.exited).toBe(REFUSED);
     expect(daemon.lines.join("\n")).toContain("join token does not exist");
   }, 60_000);
 

@@ -12,6 +12,7 @@ import {
   JoiningNode,
   joins,
   NODE,
+  REFUSED,
   refusal,
   wordOf,
 } from "../support/joining-node.ts";
@@ -54,7 +55,7 @@ describe("a word", () => {
       [...daemon.lines, ...again.lines].join("\n").replaceAll(/join_token\/\S+/g, ""),
       word,
     );
-    const { said } = await refusal(stage, ["-join", word]);
+    const { said } = await refusal(stage, ["-join", word], {}, REFUSED);
     expect(said).toContain("join token does not exist or has already been used");
   }, 60_000);
 
@@ -144,7 +145,7 @@ describe("a word", () => {
     const options = { input: `${word}\n` };
     const deleted = await server.cliOf("ours", ["token", "delete", "-file", "-"], options);
     expect(deleted).toEqual({ code: 0, stdout: "Token deleted.\n", stderr: "" });
-    const { said } = await refusal(stage, ["-join", word]);
+    const { said } = await refusal(stage, ["-join", word], {}, REFUSED);
     expect(said).toContain("join token does not exist or has already been used");
   }, 60_000);
 });

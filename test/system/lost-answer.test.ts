@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { REFUSED } from "../support/joining-node.ts";
 import { eventually } from "../support/process.ts";
 import { Stage, TestAgent, TestServer } from "../support/spire.ts";
 
@@ -116,6 +117,6 @@ test("another node with the same token is not", async () => {
   await daemon.kill();
   const thief = await TestAgent.prepare(stage, "ours", server, { token: agent.token });
   const stealing = thief.launch();
-  expect(await stealing.exited).toBe(1);
+  expect(await stealing.exited).toBe(REFUSED);
   expect(stealing.lines.join("\n")).toContain("join token does not exist or has already been used");
 }, 60_000);

@@ -4,6 +4,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { closeClients, refused, remoteClients, unary } from "#server/server.fixture.ts";
 import { identityOnDisk } from "../support/agent-identity.ts";
+import { REFUSED } from "../support/joining-node.ts";
 import { eventually } from "../support/process.ts";
 import { Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
 
@@ -89,6 +90,6 @@ test("a token is taken back from standard input, and lets nobody in afterwards",
   const deleted = await server.cliOf("ours", words, { input: `${agent.token}\n` });
   expect(deleted).toEqual({ code: 0, stdout: "{}\n", stderr: "" });
   const daemon = agent.launch();
-  expect(await daemon.exited).toBe(1);
+  expect(await daemon.exited).toBe(REFUSED);
   expect(daemon.lines.join("\n")).toContain("join token does not exist or has already been used");
 }, 60_000);

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { JoinWord } from "#spiffe/join-word.ts";
 import { sha256Fingerprint } from "#x509/fingerprint.ts";
 import { certificatesFromPem } from "#x509/pem.ts";
+import { REFUSED } from "../support/joining-node.ts";
 import { eventually, run } from "../support/process.ts";
 import {
   executable,
@@ -120,11 +121,11 @@ test("a restarted agent keeps its SVID and goes on without its token", async () 
   expect(count.stdout).toBe("1 attested agent\n");
 }, 60_000);
 
-test("a banned agent throws its SVID away and ends with 1", async () => {
+test("a banned agent throws its SVID away and is not to be started again", async () => {
   const server = await TestServer.start(stage, "ours");
   const agent = await TestAgent.start(stage, "ours", server);
   expect((await server.cli("agent", "ban", "-spiffeID", agent.id)).code).toBe(0);
-  expect(await agent.daemon.exited).toBe(1);
+  expect(await agent.daemon.exited).toBe(REFUSED);
   const state = JSON.parse(await Bun.file(join(agent.directory, "data/agent-data.json")).text());
   expect(state.svid).toBeNull();
 }, 60_000);

@@ -9,7 +9,9 @@ import type { Log } from "#log/log.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
 import { type AgentSvid, attestNode } from "./agent-svid.ts";
 import type { Bootstrap } from "./bootstrap.ts";
+import { explainRefusal } from "./refusal.ts";
 import { unvouchedServer } from "./server-bundle.ts";
+import { explainClocks } from "./server-clock.ts";
 import type { StoredState } from "./stored-state.ts";
 
 const NEW_SVID = ["node", "attestor", "new_svid"];
@@ -49,7 +51,9 @@ export async function joinServer(parts: JoinParts, key: ManagedKey): Promise<Joi
     });
     return { svid, roots };
   } catch (error) {
-    if (!isUnknownAuthority(error)) throw error;
+    if (!isUnknownAuthority(error)) {
+      throw explainRefusal(await explainClocks(error, config, clock), attestor.type);
+    }
     await bootstrap.disagreed();
     throw config.authorityFingerprints === undefined ? error : unvouchedServer(config, error);
   } finally {

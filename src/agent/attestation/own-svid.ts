@@ -13,6 +13,7 @@ import { Wakeup } from "#clock/wakeup.ts";
 import { isUnknownAuthority } from "#grpc/verifying-credentials.ts";
 import type { KeyManager, ManagedKey } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
+import { Recurring } from "#log/recurring.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
@@ -62,6 +63,7 @@ export class OwnSvid {
   readonly #parts: OwnSvidParts;
   readonly #wakeup: Wakeup;
   readonly #backoff: Backoff;
+  readonly #failing: Recurring;
   /** Unix seconds. */
   #rotateAt: number;
   /** Replacing the SVID, one at a time. */
@@ -74,6 +76,7 @@ export class OwnSvid {
   constructor(parts: OwnSvidParts) {
     this.#parts = parts;
     this.#wakeup = new Wakeup(parts.clock);
+    this.#failing = new Recurring(parts.log);
     this.#backoff = new Backoff(parts.firstPauseMs, parts.maxPauseMs, parts.rotation.random);
     this.#rotateAt = this.#dueAt(parts.link.svid);
   }
@@ -147,13 +150,13 @@ export class OwnSvid {
       await this.#oneAtATime(() => this.#replace());
       this.#backoff.reset();
       this.#failure = undefined;
+      this.#failing.over();
       return 0;
     } catch (error) {
       if (stopping.aborted) return 0;
       if (error instanceof AgentRefusedError) throw error;
-      this.#parts.log.error(this.isExpired ? EXPIRED : "Could not rotate agent SVID", {
-        error: errorText(error),
-      });
+      const what = this.isExpired ? EXPIRED : "Could not rotate agent SVID";
+      this.#failing.failed("error", what, { error: errorText(error) });
       const pauseMs = Math.min(this.#backoff.nextMs(), MAX_SLEEP_MS);
       this.#failure = failureOf(error, pauseMs, this.#parts.clock);
       return pauseMs;
@@ -283,6 +286,6 @@ export class OwnSvid {
     const words = `${what} removing SVID and shutting down`;
     this.#parts.log.warn(words, { error: errorText(cause) });
     await this.#parts.link.dropSvid();
-    return new AgentRefusedError(`${words} (${errorText(cause)})`);
+    return new AgentRefusedError(`${words} (${errorText(cause)})`, { cause });
   }
 }

@@ -2,7 +2,6 @@
  * What every command that uses the agent's admin socket has in common. The connection and the generated clients are loaded only when a
  * command first calls the agent.
  */
-import { isAbsolute } from "node:path";
 import type { Service, Services } from "#cli/api-service.ts";
 import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
 import type { Flag, FlagSpecs } from "#cli/flags.ts";
@@ -29,6 +28,8 @@ const SOCKET_FLAG: { readonly socketPath: Flag<string> } = {
 export function unnamedAdminSocket(): string {
   return unnamedSocket(ADMIN_SOCKET.defaultPath, ADMIN_SOCKET.packaged);
 }
+
+const ANSWER_TIMEOUT_MS = 30_000;
 
 export interface AdminConnection {
   readonly debug: Service<DebugClient>;
@@ -73,9 +74,18 @@ export function adminCommand<S extends FlagSpecs>(spec: {
 async function open(named: string): Promise<Services> {
   const path = named || unnamedAdminSocket();
   const owner = named === "" ? AGENT_ADMIN_SOCKET.user : undefined;
-  const { openServices } = await import("#cli/api-service.ts");
-  // The reference's client shows an absolute path as what follows "unix:" in a URL, with two slashes more.
-  return openServices({ path, shownPath: isAbsolute(path) ? `//${path}` : path, owner });
+  const [{ CONNECT_TIMEOUT_MS, openServices }, { AGENT }] = await Promise.all([
+    import("#cli/api-service.ts"),
+    import("#agent/workload-client/connection.ts"),
+  ]);
+  const daemon = { ...AGENT, program: "spire-agent, with that admin_socket_path," };
+  return openServices({
+    path,
+    owner,
+    daemon,
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    timeoutMs: ANSWER_TIMEOUT_MS,
+  });
 }
 
 async function clientsOf(services: Services): Promise<AdminConnection> {

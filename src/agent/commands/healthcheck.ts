@@ -8,6 +8,8 @@ import { agentSocket, agentSocketOwner, SOCKET_FLAGS } from "./agent-command.ts"
 /** grpc.health.v1.HealthCheckResponse.ServingStatus, by number. */
 const STATUS_NAMES = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"] as const;
 
+const TIMEOUT_MS = 5_000;
+
 export const healthcheck: Command = defineLeaf({
   synopsis: "Asks a running agent whether it is healthy",
   flags: {
@@ -16,16 +18,18 @@ export const healthcheck: Command = defineLeaf({
     verbose: switchFlag("Say more about what is done and what went wrong"),
   },
   run: async ({ flags, io }) => {
+    let whatElse = "";
     if (flags.verbose) io.out("Checking agent health...\n");
+    const path = agentSocket(flags, io);
     try {
-      const path = agentSocket(flags, io);
       const status = await checkHealth(path, agentSocketOwner(flags, io), (problem) => {
         if (flags.verbose) io.err(`Failed to check health: ${problem}\n`);
+        else whatElse = `: ${problem}`;
       });
       const name = STATUS_NAMES[status] ?? String(status);
       if (name !== "SERVING") throw new Error(`agent returned status ${goQuote(name)}`);
     } catch (error) {
-      io.err(`Agent is unhealthy: ${errorText(error)}\n`);
+      io.err(`Agent is unhealthy: ${errorText(error)}${whatElse}\n`);
       return 1;
     }
     io.out("Agent is healthy.\n");
@@ -39,12 +43,14 @@ async function checkHealth(
   tell: (problem: string) => void,
 ): Promise<number> {
   const { connectAgent } = await import("#agent/workload-client/connection.ts");
-  const connection = connectAgent(path, undefined, owner);
+  const connection = connectAgent(path, TIMEOUT_MS, owner);
   try {
     const { status } = await connection.health("check", { service: "" });
     return status;
   } catch (error) {
-    tell(failureText(error));
+    const { packagedUnitStatus } = await import("#agent/unit-status.ts");
+    const status = await packagedUnitStatus(path);
+    tell(`${failureText(error)}${status === undefined ? "" : ` (${status})`}`);
     throw new Error("unable to determine health", { cause: error });
   } finally {
     connection.close();

@@ -4,6 +4,7 @@ import { type Flag, intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { pickGiven } from "#cli/given.ts";
 import { hideArgument } from "#cli/hide-argument.ts";
 import { openLogFile } from "#cli/log-file.ts";
+import { isOneOutput } from "#cli/same-output.ts";
 import { VERSION } from "#cli/version.ts";
 import { obeyOwnFilesOnly } from "#files/obeyed.ts";
 import { asJournalError } from "#notify/journal-stream.ts";
@@ -85,7 +86,8 @@ export const run: Command = defineLeaf({
       return await serve(await load(), load, (text) => io.err(asJournalError(process.env, text)));
     } catch (error) {
       io.err(asJournalError(process.env, `${errorText(error)}\n`));
-      return 1;
+      const { exitCodeOf } = await import("#agent/attestation/refusal.ts");
+      return exitCodeOf(error);
     }
   },
 });
@@ -128,6 +130,7 @@ async function serve(
     { openJournal },
     { openDescriptorStore },
     { runAgent },
+    { exitCodeOf },
   ] = await Promise.all([
     import("#log/daemon-log.ts"),
     import("#clock/clock.ts"),
@@ -136,6 +139,7 @@ async function serve(
     import("#notify/journal.ts"),
     import("#notify/descriptor-store.ts"),
     import("#agent/agent.ts"),
+    import("#agent/attestation/refusal.ts"),
   ]);
   const journal = openJournal(process.env, {
     identifier: "spire-agent",
@@ -156,8 +160,9 @@ async function serve(
     name: "Agent",
     log,
     clock: systemClock,
-    start: async () => {
-      const agent = await runAgent(config, tools);
+    exitCodeOf,
+    start: async (tell) => {
+      const agent = await runAgent(config, { ...tools, tell });
       const reload = async (): Promise<void> => {
         const next = await load();
         daemonLog.follow(next.log);
@@ -166,6 +171,6 @@ async function serve(
       return { ...agent, reload };
     },
     reopenLog: () => daemonLog.reopen(),
-    say,
+    say: config.log.file === undefined && (journal !== undefined || isOneOutput()) ? () => {} : say,
   });
 }

@@ -69,15 +69,18 @@ describe("the node's certificate", () => {
 });
 
 test.each([
-  [undefined, "OK"],
-  [0.9, "OK"],
-  [-1.9, "OK"],
-  [5, "WARN"],
-  [-5, "WARN"],
-  [11, "FAIL"],
-  [-11, "FAIL"],
-] as const)("a server whose clock is %p s ahead: %s", (ahead, level) => {
-  expect(checkSkew(ahead).level).toBe(level);
+  [undefined, "OK", "not compared"],
+  [[-0.1, 0.9], "OK", "as far as can be told: to 0.9 s"],
+  [[0.5, 1.5], "OK", "0.5 s ahead of"],
+  [[-2.9, -1.9], "OK", "1.9 s behind"],
+  [[5, 6], "WARN", "5.0 s ahead of"],
+  [[-6, -5], "WARN", "5.0 s behind"],
+  [[11, 12], "FAIL", "11.0 s ahead of"],
+  [[-12, -11], "FAIL", "11.0 s behind"],
+] as const)("a server whose clock is between %p s ahead: %s, %s", (between, level, words) => {
+  const [atLeast, atMost] = between ?? [0, 0];
+  const found = checkSkew(between === undefined ? undefined : { atLeast, atMost });
+  expect(found).toMatchObject({ level, message: expect.stringContaining(words) });
 });
 
 test.each([

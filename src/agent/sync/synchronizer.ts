@@ -9,6 +9,7 @@ import type { Bootstrap } from "#agent/attestation/bootstrap.ts";
 import type { JoinFile } from "#agent/attestation/join-file.ts";
 import { OwnSvid } from "#agent/attestation/own-svid.ts";
 import { AgentRefusedError } from "#agent/attestation/refusal.ts";
+import { explainClocks } from "#agent/attestation/server-clock.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import type { NodeAttestorAgent } from "#attestors/attestor.ts";
@@ -22,6 +23,7 @@ import type { ServerAddress } from "#grpc/server-channel.ts";
 import { isUnknownAuthority } from "#grpc/verifying-credentials.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
+import { Recurring } from "#log/recurring.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
 import { formatHostPort } from "#spiffe/host-port.ts";
 import { errorText } from "#spiffe/status-error.ts";
@@ -89,6 +91,7 @@ export class Synchronizer {
   readonly #watch: ChangeWatch;
   readonly #wakeup: Wakeup;
   readonly #backoff: Backoff;
+  readonly #failing: Recurring;
   #isVersionTold = false;
   readonly #stopping: AbortController = new AbortController();
   #lastSyncSuccess = 0;
@@ -133,6 +136,7 @@ export class Synchronizer {
       onLost: () => clock.after(pauses.firstPauseMs * random.fraction(), () => this.wake()),
     });
     this.#wakeup = new Wakeup(clock);
+    this.#failing = new Recurring(log);
     this.#backoff = new Backoff(pauses.firstPauseMs, pauses.maxPauseMs, random);
   }
 
@@ -213,10 +217,21 @@ export class Synchronizer {
         return this.synchronize();
       }
       if (await this.#own.settle(error, connection)) return this.synchronize();
-      this.#parts.cache.isServerAway = true;
-      this.#failure = failureOf(error, 0, this.#parts.clock);
-      throw error;
+      throw await this.#isAway(error);
     }
+  }
+
+  /** @returns the failure, as it is told */
+  async #isAway(error: unknown): Promise<unknown> {
+    const { cache, clock, address } = this.#parts;
+    cache.isServerAway = true;
+    const explained = await explainClocks(error, address, clock);
+    this.#failure = failureOf(explained, 0, clock);
+    if (!this.#stopping.signal.aborted) {
+      const reason = { error: errorText(explained) };
+      this.#failing.failed("error", "Failed to sync with SPIRE Server", reason);
+    }
+    return explained;
   }
 
   /** Goes on until stopped. @throws AgentRefusedError */
@@ -253,7 +268,6 @@ export class Synchronizer {
     } catch (error) {
       if (stopping.aborted) return 0;
       if (error instanceof AgentRefusedError) throw error;
-      this.#parts.log.error("Failed to sync with SPIRE Server", { error: errorText(error) });
       const pauseMs = this.#backoff.nextMs();
       this.#failure = failureOf(error, pauseMs, this.#parts.clock);
       return pauseMs;
@@ -307,6 +321,9 @@ export class Synchronizer {
     const { cache, clock, bootstrap } = this.#parts;
     this.#lastSyncSuccess = clock.nowSeconds();
     this.#failure = undefined;
+    if (this.#failing.over()) {
+      this.#parts.log.info("Connected again", { address: this.status.address });
+    }
     await bootstrap.agreed();
     this.#watch.reopen();
     if (!cache.isServerAway) return;

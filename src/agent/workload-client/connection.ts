@@ -1,9 +1,17 @@
 /** The Workload API and the health of an agent, over its socket. Loaded when a command first needs the agent; the writer of SVID files has it too. */
 import { Metadata } from "@grpc/grpc-js";
 import { openServices, type Service, type StreamService } from "#cli/api-service.ts";
+import type { Daemon } from "#cli/rpc-error.ts";
 import { HealthClient } from "#grpc/gen/grpc/health/v1/health.ts";
 import { SpiffeWorkloadAPIClient } from "#grpc/gen/spiffe/workload/workload.ts";
 import { ExplainClient } from "#grpc/gen/spire_edge/explain/v1/explain.ts";
+
+/** As messages call it. */
+export const AGENT: Daemon = {
+  kind: "agent",
+  program: "spire-agent",
+  whenSilent: "spire-agent is stuck, or has not joined its server yet; its log may say why",
+};
 
 export interface AgentConnection {
   readonly explain: Service<ExplainClient>;
@@ -31,8 +39,8 @@ export function connectAgent(
   metadata.set("workload.spiffe.io", "true");
   const services = openServices({
     path,
-    shownPath: path,
     owner,
+    daemon: AGENT,
     metadata,
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });

@@ -1,6 +1,10 @@
 /** The services of a server's administration API, over its socket. Loaded when a command first needs the server. */
-import { isAbsolute } from "node:path";
-import { openServices, type Service, type StreamService } from "#cli/api-service.ts";
+import {
+  CONNECT_TIMEOUT_MS,
+  openServices,
+  type Service,
+  type StreamService,
+} from "#cli/api-service.ts";
 import { HealthClient } from "#grpc/gen/grpc/health/v1/health.ts";
 import { AgentClient } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
 import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
@@ -14,6 +18,9 @@ import { CAClient } from "#grpc/gen/spire_edge/ca/v1/ca.ts";
 import { DeclaredEntriesClient } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
 import { JoinTokenClient } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
 import { NodesClient } from "#grpc/gen/spire_edge/node/v1/node.ts";
+
+/** Far more than anything takes that the server does while a command waits, such as applying all entries of a large fleet. */
+const ANSWER_TIMEOUT_MS = 300_000;
 
 export interface ServerConnection {
   readonly agent: Service<AgentClient>;
@@ -35,16 +42,24 @@ export interface ServerConnection {
 /**
  * Prepares the connection; nothing connects before the first call.
  *
- * @param timeoutMs how long an answer may take; undefined waits for ever
+ * @param timeoutMs how long an answer may take; undefined for as long as a command waits at most
  * @param owner where nobody named the path: the user who may listen there, beside root and this one
  */
-export function connectServer(path: string, timeoutMs?: number, owner?: string): ServerConnection {
+export function connectServer(
+  path: string,
+  timeoutMs: number = ANSWER_TIMEOUT_MS,
+  owner?: string,
+): ServerConnection {
   const services = openServices({
     path,
     owner,
-    // The reference's client shows an absolute path as what follows "unix:" in a URL, with two slashes more.
-    shownPath: isAbsolute(path) ? `//${path}` : path,
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    daemon: {
+      kind: "server",
+      program: "spire-server",
+      whenSilent: "spire-server is starting, or stuck; its log may say why",
+    },
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    timeoutMs,
   });
   return {
     agent: services.of(AgentClient).call,

@@ -20,8 +20,10 @@ export const healthcheck: Command = serverCommand({
     try {
       ({ status } = await health("check", { service: "" }));
     } catch (error) {
-      if (flags.verbose) io.err(`Failed to check health: ${failureText(error)}\n`);
-      throw new Error("server is unhealthy: unable to determine health", { cause: error });
+      const reason = failureText(error);
+      if (flags.verbose) io.err(`Failed to check health: ${reason}\n`);
+      const more = flags.verbose ? "" : `: ${reason}`;
+      throw new Error(`server is unhealthy: unable to determine health${more}`, { cause: error });
     }
     const name = STATUS_NAMES[status] ?? String(status);
     if (name !== "SERVING") {

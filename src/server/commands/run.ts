@@ -2,6 +2,7 @@ import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
 import { type Flag, intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { pickGiven } from "#cli/given.ts";
 import { openLogFile } from "#cli/log-file.ts";
+import { isOneOutput } from "#cli/same-output.ts";
 import { VERSION } from "#cli/version.ts";
 import { obeyOwnFilesOnly } from "#files/obeyed.ts";
 import { asJournalError } from "#notify/journal-stream.ts";
@@ -133,6 +134,6 @@ async function serve(
       return { ...server, reload };
     },
     reopenLog: () => daemonLog.reopen(),
-    say,
+    say: config.log.file === undefined && (journal !== undefined || isOneOutput()) ? () => {} : say,
   });
 }
