@@ -154,7 +154,7 @@ export class Systemd {
     return asText(properties.get("StatusText"), "StatusText");
   }
 
-  async #properties(path: string, type: string): Promise<ReadonlyMap<string, DbusValue>> {
+  async #properties(path: string, type: string): Promise<ReturnType<typeof asProperties>> {
     const [all] = await this.#call({
       path,
       interface: `${BUS}.Properties`,
