@@ -28,7 +28,7 @@ export async function explained<T>(words: string, work: () => T | Promise<T>): P
 }
 
 /** There is no way to the daemon behind a socket; the message says why, in words of its own. */
-export class UnreachableError extends StatusError {
+class UnreachableError extends StatusError {
   override readonly name: string = "UnreachableError";
 }
 

@@ -19,7 +19,7 @@ const EXIT_REFUSED = 77;
  * The server refuses this node for good, by its token or by name, or there is no token that could be one: whoever starts the agent again
  * would only hear the same.
  */
-export class NodeRefusedError extends StatusError {
+class NodeRefusedError extends StatusError {
   override readonly name: string = "NodeRefusedError";
 }
 
