@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { Chance } from "../faults/chance.ts";
 import { backUp, backup, freshMachine, restore } from "../support/backups.ts";
 import { REFUSED } from "../support/joining-node.ts";
-import { type Daemon, type Daemon, eventually, eventually, type Finished, run, run } from "../support/process.ts";
+import { type Daemon, eventually, type Finished, run } from "../support/process.ts";
 import { executable, Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
 
 const stage = new Stage();
