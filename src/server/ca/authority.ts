@@ -21,6 +21,8 @@ export interface Authority {
   /** Unix seconds. */
   readonly issuedAt: number;
   readonly notAfter: number;
+  /** How long it was to live, in seconds, where this server had a say; what is above it may have given less. */
+  readonly ttlSeconds?: number | undefined;
 }
 
 export interface X509Ca extends Authority {
@@ -52,6 +54,7 @@ export interface X509CaParts {
   readonly chain: readonly Uint8Array[];
   readonly issuedAt: number;
   readonly upstreamVersion: string;
+  readonly ttlSeconds?: number | undefined;
 }
 
 export function x509Ca(parts: X509CaParts): X509Ca {

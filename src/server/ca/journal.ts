@@ -29,6 +29,8 @@ export interface JournalX509Ca extends JournalRecord {
   readonly chain: readonly string[];
   /** What signed it, as the UpstreamAuthority names it; empty when it is a root. */
   readonly upstreamVersion: string;
+  /** Seconds that were asked for; absent in records of earlier versions, and where nobody was asked. */
+  readonly ttlSeconds?: number | undefined;
 }
 
 /** A key for JWT-SVIDs, or for WIT-SVIDs. */
@@ -120,6 +122,7 @@ export class CaJournal {
 export function journalX509Ca(ca: X509Ca): JournalX509Ca {
   const base64 = (der: Uint8Array): string => Buffer.from(der).toString("base64");
   const { slot, authorityId, issuedAt, notAfter, upstreamVersion, certificate, chain } = ca;
+  const { ttlSeconds } = ca;
   return {
     slot,
     status: "prepared",
@@ -127,6 +130,7 @@ export function journalX509Ca(ca: X509Ca): JournalX509Ca {
     issuedAt,
     notAfter,
     upstreamVersion,
+    ttlSeconds,
     certificate: base64(certificate.der),
     chain: chain.map(base64),
   };

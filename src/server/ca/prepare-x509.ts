@@ -66,7 +66,15 @@ async function signedByItself(
   );
   const certificate = Certificate.parse(der);
   return {
-    ca: x509Ca({ slot, key, certificate, chain: [], issuedAt: now, upstreamVersion: "" }),
+    ca: x509Ca({
+      slot,
+      key,
+      certificate,
+      chain: [],
+      issuedAt: now,
+      upstreamVersion: "",
+      ttlSeconds: caTtlSeconds,
+    }),
     roots: [{ certificate: der, tainted: false }],
     issuer: der,
   };
@@ -103,6 +111,7 @@ async function signedByUpstream(
       chain: chain.filter((one) => !isSelfSigned(one)).map(({ der }) => der),
       issuedAt: now,
       upstreamVersion: version,
+      ttlSeconds: caTtlSeconds,
     }),
     roots: upstreamRoots,
     issuer: path[1]?.der ?? certificate.der,

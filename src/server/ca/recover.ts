@@ -81,7 +81,8 @@ function recoverX509(parts: CaManagerParts, record: JournalX509Ca): X509Ca | und
     parts.log.warn("X509 CA of the last run cannot be used again", { slot });
     return undefined;
   }
-  return x509Ca({ slot, key, certificate, chain, issuedAt, upstreamVersion });
+  const ttlSeconds = isRoot(record) ? certificate.notAfter - issuedAt : record.ttlSeconds;
+  return x509Ca({ slot, key, certificate, chain, issuedAt, upstreamVersion, ttlSeconds });
 }
 
 function recoverKey(
@@ -97,7 +98,9 @@ function recoverKey(
     parts.log.warn(`${tokenKeyTitle(name)} key of the last run cannot be used again`, { slot });
     return undefined;
   }
-  return { slot, key, authorityId, upstreamAuthorityId: "", issuedAt, notAfter };
+  // Nobody gives a key less than was asked for.
+  const ttlSeconds = notAfter - issuedAt;
+  return { slot, key, authorityId, upstreamAuthorityId: "", issuedAt, notAfter, ttlSeconds };
 }
 
 /** Undefined for a root that the bundle holds no more: it was revoked. */

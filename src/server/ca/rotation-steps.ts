@@ -30,7 +30,7 @@ export function x509Steps(
   { requests, onActivated }: X509StepsParts,
 ): RotationSteps<X509Ca> {
   return {
-    ...offlineSteps(parts.offline),
+    ...(parts.offline === undefined ? configuredLife(parts) : offlineSteps(parts.offline)),
     prepare: (slot) =>
       countedCall<X509Ca | undefined>(parts, ["ca", "manager", "x509_ca", "prepare"], () =>
         requests === undefined ? prepareX509(parts, journal, slot) : requests.begin(slot),
@@ -50,8 +50,11 @@ export function x509Steps(
   };
 }
 
-function offlineSteps(offline: OfflineAuthority | undefined): Partial<RotationSteps<X509Ca>> {
-  if (offline === undefined) return {};
+function configuredLife({ profile }: CaManagerParts): { readonly ttlSeconds: () => number } {
+  return { ttlSeconds: () => profile().caTtlSeconds };
+}
+
+function offlineSteps(offline: OfflineAuthority): Partial<RotationSteps<X509Ca>> {
   return {
     // What waits for a signature has a slot of its own, so that it costs nothing that signs or is about to.
     slots: ["A", "B", "C"],
@@ -78,6 +81,7 @@ export function tokenKeySteps(
 ): RotationSteps<TokenKey> {
   const { name } = kind;
   return {
+    ...configuredLife(parts),
     prepare: (slot) =>
       countedCall(parts, ["ca", "manager", `${name}_key`, "prepare"], () =>
         prepareKey(parts, journal, kind, slot),

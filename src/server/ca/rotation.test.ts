@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import type { Authority, Slot } from "./authority.ts";
 import { Rotation, type RotationState } from "./rotation.ts";
 import { Turns } from "./turns.ts";
@@ -170,4 +170,70 @@ test("one that somebody has to bring is asked for once, and waited for without h
   // What expired while it waited for its turn never signs.
   await rotation.advance(2001);
   expect([asked, activated]).toEqual([["A", "B", "C"], ["first"]]);
+});
+
+describe("authorities that are to live longer from now on", () => {
+  interface Made extends Authority {
+    readonly ttlSeconds: number;
+  }
+
+  function growing(upstreamAuthorityId = "") {
+    const done: string[] = [];
+    let now = 0;
+    let ttl = LIFETIME;
+    /** What is above gives no more than that. */
+    const given = (): number => Math.min(ttl, upstreamAuthorityId === "" ? ttl : 2 * LIFETIME);
+    const rotation = new Rotation<Made>(
+      {
+        ttlSeconds: () => ttl,
+        prepare: async (slot: Slot) => {
+          done.push(`prepare ${slot}`);
+          const made = authority(slot, `${slot}${now}`, now, now + given());
+          return { ...made, upstreamAuthorityId, ttlSeconds: ttl };
+        },
+        activate: async ({ authorityId }) => void done.push(`activate ${authorityId}`),
+        hasKey: () => true,
+      },
+      new Turns(),
+      NOTHING as RotationState<Made>,
+    );
+    const advance = async (to: number, ttlSeconds = ttl): Promise<string[]> => {
+      now = to;
+      ttl = ttlSeconds;
+      done.length = 0;
+      await rotation.advance(to);
+      return [...done];
+    };
+    return { rotation, advance };
+  }
+
+  test("are prepared at once and sign when others know them", async () => {
+    const { rotation, advance } = growing();
+    await advance(0);
+    expect(await advance(10)).toEqual([]);
+    expect(await advance(20, 24 * LIFETIME)).toEqual(["prepare B"]);
+    expect(rotation.dueAt).toBe(320);
+    expect(rotation.rotatesAt).toBe(320);
+    expect(await advance(319)).toEqual([]);
+    expect(await advance(320)).toEqual(["activate B20"]);
+    expect(rotation.dueAt).toBe(20 + 12 * LIFETIME);
+    expect(await advance(400)).toEqual([]);
+  });
+
+  test("take the place of one that was prepared before", async () => {
+    const { advance } = growing();
+    await advance(0);
+    expect(await advance(LIFETIME / 2)).toEqual(["prepare B"]);
+    expect(await advance(LIFETIME / 2 + 1, 24 * LIFETIME)).toEqual(["prepare B"]);
+    expect(await advance(LIFETIME / 2 + 301)).toEqual(["activate B1801"]);
+  });
+
+  test("sign at once where what is above them is known already, and are asked for once", async () => {
+    const { advance } = growing("above");
+    await advance(0);
+    expect(await advance(20, 24 * LIFETIME)).toEqual(["prepare B", "activate B20"]);
+    // It got less than it asked for.
+    expect(await advance(30)).toEqual([]);
+    expect(await advance(40, LIFETIME)).toEqual([]);
+  });
 });

@@ -1,6 +1,7 @@
 /**
  * When authorities change: the next one is prepared (and so reaches every bundle) long before it signs, and takes over while the
- * old one still has time left for what it signed. An operator can do either by hand.
+ * old one still has time left for what it signed. One that is to live longer, since the operator said so meanwhile, is prepared at once, and
+ * takes over as soon as others know it. An operator can do either by hand.
  */
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { Authority, Slot } from "./authority.ts";
@@ -10,6 +11,8 @@ const DAY_SECONDS = 24 * 3600;
 /** As the reference: at half of the lifetime, at most 30 days ahead; and at a sixth, at most 7 days ahead. */
 const MAX_PREPARE_AHEAD_SECONDS = 30 * DAY_SECONDS;
 const MAX_ACTIVATE_AHEAD_SECONDS = 7 * DAY_SECONDS;
+/** As often as other trust domains ask for our bundle unless they are told otherwise; agents know an authority within seconds. */
+const SPREAD_SECONDS = 300;
 const TWO_SLOTS: readonly Slot[] = ["A", "B"];
 
 export interface RotationSteps<T extends Authority> {
@@ -17,6 +20,8 @@ export interface RotationSteps<T extends Authority> {
   readonly slots?: readonly Slot[];
   /** How long before the end of an authority the next one is wanted, in seconds, at most; 30 days if absent. */
   prepareAheadSeconds?(): number;
+  /** How long authorities are to live, in seconds, as the configuration has it now; absent where that is up to somebody else. */
+  ttlSeconds?(): number;
   /**
    * Makes an authority for the slot and has it in bundle and journal before it resolves; undefined where somebody has to make it first,
    * who then brings it by `adopt`.
@@ -69,20 +74,22 @@ export class Rotation<T extends Authority> {
   /** Unix seconds, perhaps with a fraction: from when on an authority after the newest is wanted. */
   get preparesAt(): number {
     const newest = this.#state.prepared ?? this.#state.active;
-    return newest === undefined ? 0 : this.#prepareAt(newest);
+    return newest === undefined || this.#isOutgrown(newest) ? 0 : this.#prepareAt(newest);
   }
 
   /** Unix seconds, perhaps with a fraction: when the prepared authority takes over by itself; undefined without one. */
   get activatesAt(): number | undefined {
     const { active, prepared } = this.#state;
     if (prepared === undefined) return undefined;
-    return Math.max(this.#startsAt(prepared), active === undefined ? 0 : activateAt(active));
+    const fromActive = active === undefined ? 0 : takesOverAt(prepared, active);
+    return Math.max(this.#startsAt(prepared), fromActive);
   }
 
   /** Unix seconds, perhaps with a fraction: when the next authority takes over; 0 while there is none. */
   get rotatesAt(): number {
-    const { active } = this.#state;
-    return active === undefined ? 0 : activateAt(active);
+    const { active, prepared } = this.#state;
+    if (active === undefined) return 0;
+    return prepared === undefined ? activateAt(active) : takesOverAt(prepared, active);
   }
 
   /** Does what is due. @param now Unix seconds */
@@ -92,10 +99,13 @@ export class Rotation<T extends Authority> {
       const prepared = stillValid(this.#state.prepared, now);
       // A prepared authority is known to the fleet already, so it goes before a new one.
       const isWanted = active === undefined || now >= this.#prepareAt(active);
-      if (prepared === undefined && isWanted && !this.#isAwaited) await this.#prepare();
+      const newest = prepared ?? active;
+      const isOutgrown = newest !== undefined && this.#isOutgrown(newest);
+      const isDue = isOutgrown || (prepared === undefined && isWanted);
+      if (isDue && !this.#isAwaited) await this.#prepare();
       const next = stillValid(this.#state.prepared, now);
       if (next === undefined || this.#startsAt(next) > now) return;
-      if (active === undefined || now >= activateAt(active)) await this.#activate();
+      if (active === undefined || now >= takesOverAt(next, active)) await this.#activate();
     });
   }
 
@@ -179,6 +189,12 @@ export class Rotation<T extends Authority> {
     return this.#steps.startsAt?.(authority) ?? 0;
   }
 
+  /** Whether authorities were to live for less when it was made than they are now. */
+  #isOutgrown({ ttlSeconds }: Authority): boolean {
+    const wanted = this.#steps.ttlSeconds?.();
+    return ttlSeconds !== undefined && wanted !== undefined && ttlSeconds < wanted;
+  }
+
   #prepareAt(authority: Authority): number {
     return prepareAt(authority, this.#steps.prepareAheadSeconds?.());
   }
@@ -219,4 +235,13 @@ export function prepareAt(
 /** Unix seconds from which on the next authority signs. */
 export function activateAt(authority: Life): number {
   return authority.notAfter - Math.min(lifetime(authority) / 6, MAX_ACTIVATE_AHEAD_SECONDS);
+}
+
+/** Unix seconds from which on the prepared authority signs in place of the active one. */
+function takesOverAt(prepared: Authority, active: Authority): number {
+  const usual = activateAt(active);
+  if ((prepared.ttlSeconds ?? 0) <= (active.ttlSeconds ?? Number.POSITIVE_INFINITY)) return usual;
+  const above = prepared.upstreamAuthorityId;
+  const isBelowTheSame = above !== "" && above === active.upstreamAuthorityId;
+  return Math.min(usual, prepared.issuedAt + (isBelowTheSame ? 0 : SPREAD_SECONDS));
 }

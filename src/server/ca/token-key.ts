@@ -57,9 +57,11 @@ export async function prepareTokenKey(
 ): Promise<TokenKey> {
   const key = await parts.keyManager.generateKey(tokenKeyId(name, slot), keyType);
   const now = parts.clock.nowSeconds();
-  const notAfter = now + parts.profile().caTtlSeconds;
+  const ttlSeconds = parts.profile().caTtlSeconds;
+  const notAfter = now + ttlSeconds;
   const authorityId = randomKeyId(parts);
-  const tokenKey = { slot, key, authorityId, upstreamAuthorityId: "", issuedAt: now, notAfter };
+  const life = { issuedAt: now, notAfter, ttlSeconds };
+  const tokenKey = { slot, key, authorityId, upstreamAuthorityId: "", ...life };
   await publish(keyAuthorityOf(tokenKey));
   parts.log.info(`${tokenKeyTitle(name)} key prepared`, authorityFields(tokenKey));
   return tokenKey;
