@@ -17,6 +17,7 @@ import { Systemd } from "#dbus/systemd.ts";
 import { prepareDataDirectory } from "#files/data-directory.ts";
 import { lockFile } from "#files/lock.ts";
 import { ownerRules } from "#files/obeyed.ts";
+import { UserShares } from "#grpc/user-shares.ts";
 import type { Log } from "#log/log.ts";
 import type { DescriptorStore } from "#notify/descriptor-store.ts";
 import type { StatusSource } from "#notify/status-line.ts";
@@ -113,7 +114,7 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   const inForce = new ConfigInForce(AGENT_KEYS, config);
   const settings = (): AgentConfig => inForce.config;
   const served = { config, settings, cache, jwtSvids, attestors, systemd, server: membership };
-  const serving = { ...served, metrics, ...tools };
+  const serving = { ...served, metrics, ...tools, shares: new UserShares() };
   for (const serve of [servePublic, serveAdmin, serveUnits]) {
     const listener = await serve(serving);
     if (listener === undefined) continue;

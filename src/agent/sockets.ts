@@ -19,6 +19,7 @@ import { createHealthService } from "#grpc/health.ts";
 import type { GrpcListener } from "#grpc/listener.ts";
 import { withReflection } from "#grpc/reflection.ts";
 import { listenUnix } from "#grpc/unix-listener.ts";
+import type { UserShares } from "#grpc/user-shares.ts";
 import type { Log } from "#log/log.ts";
 import type { DescriptorStore } from "#notify/descriptor-store.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
@@ -52,6 +53,8 @@ export interface SocketParts {
   };
   /** What systemd handed over at the start; absent without it. */
   readonly descriptors: DescriptorStore | undefined;
+  /** What each local user takes up at all of them. */
+  readonly shares: UserShares;
   readonly clock: Clock;
   readonly random: Random;
   readonly metrics: Metrics;
@@ -85,6 +88,7 @@ export async function servePublic(parts: SocketParts): Promise<GrpcListener | un
     socketMode: 0o777,
     directoryMode: 0o755,
     services: withReflection([...workloadApi, ...sds, health], { log }),
+    shares: parts.shares,
     observer: apiObserver(parts.metrics),
     log,
   });
@@ -105,6 +109,7 @@ export async function serveAdmin(parts: SocketParts): Promise<GrpcListener | und
   return listenAdmin({
     ...sharedParts(parts),
     server,
+    shares: parts.shares,
     path: config.adminSocketPath,
     observer: apiObserver(parts.metrics),
     authorizedDelegates: () => parts.settings().authorizedDelegates,

@@ -1,10 +1,16 @@
 import type { ServerSurfaceCall } from "@grpc/grpc-js/build/src/server-call";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { UnixPeer } from "./peer.ts";
+import type { ConnectionShare } from "./user-shares.ts";
 
 /** The other end of a connection. Certificates are as they came: nothing about them is verified yet. */
 export type Caller =
-  | { readonly kind: "unix"; readonly peer: UnixPeer }
+  | {
+      readonly kind: "unix";
+      readonly peer: UnixPeer;
+      /** What the connection counts for its user. */
+      readonly share: ConnectionShare;
+    }
   | {
       readonly kind: "tls";
       readonly remoteAddress: string;
@@ -32,7 +38,9 @@ export class Callers {
     this.#byName.set(name, { caller, onCall });
     socket.once("close", () => {
       this.#byName.delete(name);
-      if (caller.kind === "unix") caller.peer.close();
+      if (caller.kind !== "unix") return;
+      caller.peer.close();
+      caller.share.close();
     });
   }
 

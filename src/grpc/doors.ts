@@ -2,6 +2,7 @@
  * What stands before the handlers of a listener. Whether a call is let in is decided upon its headers: until then nothing of its request is
  * read, inflated or decoded, and HTTP/2's flow control has the caller wait with it. A caller that is turned away gets one answer.
  */
+import type { ServerHttp2Stream } from "node:http2";
 import {
   type Metadata,
   ServerInterceptingCall,
@@ -52,20 +53,45 @@ export class Doors {
   }
 
   #intercept(path: string, call: ServerInterceptingCallInterface): ServerInterceptingCall {
-    endWhenAnswered(call);
+    const stream = endWhenAnswered(call);
     const method = this.#methods.get(path);
-    return method === undefined ? notServed(path, call) : this.#ask(method, call);
+    return method === undefined ? notServed(path, call) : this.#ask(method, call, stream);
   }
 
-  #ask(method: BoundMethod, call: ServerInterceptingCallInterface): ServerInterceptingCall {
+  #ask(
+    method: BoundMethod,
+    call: ServerInterceptingCallInterface,
+    stream: ServerHttp2Stream,
+  ): ServerInterceptingCall {
     const gone = new AbortController();
-    const ended = this.#watch(method.path);
+    const tell = this.#watch(method.path);
     let receiving: Receiving | undefined;
     let isServed = false;
+    let isWorkedOn = true;
+    /** Takes the call from the count of its user. */
+    let discount: (() => void) | undefined;
+    const look = (): void => {
+      if (isWorkedOn || !stream.closed) return;
+      discount?.();
+      discount = undefined;
+    };
+    const ended = (error: unknown): void => {
+      tell(error);
+      isWorkedOn = false;
+      look();
+    };
+    stream.once("close", () => {
+      // Whatever ended it before there was a handler: the caller, or grpc-js itself.
+      if (!isServed) ended(GONE);
+      look();
+    });
     const admit = async (metadata: Metadata, letIn: (metadata: Metadata) => void) => {
+      if (!isWorkedOn) return;
       try {
         const context = this.#context(method, call, metadata, gone.signal);
+        if (context.caller.kind === "unix") discount = context.caller.share.call();
         await method.guard(context);
+        if (!isWorkedOn) return;
         const allowance = method.allowance(context);
         this.#admitted.set(metadata, () => {
           isServed = true;
@@ -99,7 +125,6 @@ export class Doors {
           onCancel: () => {
             gone.abort();
             receiving?.over();
-            if (!isServed) ended(GONE);
           },
         }),
     });

@@ -43,15 +43,17 @@ const REPLACED = ["decoder", "maxReceiveMessageSize", "decompressMessage"] as co
  * Has a call end when it is answered, also when the caller has not ended its side: it need not send the rest of a request that nobody reads
  * (RFC 9113 §8.1), and no stream stays open for a call that is over.
  *
+ * @returns the stream of the call
  * @throws Error when grpc-js is not built as it was
  */
-export function endWhenAnswered(call: ServerInterceptingCallInterface): void {
+export function endWhenAnswered(call: ServerInterceptingCallInterface): ServerHttp2Stream {
   const stream: unknown = Reflect.get(call, "stream");
   if (!(stream instanceof Duplex)) throw new Error("a call of grpc-js has no stream");
   const http2 = stream as ServerHttp2Stream;
   http2.once("finish", () => {
     if (!http2.closed) http2.close(constants.NGHTTP2_NO_ERROR);
   });
+  return http2;
 }
 
 export class Receiving {

@@ -11,8 +11,8 @@ import {
   SpiffeWorkloadAPIClient,
   SpiffeWorkloadAPIService,
 } from "./gen/spiffe/workload/workload.ts";
-import type { GrpcListener } from "./listener.ts";
-import { listenUnix, type UnixConnectionLimits } from "./unix-listener.ts";
+import type { ConnectionLimits, GrpcListener } from "./listener.ts";
+import { listenUnix } from "./unix-listener.ts";
 
 const FIRST_CALL_MS = 200;
 const CONNECTIONS = 8;
@@ -25,7 +25,7 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 function listen(
   path: string,
   handlers: Handlers<typeof SpiffeWorkloadAPIService>,
-  limits: Partial<UnixConnectionLimits>,
+  limits: Partial<ConnectionLimits>,
 ): Promise<GrpcListener> {
   const services = [bindService(SpiffeWorkloadAPIService, handlers, { log })];
   return listenUnix({ path, socketMode: 0o700, directoryMode: 0o700, services, log, limits });

@@ -67,6 +67,7 @@ export async function listenForOperators(
     directoryMode: 0o750,
     // Who may open the socket may administrate, also from a container.
     fromOtherNamespaces: true,
+    isForKnown: true,
     services,
     observer: { ended: rpcCounter(metrics) },
     log,

@@ -5,6 +5,7 @@ import type { Clock } from "#clock/clock.ts";
 import type { CallObserver } from "#grpc/bind.ts";
 import type { GrpcListener } from "#grpc/listener.ts";
 import { listenUnix } from "#grpc/unix-listener.ts";
+import type { UserShares } from "#grpc/user-shares.ts";
 import type { Log } from "#log/log.ts";
 import { type AgentFacts, createDebugService } from "./debug.ts";
 import { createDelegatedIdentityApi, type DelegatedIdentityParts } from "./delegated-identity.ts";
@@ -16,11 +17,17 @@ export interface AdminApiParts extends DelegatedIdentityParts {
   readonly facts: () => AgentFacts;
   readonly server: Knowledge["server"];
   readonly observer: CallObserver;
+  readonly shares: UserShares;
   readonly clock: Clock;
 }
 
 /** @throws Error with a message for the operator when the socket cannot be had */
-export function listenAdmin({ path, observer, ...parts }: AdminApiParts): Promise<GrpcListener> {
+export function listenAdmin({
+  path,
+  observer,
+  shares,
+  ...parts
+}: AdminApiParts): Promise<GrpcListener> {
   const serviceLog = (name: string): Log => parts.log.with({ subsystem_name: name });
   const log = serviceLog("endpoints");
   log.info("Starting Admin APIs", { address: path, network: "unix" });
@@ -35,6 +42,8 @@ export function listenAdmin({ path, observer, ...parts }: AdminApiParts): Promis
       createExplainService({ ...parts, log: serviceLog("explain_api") }, "operator"),
       createLoggerService({ log: serviceLog("logger_api") }),
     ],
+    isForKnown: true,
+    shares,
     observer,
     log,
   });

@@ -9,9 +9,15 @@ import {
   type WorkloadAttestationTools,
 } from "./workload-attestation.ts";
 
-/** The process that makes a call, as the kernel named it when it connected. */
-export interface AttestedCaller extends AttestedWorkload {
+/** The process at the other end of a connection, as the kernel named it when it connected. */
+export interface AttestedProcess extends AttestedWorkload {
   readonly peer: PeerProcess;
+}
+
+/** The one that makes a call. */
+export interface AttestedCaller extends AttestedProcess {
+  /** To be told when the caller turns out to be somebody: its connection then counts as one that is of use. */
+  readonly identified: () => void;
 }
 
 export interface CallerTools extends WorkloadAttestationTools {
@@ -28,8 +34,8 @@ export async function attestCaller(
   if (caller.kind !== "unix") {
     throw new StatusError(StatusCode.INTERNAL, "callers are attested on Unix sockets only");
   }
-  const { peer } = caller;
+  const { peer, share } = caller;
   const workload = await attestWorkload(tools.attestors, peer, tools, signal);
   tools.limits.count(method, workload.selectors);
-  return { peer, ...workload };
+  return { peer, ...workload, identified: () => share.identified() };
 }

@@ -4,7 +4,7 @@
  * of lines, and one line counts the rest.
  */
 import { readFileSync } from "node:fs";
-import type { AttestedCaller } from "#agent/attestation/caller.ts";
+import type { AttestedProcess } from "#agent/attestation/caller.ts";
 import type { Identity } from "#agent/cache/subscription.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import type { WorkloadX509Svid } from "#agent/cache/x509-svids.ts";
@@ -55,7 +55,7 @@ export class HandedOut {
    * @param identities what was sent; those without an SVID were not
    * @param method what was asked, as on the wire: `/Service/Method`
    */
-  x509(caller: AttestedCaller, identities: readonly Given[], method: string): void {
+  x509(caller: AttestedProcess, identities: readonly Given[], method: string): void {
     const { log, auditLogEnabled, clock } = this.#parts;
     const isDebug = isLogged(log.settings, "debug");
     if (!isDebug && !auditLogEnabled()) return;
@@ -75,7 +75,7 @@ export class HandedOut {
   }
 
   /** Tells of one JWT-SVID that was handed out. @param method what was asked, as on the wire */
-  jwt(caller: AttestedCaller, entry: WorkloadEntry, token: TokenFacts, method: string): void {
+  jwt(caller: AttestedProcess, entry: WorkloadEntry, token: TokenFacts, method: string): void {
     const { log, clock } = this.#parts;
     const audience = token.audience.join(",");
     const ttl = token.expiresAt - clock.nowSeconds();
@@ -89,7 +89,7 @@ export class HandedOut {
   }
 
   #write(
-    caller: AttestedCaller,
+    caller: AttestedProcess,
     entry: WorkloadEntry,
     kind: string,
     version: string,
@@ -140,7 +140,7 @@ export class HandedOut {
   }
 }
 
-function callerFields({ peer: { pid, uid }, selectors }: AttestedCaller): LogFields {
+function callerFields({ peer: { pid, uid }, selectors }: AttestedProcess): LogFields {
   for (const selector of selectors) {
     if (selector.startsWith(UNIT)) return { pid, uid, unit: selector.slice(UNIT.length) };
   }
@@ -148,7 +148,7 @@ function callerFields({ peer: { pid, uid }, selectors }: AttestedCaller): LogFie
 }
 
 /** `WorkloadAPI` and `FetchX509SVID`, as the reference has them. */
-function fetchFields(caller: AttestedCaller, entry: WorkloadEntry, method: string): LogFields {
+function fetchFields(caller: AttestedProcess, entry: WorkloadEntry, method: string): LogFields {
   const [, , name = ""] = method.split("/");
   return {
     ...callerFields(caller),

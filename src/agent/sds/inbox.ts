@@ -35,6 +35,11 @@ export class Inbox<T> {
     this.#onNews = call;
   }
 
+  /** Calls whoever waits for news, without any. */
+  wake(): void {
+    this.#onNews();
+  }
+
   async #read(requests: AsyncIterable<T>): Promise<void> {
     try {
       for await (const value of requests) {

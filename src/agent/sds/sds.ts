@@ -8,6 +8,7 @@ import type { HandedOut } from "#agent/audit/handed-out.ts";
 import type { Subscription } from "#agent/cache/subscription.ts";
 import { checkOpen, SERVER_AWAY, unavailable, waitsForSvids } from "#agent/cache/waiting.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import {
   type Allowance,
@@ -61,6 +62,12 @@ function allowance(context: CallContext): Allowance {
   return { ...publicAllowance(context), ...MAX_REQUEST };
 }
 
+/**
+ * A stream whose caller has no identity is ended after that many milliseconds. Envoys try again, and one that is registered meanwhile is served
+ * at once; the reference has them wait without end.
+ */
+const NAMELESS_MS = 30_000;
+
 async function streamSecrets(
   tools: Tools,
   requests: AsyncIterable<DiscoveryRequest>,
@@ -72,10 +79,14 @@ async function streamSecrets(
   using workload = cache.subscribe(caller.selectors, "x509-svids");
   const inbox = new Inbox(requests);
   const conversation = new Conversation<WorkloadState>(tools.logOf(caller.peer.uid));
+  let namelessSinceMs: number | undefined;
   for (let isFirst = true; !context.signal.aborted; ) {
     // Taken before the cache is read, so that a change in between is not missed.
     const { version } = workload;
     const state = stateNow(tools, caller, workload, isFirst);
+    const isNameless = workload.identities().length === 0;
+    namelessSinceMs = isNameless ? (namelessSinceMs ?? tools.clock.monotonicMs()) : undefined;
+    const leftMs = timeLeft(tools.clock, namelessSinceMs);
     isFirst &&= state === undefined;
     const request = inbox.take();
     if (request !== undefined) conversation.hear(request);
@@ -90,8 +101,18 @@ async function streamSecrets(
       tools.handedOut.x509(caller, identities, context.method);
     }
     if (inbox.isOver) return;
+    const late = leftMs === undefined ? undefined : tools.clock.after(leftMs, () => inbox.wake());
     await changeOrNews(workload, version, inbox, context.signal);
+    late?.cancel();
   }
+}
+
+/** @returns milliseconds until a stream without identity is over, if it is one @throws StatusError UNAVAILABLE when it is over */
+function timeLeft(clock: Clock, namelessSinceMs: number | undefined): number | undefined {
+  if (namelessSinceMs === undefined) return undefined;
+  const leftMs = namelessSinceMs + NAMELESS_MS - clock.monotonicMs();
+  if (leftMs <= 0) throw unavailable("no identity issued");
+  return leftMs;
 }
 
 async function fetchSecrets(
@@ -121,7 +142,7 @@ async function fetchSecrets(
  */
 function stateNow(
   { cache, stateOf }: Tools,
-  { peer, silent }: AttestedCaller,
+  { peer, silent, identified }: AttestedCaller,
   workload: Subscription,
   isFirst: boolean,
 ): WorkloadState | undefined {
@@ -130,6 +151,7 @@ function stateNow(
   // The process may have ended while its socket lives on in another.
   if (!peer.isAlive()) throw unavailable("workload attestation failed");
   const identities = workload.identities();
+  if (identities.length > 0) identified();
   if (identities.length === 0 && silent.length > 0) throw attestationIncomplete({ silent });
   return waitsForSvids(cache, identities, isFirst) ? undefined : stateOf(workload);
 }

@@ -88,13 +88,16 @@ async function callerIdentities(
  */
 function checkCaller(
   parts: WorkloadApiParts,
-  { peer, selectors, silent }: AttestedCaller,
+  { peer, selectors, silent, identified }: AttestedCaller,
   identities: readonly Identity[],
   needed: boolean,
 ): void {
   // The process may have ended while its socket lives on in another.
   if (peer.isAlive()) {
-    if (identities.length > 0) return;
+    if (identities.length > 0) {
+      identified();
+      return;
+    }
     if (!parts.cache.isFilled) throw unavailable(SERVER_AWAY);
     if (!needed && parts.allowUnauthenticatedVerifiers()) return;
     if (silent.length > 0) throw attestationIncomplete({ silent });
