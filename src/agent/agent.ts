@@ -3,6 +3,7 @@
  * and never ends the process.
  */
 import { join } from "node:path";
+import { refuseOtherTrustDomain } from "#agent/attestation/other-trust-domain.ts";
 import { StoredState } from "#agent/attestation/stored-state.ts";
 import { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { CacheKeeper } from "#agent/offline/cache-keeper.ts";
@@ -88,6 +89,7 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   const pluginTools = { ...tools, reconfigurer };
   const keys = await openKeyManager(config, pluginTools);
   const state = await StoredState.open(storedStatePath(config.dataDir));
+  refuseOtherTrustDomain(config.trustDomain, state.current, keptFiles(config));
   const jwtSvids = new JwtSvids(
     tools.clock,
     config.jwtSvidCacheMaxSize,
@@ -150,6 +152,12 @@ function openDataDirectory(path: string, log: Log): void {
   } catch (error) {
     throw new Error(`data directory ${path} cannot be used: ${errorText(error)}`);
   }
+}
+
+/** What an agent that joined has of its trust domain. */
+function keptFiles({ dataDir, plugins: { keyManager } }: AgentConfig): readonly string[] {
+  const state = storedStatePath(dataDir);
+  return keyManager.name === "disk" ? [state, keyManager.keysPath] : [state];
 }
 
 function openKeeper(

@@ -27,11 +27,13 @@ import { EntryRegistry } from "./entries/registry.ts";
 import { type ShownBundleEndpoint, startBundleRefresher } from "./federation.ts";
 import { SERVER_KEYS } from "./live-keys.ts";
 import { meteredDataStore } from "./metered-datastore.ts";
+import { refuseOtherTrustDomain } from "./other-trust-domain.ts";
 import {
   openDataStore,
   openKeyManager,
   openNodeAttestors,
   openUpstreamAuthority,
+  sqlitePath,
 } from "./plugins.ts";
 import { startPruning } from "./pruning.ts";
 import { reloadServer } from "./reload.ts";
@@ -59,6 +61,8 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   const storeLog = subsystem(tools, "datastore");
   const opened = await openDataStore(config.plugins.dataStore, storeLog, tools.writerThread);
   parts.defer(() => opened.close());
+  const place = sqlitePath(config.plugins.dataStore.connectionString);
+  await refuseOtherTrustDomain(config.trustDomain, opened, place);
   const store = meteredDataStore(opened, { metrics, clock: tools.clock });
   const reconfigurer = new Reconfigurer(tools.log);
   const pluginTools = { ...tools, reconfigurer };

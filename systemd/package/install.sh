@@ -32,8 +32,11 @@ install_part() {
   install -D -m 644 "systemd/sysusers.d/spire-edge-$part.conf" -t /etc/sysusers.d
   install -D -m 644 "systemd/tmpfiles.d/spire-edge-$part.conf" -t /etc/tmpfiles.d
   [ -e "/etc/spire/$part/$part.conf" ] || install -D -m 640 "conf/$part.conf" -t "/etc/spire/$part"
-  systemd-sysusers "/etc/sysusers.d/spire-edge-$part.conf"
-  systemd-tmpfiles --create "/etc/tmpfiles.d/spire-edge-$part.conf"
+  # Where an image is built there may be no /proc, which both need; the machine does the same when it boots.
+  systemd-sysusers "/etc/sysusers.d/spire-edge-$part.conf" \
+    || echo "systemd-sysusers failed: the user spire-$part is made when the machine boots" >&2
+  systemd-tmpfiles --create "/etc/tmpfiles.d/spire-edge-$part.conf" \
+    || echo "systemd-tmpfiles failed: directories get their owners when the machine boots" >&2
   if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     systemctl try-restart "spire-$part.service" $instances
