@@ -31,6 +31,7 @@ install_part() {
   done
   install -D -m 644 "systemd/sysusers.d/spire-edge-$part.conf" -t /etc/sysusers.d
   install -D -m 644 "systemd/tmpfiles.d/spire-edge-$part.conf" -t /etc/tmpfiles.d
+  for file in $shell; do install -D -m 644 "share/$file" "/usr/local/share/$file"; done
   [ -e "/etc/spire/$part/$part.conf" ] || install -D -m 640 "conf/$part.conf" -t "/etc/spire/$part"
   # Where an image is built there may be no /proc, which both need; the machine does the same when it boots.
   systemd-sysusers "/etc/sysusers.d/spire-edge-$part.conf" \
@@ -49,6 +50,7 @@ remove_part() {
     systemctl stop "spire-$part.*" $instances
   fi
   rm -f "/usr/local/bin/spire-$part" "/etc/sysusers.d/spire-edge-$part.conf" "/etc/tmpfiles.d/spire-edge-$part.conf"
+  for file in $shell; do rm -f "/usr/local/share/$file"; done
   for unit in $units; do
     systemctl --no-reload disable "${unit##*/}" 2>/dev/null || true
     rm -f "/etc/systemd/system/${unit##*/}"
@@ -71,6 +73,8 @@ esac
 # Words: no name has a blank, and no file here is like a pattern for systemctl.
 units=$(echo systemd/"spire-$part"*)
 instances="spire-$part@*.service"
+# Completion for bash, zsh and fish, and the manual page.
+shell="bash-completion/completions/spire-$part zsh/site-functions/_spire-$part fish/vendor_completions.d/spire-$part.fish man/man1/spire-$part.1.gz"
 if [ "$part" = agent ]; then
   units="$units systemd/spire-svid-files@.service"
   instances="$instances spire-svid-files@*.service"

@@ -73,6 +73,8 @@ test(
     for (const part of ["server", "agent"]) {
       expect(await machine.must("/opt/new/install.sh", part)).toContain("Next: edit");
     }
+    const shell = "/usr/local/share/zsh/site-functions/_spire-server";
+    expect(await machine.must("cat", shell)).toContain("healthcheck");
     await machine.must("systemctl", "start", "spire-server");
     const node = "spiffe://example.org/node";
     const word = ["token", "generate", "-join", "-serverAddress", "localhost", "-spiffeID", node];
@@ -91,6 +93,8 @@ test(
       await machine.must("/opt/new/install.sh", "remove", part);
     }
     expect((await machine.run("pgrep", "spire-")).stdout).toBe("");
+    const left = await machine.must("find", "/usr/local/share", "-name", "*spire*");
+    expect(left).toBe("");
     await machine.must("test", "-e", "/var/lib/spire/server/keys.json");
   },
   TIMEOUT_MS,

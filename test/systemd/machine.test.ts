@@ -75,6 +75,24 @@ test(
   TIMEOUT_MS,
 );
 
+test.each(["spire-server", "spire-agent"])(
+  "%s comes with completion and a manual page",
+  async (name) => {
+    const script = `/usr/share/bash-completion/completions/${name}`;
+    expect(await machine.must("bash", "-c", `source ${script} && complete -p ${name}`)).toContain(
+      name,
+    );
+    for (const file of [
+      `zsh/vendor-completions/_${name}`,
+      `fish/vendor_completions.d/${name}.fish`,
+    ]) {
+      expect(await machine.must("cat", `/usr/share/${file}`)).toContain("healthcheck");
+    }
+    const page = await machine.must("zcat", `/usr/share/man/man1/${name}.1.gz`);
+    expect(page).toStartWith(`.TH ${name.toUpperCase()} 1 2023-11-14 `);
+  },
+);
+
 test(
   "the server is started when its API answers, and says what it serves",
   async () => {
