@@ -2,7 +2,12 @@
  * A small HTTP endpoint for machines: few paths, no body, and limits that keep a stranger from costing more than a connection is worth.
  * Callers: telemetry and health checks.
  */
-import { createServer as createHttpServer, type RequestListener, type Server } from "node:http";
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+} from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import { isIPv6 } from "node:net";
 import { errorText } from "#spiffe/status-error.ts";
@@ -62,6 +67,12 @@ export async function listenHttp(options: HttpListenerOptions): Promise<HttpList
 function createServer({ tls, answer }: HttpListenerOptions): Server {
   const handle: RequestListener = (request, response) => {
     const { method, url = "/" } = request;
+    if (hasBody(request)) {
+      // Nobody reads it, so the connection would stay as long as the body goes on.
+      response.once("finish", () => request.socket.destroy());
+      response.writeHead(413, { connection: "close" }).end();
+      return;
+    }
     if (method !== "GET" && method !== "HEAD") {
       response.writeHead(405, { allow: "GET, HEAD" }).end();
       return;
@@ -86,6 +97,10 @@ function createServer({ tls, answer }: HttpListenerOptions): Server {
     },
     handle,
   ) as unknown as Server;
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return (headers["content-length"] ?? "0") !== "0" || headers["transfer-encoding"] !== undefined;
 }
 
 function listen(server: Server, { host, port }: HttpListenerOptions): Promise<string> {

@@ -7,6 +7,8 @@ import type { Node } from "#grpc/gen/envoy/config/core/v3/core.ts";
 import type { DiscoveryRequest } from "#grpc/gen/envoy/service/discovery/v3/discovery.ts";
 import type { Log } from "#log/log.ts";
 
+const MAX_LOGGED = 1024;
+
 /** What to answer. */
 export interface Answer<S> {
   readonly request: DiscoveryRequest;
@@ -34,7 +36,7 @@ export class Conversation<S> {
     this.#logProblem(request);
     if (this.#lastNonce !== "" && request.responseNonce !== this.#lastNonce) {
       this.#log.warn("Received unexpected nonce; ignoring request", {
-        nonce: request.responseNonce,
+        nonce: shortened(request.responseNonce),
         expect: this.#lastNonce,
       });
       return;
@@ -67,16 +69,27 @@ export class Conversation<S> {
   }
 
   #logProblem({ errorDetail, resourceNames, versionInfo, node = this.#node }: DiscoveryRequest) {
-    const fields = { resource_names: resourceNames.join(), node: node?.id };
+    const fields = {
+      resource_names: shortened(resourceNames.join()),
+      node: node && shortened(node.id),
+    };
     if (errorDetail !== undefined) {
       const { message } = errorDetail;
-      this.#log.error("Envoy reported errors applying secrets", { ...fields, error: message });
+      this.#log.error("Envoy reported errors applying secrets", {
+        ...fields,
+        error: shortened(message),
+      });
     } else if (this.#lastNonce !== "" && versionInfo !== String(this.#version)) {
       this.#log.error("Client rejected expected version and rolled back", {
         ...fields,
-        version_info: versionInfo,
+        version_info: shortened(versionInfo),
         expect: String(this.#version),
       });
     }
   }
+}
+
+/** Of what a client may make as long as it likes, as much as a log needs. */
+function shortened(text: string): string {
+  return text.length > MAX_LOGGED ? `${text.slice(0, MAX_LOGGED)}…` : text;
 }

@@ -1,5 +1,6 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { once } from "node:events";
+import { connect as connectSocket, type Socket } from "node:net";
 import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
 import { tlsPolicy } from "#http/tls-policy.ts";
@@ -106,6 +107,21 @@ test("a request without a bundle to give is an error of the server's, and logged
 });
 
 describe("a stranger gets little", () => {
+  test("no more than 250 connections from one address: the oldest goes", async () => {
+    const port = Number(endpoint.address.split(":").at(-1));
+    const sockets: Socket[] = [];
+    for (let n = 0; n < 251; n += 1) {
+      const socket = connectSocket({ host: "127.0.0.1", port });
+      socket.on("error", () => {});
+      sockets.push(socket);
+      await once(socket, "connect");
+    }
+    const [oldest, ...others] = sockets;
+    if (oldest !== undefined && !oldest.destroyed) await once(oldest.resume(), "close");
+    expect(new Set(others.map(({ readyState }) => readyState))).toEqual(new Set(["open"]));
+    for (const socket of others) socket.destroy();
+  });
+
   test("one answer a connection", async () => {
     let times = 0;
     document = async () => {

@@ -12,6 +12,7 @@ import type { Socket } from "node:net";
 import { createServer, type TlsOptions } from "node:tls";
 import type { Clock } from "#clock/clock.ts";
 import { listenTcp } from "#grpc/listen-tcp.ts";
+import { RemoteConnections } from "#grpc/remote-connections.ts";
 import type { TlsIdentity } from "#grpc/tls-listener.ts";
 import type { TlsPolicy } from "#http/tls-policy.ts";
 import type { Log } from "#log/log.ts";
@@ -20,7 +21,10 @@ import { errorText } from "#spiffe/status-error.ts";
 const HANDSHAKE_MS = 10_000;
 /** From the first byte to the last one of the answer. */
 const EXCHANGE_MS = 20_000;
-const MAX_CONNECTIONS = 1000;
+/** Those of one address make room for each other, and the oldest of all for others. */
+const LIMITS = { connections: 1000, perSource: 250, strangersPerSource: 250 };
+/** More, so that there is one to be closed for another. */
+const MAX_ACCEPTED = 1100;
 const MAX_HEADER_BYTES = 8 * 1024;
 
 /** SPIFFE Federation §5.2 demands Mozilla's "intermediate" for TLS 1.2; 1.3 has no others. */
@@ -59,6 +63,10 @@ export async function serveBundleEndpoint(options: BundleEndpointOptions): Promi
   const { clock, log } = options;
   const open = new Set<Socket>();
   const asked = new WeakSet<object>();
+  const connections = new RemoteConnections({
+    limits: LIMITS,
+    closed: (address, error) => log.debug("Connection closed", { address, error }),
+  });
   const http = createHttpServer({ maxHeaderSize: MAX_HEADER_BYTES }, (request, response) => {
     // One request a connection; further ones would only queue up answers.
     if (asked.has(request.socket)) return;
@@ -72,13 +80,14 @@ export async function serveBundleEndpoint(options: BundleEndpointOptions): Promi
   server.on("connection", (socket) => {
     const deadline = clock.after(EXCHANGE_MS, () => socket.destroy());
     open.add(socket);
+    connections.add(socket, socket.remoteAddress ?? "");
     socket.on("error", () => {});
     socket.once("close", () => {
       deadline.cancel();
       open.delete(socket);
     });
   });
-  server.maxConnections = MAX_CONNECTIONS;
+  server.maxConnections = MAX_ACCEPTED;
   server.on("tlsClientError", (error, socket) => {
     log.debug("TLS handshake failed", { error: errorText(error) });
     socket.destroy();
