@@ -9,6 +9,7 @@ import { filePath, NoCredentialsError } from "./credential.ts";
 import { parseDuration } from "./duration.ts";
 import { parseWhole } from "./go-number.ts";
 import { didYouMean } from "./nearest.ts";
+import { SERVER_CONFIG } from "./packaged.ts";
 import type { Entry, ObjectValue, Value } from "./tree.ts";
 
 /** Where problems of one file go, and what else the operator should know about it. */
@@ -51,6 +52,11 @@ export class Problems {
 
   get isFromOutside(): boolean {
     return this.#isFromOutside;
+  }
+
+  /** Whether the file is the one that the server's package brought. */
+  get isPackaged(): boolean {
+    return this.#file === SERVER_CONFIG;
   }
 
   get notes(): readonly string[] {

@@ -12,7 +12,7 @@ import { ConfigError } from "./config-error.ts";
 import { expandEnv } from "./expand-env.ts";
 import { parseHcl } from "./hcl.ts";
 import { type NeedlessKeys, takeNeedless } from "./other-keys.ts";
-import { isThere } from "./packaged.ts";
+import { isThere, SERVER_CONFIG } from "./packaged.ts";
 import type { ObjectValue } from "./tree.ts";
 
 /**
@@ -65,6 +65,9 @@ export function pathFlagOrKey(block: Block, flag: string | undefined, key: strin
   return flag ?? path ?? "";
 }
 
+/** The file of the packages names none: nobody shall live with a name that nobody chose. */
+const PACKAGED_ADVICE = `: write trust_domain = "example.org", with the name of yours, into the server block of ${SERVER_CONFIG}`;
+
 /** Reports a trust domain that is missing or wrong; what it then returns is never used. */
 export function readTrustDomain(
   block: Block,
@@ -74,7 +77,7 @@ export function readTrustDomain(
   const text = flagOrKey(block, flag, "trust_domain");
   try {
     if (text !== "") return TrustDomain.parse(text);
-    problems.add("trust_domain must be configured");
+    problems.add(`trust_domain must be configured${problems.isPackaged ? PACKAGED_ADVICE : ""}`);
   } catch (error) {
     const line = flag === undefined ? block.lineOf("trust_domain") : undefined;
     problems.add(

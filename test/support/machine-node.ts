@@ -121,6 +121,7 @@ export class MachineNode {
   async #start({ settings = "", plugins = "" }: MachineNodeOptions): Promise<void> {
     const conf = (part: string): string => readFileSync(join(UNITS, `conf/${part}.conf`), "utf8");
     await this.machine.write("/etc/spire/server/server.conf", conf("server"));
+    await this.machine.nameTrustDomain();
     await this.machine.must("systemctl", "start", "spire-server");
     const address = ["-serverAddress", "localhost:8081"];
     const word = await this.server("token", "generate", "-join", "-spiffeID", NODE, ...address);

@@ -76,6 +76,12 @@ export class Machine {
     return stdout;
   }
 
+  /** What an operator does first: the file of the package names no trust domain. */
+  async nameTrustDomain(): Promise<void> {
+    const edit = 's/^ *#trust_domain = .*/  trust_domain = "example.org"/';
+    await this.must("sed", "-i", edit, "/etc/spire/server/server.conf");
+  }
+
   /** Writes a file there. */
   async write(path: string, text: string): Promise<void> {
     await this.must(

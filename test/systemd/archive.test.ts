@@ -75,6 +75,7 @@ test(
     }
     const shell = "/usr/local/share/zsh/site-functions/_spire-server";
     expect(await machine.must("cat", shell)).toContain("healthcheck");
+    await machine.nameTrustDomain();
     await machine.must("systemctl", "start", "spire-server");
     const node = "spiffe://example.org/node";
     const word = ["token", "generate", "-join", "-serverAddress", "localhost", "-spiffeID", node];

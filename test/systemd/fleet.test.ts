@@ -116,7 +116,7 @@ test(
     await at(
       server,
       `dpkg -i /packages/spire-edge-server_*.deb
-      sed -i 's/trust_domain = .*/trust_domain = "fleet.example"/' ${SERVER_CONF}
+      sed -i 's/#*trust_domain = .*/trust_domain = "fleet.example"/' ${SERVER_CONF}
       systemctl enable --now spire-server`,
     );
     expect(await at(server, "spire-server healthcheck")).toContain("Server is healthy.");

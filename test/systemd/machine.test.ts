@@ -94,6 +94,20 @@ test.each(["spire-server", "spire-agent"])(
 );
 
 test(
+  "a server whose trust domain nobody chose does not start, and says what to write",
+  async () => {
+    expect((await machine.run("systemctl", "start", "spire-server")).code).not.toBe(0);
+    await machine.must("systemctl", "stop", "spire-server");
+    const journal = await machine.journal("spire-server");
+    expect(journal).toContain(
+      'trust_domain must be configured: write trust_domain = "example.org", with the name of yours, into the server block of /etc/spire/server/server.conf',
+    );
+    await machine.nameTrustDomain();
+  },
+  TIMEOUT_MS,
+);
+
+test(
   "the server is started when its API answers, and says what it serves",
   async () => {
     // What would make another program of the executable must not reach it.

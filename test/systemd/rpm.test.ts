@@ -81,6 +81,7 @@ test(
 test(
   "an upgrade keeps what the operator wrote, and takes the place of what runs",
   async () => {
+    await machine.nameTrustDomain();
     await machine.must("systemctl", "enable", "--now", "spire-server");
     const pid = await mainPid("spire-server");
     await machine.must("sh", "-c", "echo '# mine' >>/etc/spire/server/server.conf");
