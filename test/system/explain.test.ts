@@ -204,7 +204,12 @@ describe("a process", () => {
   }
 
   test("learns of itself alone", async () => {
-    const own = await TestAgent.start(stage, "ours", server);
+    // There is no systemd here that could be asked.
+    const own = await TestAgent.start(stage, "ours", server, {
+      token: await server.token(),
+      nodeAttestor: `NodeAttestor "join_token" {\n plugin_data {}\n }
+  WorkloadAttestor "systemd" {\n plugin_data {}\n }`,
+    });
     await server.entry(id("mine"), own.id, ["unix:uid:1"]);
     await server.entry(id("others"), own.id, ["unix:uid:1", "unix:gid:770077"]);
     const text = await eventually("the SVID is there", async () => {
@@ -213,6 +218,9 @@ describe("a process", () => {
     });
     expect(text).toContain(`Entries that match:\n\n  ${id("mine")}`);
     expect(text).toContain("Server: reachable\n");
+    expect(text).toContain(
+      "WorkloadAttestor systemd found nothing:\n    the agent's log says why\n",
+    );
     const told = await own.cli(["api", "explain", "-output", "json"], { uid: WORKLOAD });
     for (const secret of ["others", "770077", own.id, `127.0.0.1:${server.port}`]) {
       expect(text).not.toContain(secret);

@@ -95,7 +95,7 @@ async function explain(
   parts.limits.count(method, selectors);
   const told = {
     pid: process.pid,
-    attestors: answers.map(attestorMessage),
+    attestors: answers.map((answer) => attestorMessage(answer, audience)),
     identities: identityMessages(parts, cache.identitiesFor(selectors), audience),
     server: serverMessage(parts, audience),
   };

@@ -35,7 +35,10 @@ export interface Knowledge {
   readonly clock: Clock;
 }
 
-export function attestorMessage(answer: AttestorAnswer): AttestorMessage {
+/** Why something failed may name the server, its address, or what else is on the node: to a workload, where to look for it is told instead. */
+const IN_THE_LOG = "the agent's log says why";
+
+export function attestorMessage(answer: AttestorAnswer, audience: Audience): AttestorMessage {
   const { name, selectors, omissions, error } = answer;
   return {
     name,
@@ -45,7 +48,7 @@ export function attestorMessage(answer: AttestorAnswer): AttestorMessage {
       reason,
       temporary: isTemporary,
     })),
-    error: error === undefined ? "" : errorText(error),
+    error: error === undefined ? "" : told(errorText(error), audience),
   };
 }
 
@@ -70,6 +73,7 @@ export function identityMessages(
       leftOutFor: leftOut.get(entry)?.id ?? "",
       x509Svid: {
         ...x509SvidMessage(svid, svid === undefined ? missing : State.CACHED, outlook),
+        failure: failureMessage(outlook.failure, audience),
         ...lifetimeOf(entry, svid, cache.ownBundle?.bundle),
       },
       jwtSvids: jwtSvids.of(entry).map((kept) => ({
@@ -88,14 +92,13 @@ function stateOf(isAwaited: boolean): State {
 function x509SvidMessage(
   svid: Identity["svid"],
   state: State,
-  { beginsAt = 0, failure }: Outlook,
-): Omit<X509SvidMessage, "lifetime" | "limit"> {
+  { beginsAt = 0 }: Outlook,
+): Omit<X509SvidMessage, "lifetime" | "limit" | "failure"> {
   return {
     state,
     expiresAt: svid?.notAfter ?? 0,
     renewAt: svid?.renewAt ?? 0,
     beginsAt,
-    failure: failureMessage(failure),
   };
 }
 
@@ -110,18 +113,24 @@ export function serverMessage(
     address: isTold ? status.address : "",
     lastSyncSuccess: isTold ? status.lastSyncSuccess : 0,
     tellsChanges: isTold && status.tellsChanges,
-    failure: isTold ? failureMessage(status.failure) : undefined,
+    failure: isTold ? failureMessage(status.failure, audience) : undefined,
   };
 }
 
 export function agentMessage({ server: { status } }: Knowledge): AgentMessage | undefined {
   if (status === undefined) return undefined;
   const { id, expiresAt, renewAt, failure } = status.own;
-  return { spiffeId: id, expiresAt, renewAt, failure: failureMessage(failure) };
+  return { spiffeId: id, expiresAt, renewAt, failure: failureMessage(failure, "operator") };
 }
 
-function failureMessage(failure: Failure | undefined): FailureMessage | undefined {
+function failureMessage(
+  failure: Failure | undefined,
+  audience: Audience,
+): FailureMessage | undefined {
   if (failure === undefined) return undefined;
   const { error, failedAt, retryAt } = failure;
-  return { error, failedAt, retryAt: retryAt > failedAt ? retryAt : 0 };
+  return { error: told(error, audience), failedAt, retryAt: retryAt > failedAt ? retryAt : 0 };
 }
+
+const told = (why: string, audience: Audience): string =>
+  audience === "operator" ? why : IN_THE_LOG;
