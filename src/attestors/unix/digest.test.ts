@@ -50,7 +50,7 @@ test("however many ask for a file at the same time, it is read once", async () =
   const digests = new ExecutableDigests(systemClock);
   const before = bytesRead();
   const asked = Array.from({ length: 500 }, (_, n) =>
-    digests.of({ executable, uid: n % 5, isKept: true }, never),
+    digests.of({ executable, account: n % 5, isKept: true }, never),
   );
   expect(new Set(await Promise.all(asked))).toEqual(new Set([sha256("shared")]));
   expect(bytesRead() - before).toBeLessThan(2.5 * 40 * MIB);
@@ -61,7 +61,7 @@ test("reading ends when nobody waits any more, and goes on there when somebody c
   const executable = await running("left", 100 * MIB);
   const digests = new ExecutableDigests(muchLater);
   const leaving = [new AbortController(), new AbortController()];
-  const question = { executable, uid: 0, isKept: true };
+  const question = { executable, account: 0, isKept: true };
   const begun = bytesRead();
   const left = leaving.map(({ signal }) => digests.of(question, signal).catch(String));
   while (bytesRead() - begun < 2 * MIB) await systemClock.sleep(1);
@@ -80,8 +80,8 @@ test("reading ends when nobody waits any more, and goes on there when somebody c
 test("one who wants a file that another user has at the end of a long line need not wait for the line", async () => {
   const digests = new ExecutableDigests(systemClock);
   const order: string[] = [];
-  const ask = async (executable: Executable, name: string, uid: number): Promise<void> => {
-    await digests.of({ executable, uid, isKept: true }, never);
+  const ask = async (executable: Executable, name: string, account: number): Promise<void> => {
+    await digests.of({ executable, account, isKept: true }, never);
     order.push(name);
   };
   const names = Array.from({ length: 8 }, (_, n) => `line-${n}`);

@@ -12,15 +12,15 @@ const MAX_REMEMBERED = 1000;
 /** Executables that were left half read, as their callers waited no longer; who comes again goes on where they were. */
 const MAX_HALF_READ = 16;
 /** Executables that are read at the same time; of one user one, and the others wait. */
-const LIMITS = { running: 2, runningPerKey: 1, waiting: 1024, waitingPerKey: 64 };
+const LIMITS = { running: 2, runningPerKey: 1, waiting: 8192, waitingPerKey: 64 };
 /** A file that was changed this short a time ago may change again without another time to show for it: a clock tick is up to 10 ms. */
 const SETTLED_MS = 2000;
 
 export interface DigestQuestion {
   /** May be closed once the question is put. */
   readonly executable: Executable;
-  /** On whose account it is read. */
-  readonly uid: number;
+  /** The user on whose account it is read. */
+  readonly account: number;
   /** Whether the version says all: then the digest is kept. */
   readonly isKept: boolean;
 }
@@ -66,7 +66,7 @@ export class ExecutableDigests {
     const known = question.isKept ? this.#known.get(version) : undefined;
     if (known !== undefined) return known;
     const job = this.#jobs.get(version) ?? this.#begin(question);
-    this.#sponsor(job, question.uid);
+    this.#sponsor(job, question.account);
     const { promise, reject } = Promise.withResolvers<never>();
     const leave = (): void => reject(signal.reason);
     signal.addEventListener("abort", leave, { once: true });
@@ -112,18 +112,18 @@ export class ExecutableDigests {
   }
 
   /** Each user who asks gives the job his own turns: one with a long line cannot hold up another who wants the same. */
-  #sponsor(job: Job, uid: number): void {
-    if (job.sponsors.has(uid)) return;
-    job.sponsors.add(uid);
+  #sponsor(job: Job, account: number): void {
+    if (job.sponsors.has(account)) return;
+    job.sponsors.add(account);
     const { hashing, sponsors, abandon } = job;
-    const work = this.#queue.run(uid, abandon.signal, async (turn) => {
+    const work = this.#queue.run(account, abandon.signal, async (turn) => {
       while (!hashing.isOver) {
         await hashing.readOn();
         await turn.pass();
       }
     });
     work.catch((error: unknown) => {
-      sponsors.delete(uid);
+      sponsors.delete(account);
       if (sponsors.size === 0) hashing.fail(error);
     });
   }

@@ -1,10 +1,11 @@
 /** The selector `sha256`: of files that are not too large, are no holes, and have the same bytes for everybody. */
+import type { PeerProcess } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
 import { errorText, StatusError } from "#spiffe/status-error.ts";
 import type { ExecutableDigests } from "./digest.ts";
 import type { Executable } from "./executable.ts";
 import { type Findings, NOT_OF_MACHINE } from "./findings.ts";
-import { fileSystemOf } from "./machine.ts";
+import { accountOf, fileSystemOf, openMachine } from "./machine.ts";
 import type { Origin } from "./origin.ts";
 import { isHiding } from "./process.ts";
 
@@ -24,7 +25,7 @@ export interface DigestParts {
 interface Question extends DigestParts {
   readonly executable: Executable;
   readonly origin: Origin;
-  readonly uid: number;
+  readonly peer: PeerProcess;
 }
 
 /** Attestation as a whole waits 30 seconds: who is known by other selectors gets an answer before. */
@@ -100,7 +101,7 @@ async function sourceOf(origin: Origin, config: ExecutableConfig): Promise<Sourc
 
 /** @throws Error when it cannot be read, or not before others wait too long */
 async function read(
-  { executable, uid, digests, clock }: Question,
+  { executable, peer, digests, clock }: Question,
   isKept: boolean,
   signal: AbortSignal,
 ): Promise<string> {
@@ -110,11 +111,17 @@ async function read(
   );
   try {
     const either = AbortSignal.any([signal, late.signal]);
-    const digest = digests.of({ executable, uid, isKept }, either);
+    const question = { executable, account: account(peer), isKept };
+    const digest = digests.of(question, either);
     // Thousands may wait for it, and have no use for their descriptors.
     executable.close();
     return await digest;
   } finally {
     timer.cancel();
   }
+}
+
+function account({ pid, uid }: PeerProcess): number {
+  using machine = openMachine();
+  return accountOf(`/proc/${pid}`, uid, machine);
 }

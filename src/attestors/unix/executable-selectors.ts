@@ -35,7 +35,7 @@ export async function addExecutable(
   try {
     const origin = await originOf(peer.pid, executable, signal);
     addPath(executable, origin, parts, findings);
-    await addDigest({ ...parts, executable, origin, uid: peer.uid }, findings, signal);
+    await addDigest({ ...parts, executable, origin, peer }, findings, signal);
   } catch (error) {
     signal.throwIfAborted();
     addUnseen(error, parts, findings);

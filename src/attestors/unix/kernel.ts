@@ -27,8 +27,10 @@ const RESOLVE_CACHED = 0x20n;
 const EINVAL = 22;
 const ENOSYS = 38;
 
-/** _IO(0xb7, 0x1): the user namespace that owns a namespace (ioctl_ns(2)). */
+/** _IO(0xb7, …): the user namespace that owns a namespace, the one that a user namespace is in, and who made it (ioctl_ns(2)). */
 const NS_GET_USERNS = 0xb701n;
+const NS_GET_PARENT = 0xb702n;
+const NS_GET_OWNER_UID = 0xb704n;
 
 type Libc = ReturnType<typeof load>;
 let loaded: Libc | undefined;
@@ -155,5 +157,24 @@ export function ownerOf(namespace: number): number | undefined {
     return fstatSync(owner).ino;
   } finally {
     closeSync(owner);
+  }
+}
+
+/**
+ * The user who made a user namespace, or the outermost of those that it is in, below the given one.
+ *
+ * @param outer the inode of a user namespace
+ * @returns undefined when it is not in that one
+ */
+export function makerOf(namespace: number, outer: number): number | undefined {
+  const parent = libc().ioctl(namespace, NS_GET_PARENT, 0n);
+  if (parent < 0) return undefined;
+  try {
+    if (fstatSync(parent).ino !== outer) return makerOf(parent, outer);
+    const uid = Buffer.alloc(4);
+    const failed = libc().ioctl(namespace, NS_GET_OWNER_UID, BigInt(ptr(uid)));
+    return failed === 0 ? uid.readUInt32LE(0) : undefined;
+  } finally {
+    closeSync(parent);
   }
 }

@@ -1,8 +1,24 @@
 import { expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileSystemOf, hasMachineRoot, lookUpSlowly, mountsOf, View } from "./machine.ts";
+import {
+  accountOf,
+  fileSystemOf,
+  hasMachineRoot,
+  lookUpSlowly,
+  mountsOf,
+  View,
+} from "./machine.ts";
 
 const never = new AbortController().signal;
 
@@ -42,4 +58,21 @@ test("our own mounts are the machine's when we are what it is seen by; the type 
   expect(found?.type).toBe("proc");
   expect(found?.options).toContain("rw");
   expect(await fileSystemOf(-1, "/proc/self")).toBeUndefined();
+});
+
+test("a process is on the account of its user, in user namespaces on that of whoever made the outermost", async () => {
+  using view = new View("/proc/self");
+  expect(accountOf("/proc/self", 7, view)).toBe(7);
+  const uid = process.getuid?.() ?? 0;
+  const child = spawn("sh", ["-c", "exec unshare -Ur unshare -Ur sleep 60"]);
+  try {
+    const own = readlinkSync("/proc/self/ns/user");
+    const pid = child.pid ?? 0;
+    // It is in the inner one when it runs the last of these programs.
+    while (!readFileSync(`/proc/${pid}/comm`, "latin1").startsWith("sleep")) await Bun.sleep(5);
+    expect(readlinkSync(`/proc/${pid}/ns/user`)).not.toBe(own);
+    expect(accountOf(`/proc/${pid}`, 7, view)).toBe(uid);
+  } finally {
+    child.kill("SIGKILL");
+  }
 });

@@ -2,10 +2,18 @@
  * The machine as process 1 sees it: its root directory, its mount namespace, and the user namespace that the latter belongs to. What is so
  * there, nobody but the machine's root can have arranged. An agent that may not look at process 1 takes itself for the machine.
  */
-import { closeSync, constants, openSync, readlinkSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readlinkSync, statSync } from "node:fs";
 import { open, readFile, readlink } from "node:fs/promises";
 import { FairQueue } from "#clock/fair-queue.ts";
-import { CannotLookUpError, type FileStatus, lookUp, O_PATH, ownerOf, statusOf } from "./kernel.ts";
+import {
+  CannotLookUpError,
+  type FileStatus,
+  lookUp,
+  makerOf,
+  O_PATH,
+  ownerOf,
+  statusOf,
+} from "./kernel.ts";
 import { isHiding } from "./process.ts";
 
 /** Where a kernel makes us wait for a look, no more than one thread waits. */
@@ -90,6 +98,21 @@ export function mountsOf(process: string, machine: View): "machine" | "root" | "
   try {
     const owner = ownerOf(descriptor);
     return owner === statSync(`${machine.process}/ns/user`).ino ? "root" : "anybody";
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/**
+ * On whose account work for a process goes: on that of its user, or of the one who made its user namespace. There a user can be as many as
+ * he has subordinate ids (subuid(5)), and still is one.
+ */
+export function accountOf(process: string, uid: number, machine: View): number {
+  const descriptor = openSync(`${process}/ns/user`, constants.O_RDONLY);
+  try {
+    const outer = statSync(`${machine.process}/ns/user`).ino;
+    if (fstatSync(descriptor).ino === outer) return uid;
+    return makerOf(descriptor, outer) ?? uid;
   } finally {
     closeSync(descriptor);
   }
