@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { X509Certificate } from "node:crypto";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "#clock/clock.ts";
 import { JoinWord } from "#spiffe/join-word.ts";
@@ -115,7 +116,7 @@ describe("a word", () => {
     await daemon.stop();
     rmSync(join(node.directory, "data"), { recursive: true });
     const given = await server.cli("agent", "rejoin", "-spiffeID", id, "-join");
-    expect({ code: given.code, stderr: given.stderr }).toEqual({ code: 0, stderr: "" });
+    expect(given).toMatchObject({ code: 0, stderr: expect.stringContaining("-serverAddress") });
     const again = node.start(["-join", given.stdout.trim()]);
     await node.healthy(again);
     expect(again.lines.join("\n")).toContain(id);
@@ -225,9 +226,28 @@ describe("token generate -join", () => {
     expect(code).toBe(0);
     const { address } = JoinWord.parse(stdout);
     expect(address.port).toBe(open.port);
-    expect(stderr).toContain(`Agents will look for the server at ${address.host}:${open.port}`);
+    expect(address.host).toStartWith(hostname());
+    expect(stderr).toMatch(/Agents will look for the server at|Warning: the join word names/);
+    expect(stderr).toContain(address.host);
     expect(stderr).toEndWith("\nWarning: Missing SPIFFE ID.\n");
   }, 60_000);
+
+  test.each([
+    ["127.0.0.1", "the word is of use on this machine alone"],
+    ["localhost", "the word is of use on this machine alone"],
+    ["[::1]", "the word is of use on this machine alone"],
+    ["vm.invalid", "this machine finds no address for that name"],
+  ])("warns of %s, which leads nodes nowhere", async (address, doubt) => {
+    const { code, stderr, stdout } = await generate("-serverAddress", address, "-spiffeID", NODE);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining(doubt) });
+    expect(stderr).toMatch(/^Warning: .* Give -serverAddress, or join_address in server.conf.\n$/);
+    expect(JoinWord.parse(stdout).address.port).toBe(server.port);
+  });
+
+  test("does not warn of an address, nor of a name that resolves", async () => {
+    const { stderr } = await generate("-serverAddress", "192.0.2.1", "-spiffeID", NODE);
+    expect(stderr).toBe("");
+  });
 
   test("as JSON", async () => {
     const { stdout } = await generate("-output", "json");

@@ -61,7 +61,8 @@ async function addressOf(server: ServerConnection, flag: string): Promise<JoinAd
   if (given?.port !== undefined) return { host: given.host, port: given.port, isGuess: false };
   try {
     const own = await server.joinToken("getJoinAddress", {});
-    return given === undefined ? own : { host: given.host, port: own.port, isGuess: false };
+    if (given === undefined) return own.isGuess ? { ...own, host: await guess(own.host) } : own;
+    return { host: given.host, port: own.port, isGuess: false };
   } catch (error) {
     if (!(error instanceof StatusError) || error.code !== StatusCode.UNIMPLEMENTED) throw error;
     throw new Error(
@@ -70,15 +71,27 @@ async function addressOf(server: ServerConnection, flag: string): Promise<JoinAd
   }
 }
 
+/** The server knows the name of its machine; that with the domain is good in more places. */
+async function guess(host: string): Promise<string> {
+  const { fullName } = await import("./join-address.ts");
+  return fullName(host);
+}
+
 /** Prints the word alone, so that it can go into a file; what there is to say of it goes to standard error. */
-export function printJoinWord(
+export async function printJoinWord(
   io: Io,
   output: OutputFormat,
   { expiresAt, value }: JoinToken,
   { address, make }: JoinWordMaker,
-): void {
+): Promise<void> {
   const join = make(value).reveal();
   printMessages(io, output, [{ expiresAt, join }], () => io.out(`${join}\n`));
+  const { addressDoubt } = await import("./join-address.ts");
+  const doubt = await addressDoubt(address.host);
+  if (doubt !== undefined) {
+    io.err(`Warning: ${doubt}. Give -serverAddress, or join_address in server.conf.\n`);
+    return;
+  }
   if (!address.isGuess) return;
   io.err(
     `Agents will look for the server at ${formatHostPort(address)}, by the name of this machine. Where they cannot, give -serverAddress, or join_address in server.conf.\n`,

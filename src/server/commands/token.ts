@@ -27,7 +27,7 @@ export const tokenGenerate: Command = serverCommand({
     const maker = await openJoinWordMaker(connection, flags);
     const token = await agent("createJoinToken", { ttl, token: "", agentId });
     if (maker !== undefined) {
-      printJoinWord(io, flags.output, token, maker);
+      await printJoinWord(io, flags.output, token, maker);
       if (agentId === undefined) io.err("Warning: Missing SPIFFE ID.\n");
       return;
     }

@@ -24,7 +24,7 @@ export const agentRejoin: Command = serverCommand({
     const agentId = await agentNamed(connection, flags.spiffeID);
     const maker = await openJoinWordMaker(connection, flags);
     const token = await connection.joinToken("createRejoinToken", { agentId, ttl });
-    if (maker !== undefined) printJoinWord(io, flags.output, token, maker);
+    if (maker !== undefined) await printJoinWord(io, flags.output, token, maker);
     else printMessages(io, flags.output, [token], () => io.out(`Token: ${token.value}\n`));
   },
 });
