@@ -16,6 +16,7 @@ import { ConfigInForce } from "#config/reload.ts";
 import { tellReload } from "#config/tell-reload.ts";
 import { Systemd } from "#dbus/systemd.ts";
 import { prepareDataDirectory } from "#files/data-directory.ts";
+import { KeptFiles } from "#files/kept-files.ts";
 import { lockFile } from "#files/lock.ts";
 import { ownerRules } from "#files/obeyed.ts";
 import { UserShares } from "#grpc/user-shares.ts";
@@ -34,6 +35,9 @@ import { serveAdmin, servePublic, serveUnits } from "./sockets.ts";
 import { agentStatus } from "./status.ts";
 
 const STOP_GRACE_MS = 5_000;
+const LOOK_INTERVAL_MS = 5_000;
+const REJOIN =
+  "put the directory back before the agent is started again: without it the node has to join anew";
 /** Services that start after the agent find their SVIDs there if the server is; longer than this they do not wait for a silent one. */
 const FIRST_ROUND_MS = 5_000;
 /** With a cache of the last run they wait less. They do wait: an entry may have gone since, and a server that is there says so. */
@@ -83,7 +87,11 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   const metrics = await openTelemetry(config, tools, parts);
   const cache = new WorkloadCache({ ...config, clock: tools.clock });
   let isServing = false;
-  const isReady = (): boolean => isServing && cache.bundles.has(config.trustDomain.name);
+  const kept = new KeptFiles([config.dataDir]);
+  const looking = lookAfter(kept, tools);
+  parts.defer(() => looking.abort());
+  const isReady = (): boolean =>
+    isServing && kept.problem() === undefined && cache.bundles.has(config.trustDomain.name);
   await startHealthChecks(config, isReady, tools, parts);
   const reconfigurer = new Reconfigurer(tools.log);
   const pluginTools = { ...tools, reconfigurer };
@@ -115,7 +123,16 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   const attestors = openWorkloadAttestors(config, { ...pluginTools, systemd });
   const inForce = new ConfigInForce(AGENT_KEYS, config);
   const settings = (): AgentConfig => inForce.config;
-  const served = { config, settings, cache, jwtSvids, attestors, systemd, server: membership };
+  const served = {
+    kept,
+    config,
+    settings,
+    cache,
+    jwtSvids,
+    attestors,
+    systemd,
+    server: membership,
+  };
   const serving = { ...served, metrics, ...tools, shares: new UserShares() };
   for (const serve of [servePublic, serveAdmin, serveUnits]) {
     const listener = await serve(serving);
@@ -152,6 +169,26 @@ function openDataDirectory(path: string, log: Log): void {
   } catch (error) {
     throw new Error(`data directory ${path} cannot be used: ${errorText(error)}`);
   }
+}
+
+/** Says once that what the agent keeps is lost, and once that it is there again. */
+function lookAfter(kept: KeptFiles, { clock, log }: AgentTools): AbortController {
+  const stopping = new AbortController();
+  const loop = async (): Promise<void> => {
+    let last: string | undefined;
+    for (;;) {
+      await clock.sleep(LOOK_INTERVAL_MS, stopping.signal);
+      if (stopping.signal.aborted) return;
+      const problem = kept.problem();
+      if (problem !== undefined && problem !== last) {
+        log.error("The agent's data is lost to it", { problem, next: REJOIN });
+      }
+      if (problem === undefined && last !== undefined) log.info("The data is there again");
+      last = problem;
+    }
+  };
+  void loop();
+  return stopping;
 }
 
 /** What an agent that joined has of its trust domain. */

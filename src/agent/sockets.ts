@@ -15,6 +15,7 @@ import type { WorkloadAttestor } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { Systemd } from "#dbus/systemd.ts";
+import type { KeptFiles } from "#files/kept-files.ts";
 import { createHealthService } from "#grpc/health.ts";
 import type { GrpcListener } from "#grpc/listener.ts";
 import { withReflection } from "#grpc/reflection.ts";
@@ -41,6 +42,8 @@ export interface SocketParts {
     | "allowUnauthenticatedVerifiers"
     | "allowedForeignJwtClaims"
   >;
+  /** What the agent keeps. */
+  readonly kept: KeptFiles;
   readonly cache: WorkloadCache;
   readonly jwtSvids: JwtSvids;
   readonly attestors: readonly WorkloadAttestor[];
@@ -66,11 +69,12 @@ export interface SocketParts {
  * @throws Error with a message for the operator when the socket cannot be had
  */
 export async function servePublic(parts: SocketParts): Promise<GrpcListener | undefined> {
-  const { cache, config, random } = parts;
+  const { cache, config, kept, random } = parts;
   if (config.disableWorkloadApi && config.disableSdsApi) return undefined;
   const shared = sharedParts(parts);
   const { log } = shared;
-  const hasBundle = async (): Promise<boolean> => cache.ownBundle !== undefined;
+  const hasBundle = async (): Promise<boolean> =>
+    kept.problem() === undefined && cache.ownBundle !== undefined;
   const explain = createExplainService({ ...shared, server: parts.server }, "workload");
   const workloadApi = config.disableWorkloadApi ? [] : [createWorkloadApi(shared), explain];
   const sds = config.disableSdsApi

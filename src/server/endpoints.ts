@@ -1,4 +1,5 @@
 /** Where the server is reached: by agents and other trust domains, by its operators, and by whoever asks how it is. */
+import type { KeptFiles } from "#files/kept-files.ts";
 import type { BoundService } from "#grpc/bind.ts";
 import { listenTls } from "#grpc/tls-listener.ts";
 import { listenUnix } from "#grpc/unix-listener.ts";
@@ -80,11 +81,21 @@ export async function listenForOperators(
 export async function startHealthChecks(
   { healthChecks, trustDomain }: ServerConfig,
   tools: ServerTools,
-  { store, ca }: { readonly store: DataStore; readonly ca: CaManager },
+  {
+    store,
+    ca,
+    kept,
+  }: {
+    readonly store: DataStore;
+    readonly ca: CaManager;
+    readonly kept: KeptFiles;
+  },
   parts: AsyncDisposableStack,
 ): Promise<void> {
   if (healthChecks === undefined) return;
   const server = async (): Promise<Record<string, string>> => {
+    const problem = kept.problem();
+    if (problem !== undefined) return { datastore_err: problem };
     const bundle = await store.bundles.find(trustDomain.name);
     return bundle === undefined ? { get_bundle_err: "unable to fetch bundle: not found" } : {};
   };

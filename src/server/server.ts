@@ -6,6 +6,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { Reconfigurer } from "#config/reconfigurer.ts";
 import { ConfigInForce } from "#config/reload.ts";
+import { KeptFiles } from "#files/kept-files.ts";
 import { lockFile } from "#files/lock.ts";
 import type { BoundService } from "#grpc/bind.ts";
 import { tlsPolicy } from "#http/tls-policy.ts";
@@ -28,6 +29,7 @@ import { type ShownBundleEndpoint, startBundleRefresher } from "./federation.ts"
 import { SERVER_KEYS } from "./live-keys.ts";
 import { meteredDataStore } from "./metered-datastore.ts";
 import { refuseOtherTrustDomain } from "./other-trust-domain.ts";
+import { type PeriodicTask, periodically } from "./periodic.ts";
 import {
   openDataStore,
   openKeyManager,
@@ -42,6 +44,10 @@ import { type RunningServer, running, waiting } from "./running-server.ts";
 import { ServerSvid } from "./server-svid.ts";
 import { type ServerTools, subsystem, tellStart } from "./server-tools.ts";
 import { serverStatus } from "./status.ts";
+
+const LOOK_INTERVAL_MS = 5_000;
+const RESTORE =
+  "spire-server backup restore, before the server is started again: without a backup it would begin anew, with a CA that no agent trusts";
 
 /**
  * Starts a server. When any part cannot start, those started before it are stopped again, in reverse.
@@ -63,6 +69,9 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   parts.defer(() => opened.close());
   const place = sqlitePath(config.plugins.dataStore.connectionString);
   await refuseOtherTrustDomain(config.trustDomain, opened, place);
+  const kept = new KeptFiles([config.dataDir, place]);
+  const looking = lookAfter(kept, tools);
+  parts.defer(() => looking.stop());
   const store = meteredDataStore(opened, { metrics, clock: tools.clock });
   const reconfigurer = new Reconfigurer(tools.log);
   const pluginTools = { ...tools, reconfigurer };
@@ -82,7 +91,17 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   let svid: ServerSvid | undefined;
   const serverChain = (): readonly Uint8Array[] => svid?.chain ?? [];
   const reconciler = new Reconciler({ trustDomain: config.trustDomain, store, ...tools });
-  const made = { metrics, store, ca, authorized, watchers, refresher, reconciler, serverChain };
+  const made = {
+    metrics,
+    store,
+    kept,
+    ca,
+    authorized,
+    watchers,
+    refresher,
+    reconciler,
+    serverChain,
+  };
   const services = await createServices(inForce, pluginTools, made);
   const keeper = await startKeeper(inForce, tools, made, parts);
   // What listens for agents may come later than all else, but is closed when its turn is.
@@ -136,6 +155,24 @@ async function startKeeper(
   const keeper = await DirectoryKeeper.start(keeperParts);
   parts.defer(() => keeper.stop());
   return keeper;
+}
+
+/** Says once that what is stored is lost, and once that it is there again. */
+function lookAfter(kept: KeptFiles, tools: ServerTools): PeriodicTask {
+  const log = subsystem(tools, "datastore");
+  let last: string | undefined;
+  const look = async (): Promise<void> => {
+    const problem = kept.problem();
+    if (problem === last) return;
+    last = problem;
+    if (problem === undefined) log.info("The data is there again");
+    else
+      log.error("The data is lost to this server: nothing can be stored", {
+        problem,
+        next: RESTORE,
+      });
+  };
+  return periodically("look after the data", LOOK_INTERVAL_MS, look, { clock: tools.clock, log });
 }
 
 interface PluginTools extends ServerTools {
@@ -200,6 +237,7 @@ function witSvidsOf({ experimental, caKeyType }: ServerConfig): WitSvidProfile |
 
 type ServiceParts = Pick<
   ApiParts,
+  | "kept"
   | "metrics"
   | "store"
   | "ca"

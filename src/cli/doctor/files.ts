@@ -3,6 +3,9 @@ import { type Stats, statfsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
+/** A daemon that finds nothing begins anew, which is right once and a disaster later. */
+const MISSING =
+  "before the first start of a daemon that is as it should be; else put it back or restore a backup before the daemon is started again: it would begin anew, a server with a CA that no agent trusts and without entries, an agent without its place; or set data_dir to where it is";
 const MIB = 1024 * 1024;
 const MIN_BYTES = 64 * MIB;
 const FEW_BYTES = 512 * MIB;
@@ -17,9 +20,7 @@ export function checkDataDirectory(path: string): readonly Finding[] {
   const check = "data_directory";
   const found = statOf(path);
   if (found === undefined) {
-    return [
-      fail(check, `${path} is not there`, "start the daemon once, or set data_dir to where it is"),
-    ];
+    return [fail(check, `${path} is not there`, MISSING)];
   }
   if (!found.isDirectory()) {
     return [fail(check, `${path} is not a directory`, "set data_dir to a directory")];

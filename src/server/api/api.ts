@@ -5,6 +5,7 @@
 import type { NodeAttestorServer } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
+import type { KeptFiles } from "#files/kept-files.ts";
 import type { BoundService, CallContext } from "#grpc/bind.ts";
 import type { JoinAddress } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
 import { createHealthService } from "#grpc/health.ts";
@@ -69,6 +70,8 @@ export interface ApiParts {
   readonly serverChain: () => readonly Uint8Array[];
   readonly refresher: BundleRefresh;
   readonly lostTime: LostTime | undefined;
+  /** What is stored. */
+  readonly kept: KeptFiles;
   readonly clock: Clock;
   readonly random: Random;
   readonly metrics: Metrics;
@@ -149,8 +152,10 @@ function note(sightings: Sightings, clock: Clock, agentId: string, context: Call
 }
 
 /** A server without a trust bundle, or without a CA, has nothing to offer anybody. */
-async function isServing({ store, trustDomain, ca }: ApiParts): Promise<boolean> {
+async function isServing({ store, trustDomain, ca, kept }: ApiParts): Promise<boolean> {
   return (
-    ca.waitingFor() === undefined && (await store.bundles.find(trustDomain.name)) !== undefined
+    kept.problem() === undefined &&
+    ca.waitingFor() === undefined &&
+    (await store.bundles.find(trustDomain.name)) !== undefined
   );
 }

@@ -8,6 +8,8 @@ import type { Database } from "bun:sqlite";
 import { statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import { parentPort } from "node:worker_threads";
+import { KeptFiles } from "#files/kept-files.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { openWritable } from "./connection.ts";
 import { isDiskFull, refusalOf } from "./refusal.ts";
 import { noChanges, type RowChanges } from "./write-context.ts";
@@ -23,6 +25,7 @@ const SCARCE_BYTES = 8 * 1024 * 1024;
 /** Set by the first message, before which there is no other. */
 let path: string;
 let db: Database;
+let kept: KeptFiles;
 
 parentPort?.on("message", (request: WriterRequest) => {
   if (request === "close") {
@@ -31,6 +34,7 @@ parentPort?.on("message", (request: WriterRequest) => {
   } else if ("open" in request) {
     path = request.open;
     db = openWritable(path);
+    kept = new KeptFiles([path]);
     reply("open");
   } else {
     reply({ outcomes: commit(request.calls) });
@@ -45,7 +49,10 @@ function reply(message: WriterReply): void {
 /** All calls in one transaction. One that throws is undone alone; if the commit fails, all of them failed. */
 function commit(calls: readonly WriteCall[]): WriteOutcome[] {
   try {
-    return transact(calls);
+    const outcomes = transact(calls);
+    // Asked afterwards: what was written to a file that is deleted by then is as good as lost, and must not be called stored.
+    refuseLost();
+    return outcomes;
   } catch (error) {
     // A log that was folded in starts over, in the space that it has already.
     const again = isDiskFull(error) && foldLog() ? transactAgain(calls) : undefined;
@@ -53,6 +60,16 @@ function commit(calls: readonly WriteCall[]): WriteOutcome[] {
     const refusal = refusalOf(error);
     return calls.map(() => ({ refusal }));
   }
+}
+
+/** @throws StatusError UNAVAILABLE when the database is not the file at its path any more */
+function refuseLost(): void {
+  const problem = kept.problem();
+  if (problem === undefined) return;
+  throw new StatusError(
+    StatusCode.UNAVAILABLE,
+    `nothing can be stored: ${problem}; restore a backup before the server is started again`,
+  );
 }
 
 function transactAgain(calls: readonly WriteCall[]): WriteOutcome[] | undefined {
