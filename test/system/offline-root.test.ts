@@ -57,7 +57,8 @@ test("from the first start to a workload's SVID, without a restart", async () =>
   const joined = agent.start();
   await eventually(
     "the agent was refused",
-    async () => agent.daemon.lines.some((line) => line.includes("ECONNREFUSED")) || undefined,
+    async () =>
+      agent.daemon.lines.some((line) => line.includes("refuses connections")) || undefined,
   );
 
   await ceremony.sign();
