@@ -18,6 +18,9 @@ import { ReceiveBudget } from "./receive-budget.ts";
 import { endWhenAnswered, Receiving } from "./receiving.ts";
 
 const MIB = 1024 * 1024;
+/** Of requests that are not whole yet. */
+const OF_STRANGERS = { total: 64 * MIB, source: 4 * MIB };
+const OF_KNOWN = { total: 256 * MIB, source: 32 * MIB };
 
 export interface DoorsOptions {
   readonly callers: Callers;
@@ -30,8 +33,8 @@ export class Doors {
   readonly #options: DoorsOptions;
   readonly #methods = new Map<string, BoundMethod>();
   readonly #admitted = new WeakMap<Metadata, () => Admitted>();
-  readonly #ofStrangers = new ReceiveBudget({ source: 4 * MIB, total: 64 * MIB });
-  readonly #ofKnown = new ReceiveBudget({ source: 32 * MIB, total: 256 * MIB });
+  readonly #ofStrangers = new ReceiveBudget(OF_STRANGERS);
+  readonly #ofKnown = new ReceiveBudget(OF_KNOWN);
   readonly interceptor: ServerInterceptor = ({ path }, call) => this.#intercept(path, call);
 
   constructor(options: DoorsOptions) {
