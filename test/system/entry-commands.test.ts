@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Stage, TestServer } from "../support/spire.ts";
+import { run } from "../support/process.ts";
+import { executable, Stage, TestServer } from "../support/spire.ts";
 
 const stage = new Stage();
 let server: TestServer;
@@ -262,5 +263,49 @@ describe("a warning, and success", () => {
       stderr:
         'Warning: selector "unix:gdi:1": the attestor unix makes none of that name; did you mean "gid"?\n',
     });
+  });
+});
+
+describe("entry show tells where an entry comes from", () => {
+  /** What a person at a terminal sees. */
+  async function seen(...words: string[]): Promise<string> {
+    const command = [executable("ours", "spire-server"), ...words, "-socketPath", server.socket];
+    const { stdout } = await run(["script", "-qec", command.join(" "), "/dev/null"], {
+      env: { TERM: "xterm" },
+    });
+    return stdout.replaceAll("\r\n", "\n");
+  }
+
+  test("at a terminal and in JSON", async () => {
+    const directory = stage.room("set");
+    const file = `{ spiffe_id: "spiffe://example.org/declared", parent_id: "${NODE}", selectors: ["unix:uid:30"], entry_id: "declared" }`;
+    writeFileSync(join(directory, "e.yaml"), `entries:\n  - ${file}\n`);
+    const applied = await server.cli("entry", "apply", "-set=git", directory);
+    expect(applied).toMatchObject({ code: 0, stderr: "" });
+    await create(
+      "spiffe://example.org/typed",
+      NODE,
+      "-selector",
+      "unix:uid:30",
+      "-entryID",
+      "typed",
+    );
+    const table = await seen("entry", "show", "-selector", "unix:uid:30");
+    const lines = table.split("\n").map((line) => line.split(/ {2,}/));
+    const day = expect.stringMatching(/^\d{4}-\d\d-\d\d$/);
+    expect(lines).toEqual([
+      ["SPIFFE ID", "PARENT", "SELECTORS", "DECLARED", "SINCE", "ENTRY ID"],
+      ["spiffe://example.org/declared", NODE, "unix:uid:30", "in set git", day, "declared"],
+      ["spiffe://example.org/typed", NODE, "unix:uid:30", "no, typed", day, "typed"],
+      [""],
+    ]);
+    const one = await seen("entry", "show", "-entryID", "declared");
+    expect(one).toMatch(/^Declared {16}: in set git\nMade at {17}: \d{4}-/m);
+    const [declared, typed] = await shown("-selector", "unix:uid:30");
+    expect(declared).toMatchObject({ declared_set: "git" });
+    expect(typed).not.toHaveProperty("declared_set");
+    const { stdout } = await server.cli("entry", "show", "-selector", "unix:uid:30");
+    expect(stdout).toStartWith("Found 2 entries\nEntry ID                : declared\n");
+    expect(stdout).not.toContain("Declared");
   });
 });

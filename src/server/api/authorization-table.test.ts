@@ -105,7 +105,7 @@ const TABLE: Readonly<Record<string, readonly (readonly [readonly Caller[], stri
     [OPERATORS, "CreateRejoinToken DeleteJoinToken GetJoinAddress"],
   ],
   "spire_edge.node.v1.Nodes": [[OPERATORS, "DescribeNodes FindNodes"]],
-  "spire_edge.declared.v1.DeclaredEntries": [[OPERATORS, "ReconcileEntries"]],
+  "spire_edge.declared.v1.DeclaredEntries": [[OPERATORS, "ReconcileEntries FindSets"]],
   "spire_edge.changes.v1.Changes": [[AGENT, "WatchChanges"]],
 };
 

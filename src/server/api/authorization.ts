@@ -96,7 +96,7 @@ const RULES: Readonly<Record<string, Readonly<Record<string, readonly CallerRole
     GetJoinAddress: OPERATOR,
   },
   "spire_edge.node.v1.Nodes": { DescribeNodes: OPERATOR, FindNodes: OPERATOR },
-  "spire_edge.declared.v1.DeclaredEntries": { ReconcileEntries: OPERATOR },
+  "spire_edge.declared.v1.DeclaredEntries": { ReconcileEntries: OPERATOR, FindSets: OPERATOR },
   "spire.api.server.debug.v1.Debug": { GetInfo: LOCAL },
   "spire_edge.changes.v1.Changes": { WatchChanges: AGENT },
   "grpc.health.v1.Health": { Check: LOCAL, List: LOCAL, Watch: LOCAL },

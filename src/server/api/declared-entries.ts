@@ -8,17 +8,20 @@ import {
   type Change,
   DeclaredEntriesService,
   type DeclaredEntry,
+  type FindSetsRequest,
+  type FindSetsResponse,
   type Options,
   type ReconcileEntriesRequest,
   type ReconcileEntriesResponse,
 } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
+import type { DeclaredEntries } from "#server/datastore/datastore.ts";
 import { auditFields, summaryFields } from "#server/declared/audit-fields.ts";
 import { changeMessage, summaryMessage } from "#server/declared/change-message.ts";
 import { inTurns } from "#server/declared/in-turns.ts";
 import { MAX_ENTRIES } from "#server/declared/read-directory.ts";
 import type { Declaration, Plan, Reconciler } from "#server/declared/reconcile.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { type ApiCall, apiCall } from "./api-call.ts";
+import { type ApiCall, apiCall, attempt } from "./api-call.ts";
 import { audited } from "./audited.ts";
 import { invalidArgument, okStatus } from "./failure.ts";
 import type { ServiceOptions } from "./guard.ts";
@@ -26,6 +29,7 @@ import { nextMessageOf } from "./next-message.ts";
 
 export interface DeclaredEntriesParts {
   readonly reconciler: Reconciler;
+  readonly store: { readonly declaredEntries: Pick<DeclaredEntries, "sets"> };
   readonly clock: Clock;
 }
 
@@ -35,6 +39,8 @@ const MAX_CALLS = 2;
 const MAX_MESSAGES = 256;
 /** Changes in one message. */
 const PAGE_SIZE = 200;
+/** Entries whose sets are asked for at once. */
+const MAX_IDS = 10_000;
 const SET_NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
 type Send = (response: ReconcileEntriesResponse) => Promise<void>;
@@ -59,7 +65,20 @@ export function createDeclaredEntriesService(
       calls--;
     }
   };
-  return bindService(DeclaredEntriesService, audited({ reconcileEntries }), options);
+  return bindService(
+    DeclaredEntriesService,
+    audited({ reconcileEntries, findSets: (request: FindSetsRequest) => findSets(parts, request) }),
+    options,
+  );
+}
+
+async function findSets(
+  { store }: DeclaredEntriesParts,
+  { entryIds }: FindSetsRequest,
+): Promise<FindSetsResponse> {
+  if (entryIds.length > MAX_IDS) throw invalidArgument(`more than ${MAX_IDS} entries are named`);
+  const sets = await attempt("failed to fetch sets", () => store.declaredEntries.sets());
+  return { sets: entryIds.map((id) => sets.get(id) ?? "") };
 }
 
 async function reconcile(

@@ -27,6 +27,7 @@ export interface ServerConnection {
   readonly bundle: Service<BundleClient>;
   readonly ca: Service<CAClient>;
   readonly debug: Service<DebugClient>;
+  readonly declared: Service<DeclaredEntriesClient>;
   readonly declaredEntries: StreamService<DeclaredEntriesClient>;
   readonly entry: Service<EntryClient>;
   readonly health: Service<HealthClient>;
@@ -66,6 +67,7 @@ export function connectServer(
     bundle: services.of(BundleClient).call,
     ca: services.of(CAClient).call,
     debug: services.of(DebugClient).call,
+    declared: services.of(DeclaredEntriesClient).call,
     declaredEntries: services.of(DeclaredEntriesClient).stream,
     entry: services.of(EntryClient).call,
     health: services.of(HealthClient).call,

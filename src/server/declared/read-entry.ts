@@ -46,6 +46,7 @@ const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   // The server's own: taken, so that what it printed can be declared, and not looked at.
   ["revision_number", () => ({})],
   ["created_at", () => ({})],
+  ["declared_set", () => ({})],
 ]);
 
 const REQUIRED: readonly string[] = ["spiffe_id", "parent_id", "selectors"];

@@ -10,6 +10,7 @@ import type { ServerConnection } from "#server/commands/connection.ts";
 import { serverCommand } from "#server/commands/server-command.ts";
 import { compareSelectors, type Selector } from "#spiffe/selector.ts";
 import { entryBlock } from "./entry-block.ts";
+import { entryTable, type KnownEntry, originLines, withSets } from "./entry-table.ts";
 import { entryFilter, FILTER_FLAGS } from "./filter.ts";
 
 /** How many entries one answer may hold; together they stay below the message limit. */
@@ -29,14 +30,26 @@ export const entryShow: Command = serverCommand({
     if (entryID !== "" && (parentID !== "" || spiffeID !== "" || selector.length > 0)) {
       throw new Error("the -entryID flag can't be combined with others");
     }
-    const entries =
-      entryID === ""
-        ? await fetchAll(await server(), await entryFilter(given))
-        : [await fetchOne(await server(), entryID)];
-    sortEntries(entries);
+    const filter = entryID === "" ? await entryFilter(given) : undefined;
+    const connection = await server();
+    const found =
+      filter === undefined
+        ? [await fetchOne(connection, entryID)]
+        : await fetchAll(connection, filter);
+    sortEntries(found);
+    // A script that reads text is shown nothing of it.
+    const isShown = io.isTerminal || given.output === "json";
+    const entries: KnownEntry[] = isShown ? await withSets(connection, found) : found;
     printMessages(io, given.output, [{ entries, nextPageToken: "" }], () => {
+      if (io.isTerminal && filter !== undefined && entries.length > 0) {
+        io.out(entryTable(entries));
+        return;
+      }
       io.out(`Found ${counted(entries.length, "entry", "entries")}\n`);
-      for (const entry of entries) io.out(entryBlock(entry));
+      for (const entry of entries) {
+        const block = entryBlock(entry);
+        io.out(io.isTerminal ? `${block.trimEnd()}\n${originLines(entry)}` : block);
+      }
     });
   },
 });

@@ -13,9 +13,12 @@ import {
   Client,
   type ClientDuplexStream,
   type ClientOptions,
+  type ClientUnaryCall,
   type handleBidiStreamingCall,
+  type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
+  type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Entry } from "../../../spire/api/types/entry.ts";
@@ -28,6 +31,16 @@ export const protobufFileName = "spire_edge/declared/v1/declared.proto";
  * Registration entries that are declared in files. Ours alone: a server of the reference answers UNIMPLEMENTED. For operators: on the
  * local socket, or with an admin's SVID.
  */
+
+export interface FindSetsRequest {
+  /** Ten thousand at most. */
+  entryIds: string[];
+}
+
+export interface FindSetsResponse {
+  /** In the order of the request; empty for an entry that was made by hand. */
+  sets: string[];
+}
 
 export interface ReconcileEntriesRequest {
   /** In the first message, and in no other. */
@@ -126,6 +139,132 @@ export interface Summary {
   /** Set by a dry run whose changes need allow_removal. */
   needsAllowRemoval: boolean;
 }
+
+function createBaseFindSetsRequest(): FindSetsRequest {
+  return { entryIds: [] };
+}
+
+export const FindSetsRequest: MessageFns<FindSetsRequest> = {
+  encode(message: FindSetsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entryIds) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FindSetsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFindSetsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entryIds.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: FindSetsRequest): unknown {
+    const obj: any = {};
+    if (message.entryIds?.length) {
+      obj.entryIds = message.entryIds;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FindSetsRequest>): FindSetsRequest {
+    return FindSetsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FindSetsRequest>): FindSetsRequest {
+    const message = createBaseFindSetsRequest();
+    message.entryIds = object.entryIds?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseFindSetsResponse(): FindSetsResponse {
+  return { sets: [] };
+}
+
+export const FindSetsResponse: MessageFns<FindSetsResponse> = {
+  encode(message: FindSetsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.sets) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FindSetsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFindSetsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sets.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  toJSON(message: FindSetsResponse): unknown {
+    const obj: any = {};
+    if (message.sets?.length) {
+      obj.sets = message.sets;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FindSetsResponse>): FindSetsResponse {
+    return FindSetsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FindSetsResponse>): FindSetsResponse {
+    const message = createBaseFindSetsResponse();
+    message.sets = object.sets?.map((e) => e) || [];
+    return message;
+  },
+};
 
 function createBaseReconcileEntriesRequest(): ReconcileEntriesRequest {
   return { options: undefined, entries: [] };
@@ -770,6 +909,16 @@ export const DeclaredEntriesService = {
       Buffer.from(ReconcileEntriesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReconcileEntriesResponse => ReconcileEntriesResponse.decode(responseReader(value)),
   },
+  /** In which sets entries are declared. */
+  findSets: {
+    path: "/spire_edge.declared.v1.DeclaredEntries/FindSets" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: FindSetsRequest): Buffer => Buffer.from(FindSetsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FindSetsRequest => FindSetsRequest.decode(value),
+    responseSerialize: (value: FindSetsResponse): Buffer => Buffer.from(FindSetsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): FindSetsResponse => FindSetsResponse.decode(responseReader(value)),
+  },
 } as const;
 
 export interface DeclaredEntriesServer extends UntypedServiceImplementation {
@@ -780,6 +929,8 @@ export interface DeclaredEntriesServer extends UntypedServiceImplementation {
    * back, and a summary in the last message.
    */
   reconcileEntries: handleBidiStreamingCall<ReconcileEntriesRequest, ReconcileEntriesResponse>;
+  /** In which sets entries are declared. */
+  findSets: handleUnaryCall<FindSetsRequest, FindSetsResponse>;
 }
 
 export interface DeclaredEntriesClient extends Client {
@@ -797,6 +948,22 @@ export interface DeclaredEntriesClient extends Client {
     metadata: Metadata,
     options?: Partial<CallOptions>,
   ): ClientDuplexStream<ReconcileEntriesRequest, ReconcileEntriesResponse>;
+  /** In which sets entries are declared. */
+  findSets(
+    request: FindSetsRequest,
+    callback: (error: ServiceError | null, response: FindSetsResponse) => void,
+  ): ClientUnaryCall;
+  findSets(
+    request: FindSetsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: FindSetsResponse) => void,
+  ): ClientUnaryCall;
+  findSets(
+    request: FindSetsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: FindSetsResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const DeclaredEntriesClient = makeGenericClientConstructor(
