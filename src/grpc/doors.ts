@@ -103,6 +103,7 @@ export class Doors {
         receiving = new Receiving(call, {
           ...allowance,
           budget: allowance.isKnown ? this.#ofKnown : this.#ofStrangers,
+          isSingle: !method.requestStream,
           patienceMs: this.#options.requestMs,
           late: () => call.sendStatus(LATE),
         });

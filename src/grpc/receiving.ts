@@ -30,6 +30,8 @@ export interface ReceivingOptions {
   /** Who sends it, for the budget. */
   readonly source: string;
   readonly budget: ReceiveBudget;
+  /** Whether the call is one message and its end, which have to come in time together; else each message has its time. */
+  readonly isSingle: boolean;
   /** Milliseconds that a message may take from its first byte to its last. */
   readonly patienceMs: number;
   /** Called when it takes longer. */
@@ -92,8 +94,7 @@ export class Receiving {
 
   /** All messages that began are there. */
   whole(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    if (!this.#options.isSingle) this.#stopWaiting();
     if (this.#held === 0) return;
     this.#options.budget.give(this.#options.source, this.#held);
     this.#held = 0;
@@ -107,8 +108,14 @@ export class Receiving {
   /** Nothing more is read of the call. */
   over(): void {
     this.#isOver = true;
+    this.#stopWaiting();
     this.whole();
     for (const go of this.#taken.splice(0)) go();
+  }
+
+  #stopWaiting(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
   }
 
   #inflated(contents: Buffer, encoding: string): Buffer | Promise<Buffer> {
