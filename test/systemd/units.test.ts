@@ -358,3 +358,54 @@ test(
   },
   TIMEOUT_MS,
 );
+
+describe("an agent that has not joined", () => {
+  const again = async (word: string, ...units: string[]): Promise<void> => {
+    const { machine } = node;
+    await machine.must("systemctl", "stop", "spire-agent", "spire-agent.socket");
+    await machine.must("sh", "-c", "rm -rf /var/lib/spire/agent/*");
+    await machine.write("/etc/spire/agent/join", word);
+    for (const unit of [...units, "spire-agent"]) {
+      await machine.must("systemctl", "start", "--no-block", unit);
+    }
+  };
+
+  test(
+    "stays down when its word is used up, and says that it was",
+    async () => {
+      const { machine } = node;
+      const address = ["-serverAddress", "localhost"];
+      const word = await node.server("token", "generate", "-join", ...address);
+      await again(word);
+      await machine.must("systemctl", "start", "spire-agent");
+      await again(word);
+      const shown = await eventually("it is down", async () => {
+        const found = await machine.show("spire-agent");
+        return found["ActiveState"] === "failed" ? found : undefined;
+      });
+      expect(shown).toMatchObject({ ExecMainStatus: "77", NRestarts: "0" });
+      expect(shown["StatusText"]).toContain("join token does not exist or has already been used");
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "says in its status what it waits for, and so does healthcheck",
+    async () => {
+      const { machine } = node;
+      const address = ["-serverAddress", "vm.invalid"];
+      const word = await node.server("token", "generate", "-join", ...address);
+      await again(word, "spire-agent.socket");
+      const reason = "Joining vm.invalid:8081: the name vm.invalid does not resolve";
+      await eventually("its status", async () => {
+        const { StatusText } = await machine.show("spire-agent");
+        return StatusText === reason || undefined;
+      });
+      const { code, stderr } = await machine.run("spire-agent", "healthcheck");
+      expect(code).toBe(1);
+      expect(stderr).toContain(`(spire-agent.service: ${reason})`);
+      expect(stderr).toContain("nothing answered on /run/spire/agent/public/api.sock within 5 s");
+    },
+    TIMEOUT_MS,
+  );
+});
