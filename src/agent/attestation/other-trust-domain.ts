@@ -4,11 +4,16 @@ import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
 
+/** Nothing but the operator's hand changes that. */
+export class OtherTrustDomainError extends Error {
+  override readonly name: string = "OtherTrustDomainError";
+}
+
 /**
  * An agent's data is of one trust domain: with what it keeps of another it would knock at the new server's door for ever.
  *
  * @param files what is in the way, for the message
- * @throws Error naming both trust domains, the files and the way out
+ * @throws OtherTrustDomainError naming both trust domains, the files and the way out
  */
 export function refuseOtherTrustDomain(
   trustDomain: TrustDomain,
@@ -18,7 +23,7 @@ export function refuseOtherTrustDomain(
   const found = trustDomainsOf(state);
   const [other] = found;
   if (other === undefined || found.some((one) => one.equals(trustDomain))) return;
-  throw new Error(
+  throw new OtherTrustDomainError(
     `this agent's data is of trust domain ${JSON.stringify(other.name)}, trust_domain is ${JSON.stringify(trustDomain.name)}: set trust_domain to ${JSON.stringify(other.name)}, or move away ${files.join(" and ")} to have the node join the other one`,
   );
 }

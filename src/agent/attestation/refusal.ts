@@ -1,4 +1,5 @@
 /** What the server's refusals mean to the agent, and which of them are the end. */
+import { OtherTrustDomainError } from "#agent/attestation/other-trust-domain.ts";
 import { CannotAttestError } from "#attestors/attestor.ts";
 import { JoinWordError } from "#spiffe/join-word.ts";
 import { type PermissionDeniedReason, StatusCode, StatusError } from "#spiffe/status-error.ts";
@@ -22,6 +23,9 @@ const EXIT_REFUSED = 77;
 class NodeRefusedError extends StatusError {
   override readonly name: string = "NodeRefusedError";
 }
+
+/** A new start would end the same way. */
+const ENDS = [NodeRefusedError, JoinWordError, OtherTrustDomainError] as const;
 
 const TOKEN_ADVICE =
   "have the server make a new token or join word (spire-server token generate), and start the agent with it";
@@ -48,9 +52,7 @@ export function explainRefusal(error: unknown, attestorType: string): unknown {
 export function exitCodeOf(error: unknown): number {
   for (let one = error; one instanceof Error; one = one.cause) {
     const isBan = reasonOf(one) === "AGENT_BANNED";
-    if (isBan || one instanceof NodeRefusedError || one instanceof JoinWordError) {
-      return EXIT_REFUSED;
-    }
+    if (isBan || ENDS.some((End) => one instanceof End)) return EXIT_REFUSED;
   }
   return 1;
 }
