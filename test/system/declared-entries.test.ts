@@ -154,7 +154,10 @@ test("plan shows what apply does; what was typed is taken over by -adopt alone",
     stdout: expect.stringMatching(
       /^> spiffe:\/\/example\.org\/typed \(a\.yaml:2:3, entry ID \S+, made by hand\)\n\+ spiffe:\/\/example\.org\/b \(a\.yaml:3:3\)\n {4}parent_id: spiffe:\/\/example\.org\/node\n {4}selectors: unix:uid:0\n\n1 to create, 0 to update, 1 to take over, 0 to remove, 0 unchanged\n$/,
     ),
-    stderr: "",
+    // No agent has joined yet.
+    stderr: expect.stringMatching(
+      /^Warning: the parent spiffe:\/\/example\.org\/node is neither an agent nor an alias of one: [^\n]+\n$/,
+    ),
   });
   expect(await paths()).toEqual(["/swapped", "/typed", "/web"]);
   const applied = await declare("apply", "-adopt", "-output", "json", "-set", "site", dir);
