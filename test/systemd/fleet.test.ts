@@ -66,9 +66,8 @@ afterAll(async () => {
 
 /** What an operator types into a shell there. @returns what it printed */
 async function at(machine: Machine, script: string): Promise<string> {
-  const socket = "export SPIRE_SERVER_PRIVATE_SOCKET=/run/spire/server/api.sock";
   try {
-    return await machine.must("sh", "-euc", `${socket}\n${script}`);
+    return await machine.must("sh", "-euc", script);
   } catch (error) {
     const told = await machine.run("journalctl", "--boot", "--unit=spire-*", "--lines=30");
     throw new Error(told.stdout, { cause: error });
@@ -288,7 +287,7 @@ test(
     await at(
       server,
       `dpkg -i /packages/spire-edge-server_*.deb
-      spire-server backup restore -dataDir /var/lib/spire/server -configOutput /root/server.conf /packages/server-1.backup
+      spire-server backup restore -force -dataDir /var/lib/spire/server -configOutput /root/server.conf /packages/server-1.backup
       cp /root/server.conf ${SERVER_CONF}
       systemctl enable --now spire-server`,
     );
