@@ -140,11 +140,18 @@ async function flood(session: ClientHttp2Session, path: string): Promise<readonl
   let calls = 0;
   while (calls < FLOOD && !session.closed && !session.destroyed) {
     takeBack(session, path);
-    if (++calls % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
+    if (++calls % 50 === 0) await Promise.race([answersPing(session), closed.promise]);
   }
   const code = await closed.promise;
   session.destroy();
   return [code, calls];
+}
+
+/** That the other end has read all that was sent: without, it could be sent everything before it has a chance to object. */
+async function answersPing(session: ClientHttp2Session): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  if (session.closed || session.destroyed || !session.ping(() => resolve())) return;
+  await promise;
 }
 
 function takeBack(session: ClientHttp2Session, path: string): void {
