@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { errno, openLibc } from "#ffi/libc.ts";
 import { isOwnProc } from "#ffi/own-proc.ts";
-import { statusValues } from "#ffi/process-status.ts";
+import { startTimeOf, statusValues } from "#ffi/process-status.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 const SOL_SOCKET = 1;
@@ -176,16 +176,6 @@ function effectiveIdsOf(pid: number): Pick<Credentials, "uid" | "gid"> | undefin
     // Real, effective, saved, file system.
     const effective = (label: string): number => Number(statusValues(status, label)[1]);
     return { uid: effective("Uid"), gid: effective("Gid") };
-  } catch {
-    return undefined;
-  }
-}
-
-/** Field 22 of /proc/PID/stat; the name before it may hold spaces and parentheses. */
-function startTimeOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
   } catch {
     return undefined;
   }

@@ -3,12 +3,12 @@
  * one. A process that asks for the same again and again is not written down again; a user whose processes come and go without end has a share
  * of lines, and one line counts the rest.
  */
-import { readFileSync } from "node:fs";
 import type { AttestedProcess } from "#agent/attestation/caller.ts";
 import type { Identity } from "#agent/cache/subscription.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import type { WorkloadX509Svid } from "#agent/cache/x509-svids.ts";
 import type { Clock } from "#clock/clock.ts";
+import { startTimeOf } from "#ffi/process-status.ts";
 import { BoundedLog } from "#log/bounded-log.ts";
 import { isLogged, type Log, type LogFields } from "#log/log.ts";
 import { Certificate } from "#x509/certificate.ts";
@@ -35,6 +35,14 @@ export interface TokenFacts {
   /** Unix seconds. */
   readonly issuedAt: number;
   readonly expiresAt: number;
+}
+
+/** What is told apart, and in which version it was given. */
+interface GivenThing {
+  readonly kind: "X509-SVID" | "JWT-SVID";
+  /** The serial number, or the times of a token. */
+  readonly version: string;
+  readonly audience?: string;
 }
 
 export class HandedOut {
@@ -66,41 +74,45 @@ export class HandedOut {
         log.debug("Fetched X.509 SVID", { ...fetchFields(caller, entry, method), ttl });
       }
       const serial = this.#serialOf(svid);
-      this.#write(caller, entry, "X509-SVID", serial, {
+      this.#write(caller, entry, { kind: "X509-SVID", version: serial }, () => ({
         serial_number: serial,
         expires_at: isoTime(svid.notAfter),
         service: serviceOf(method),
-      });
+      }));
     }
   }
 
   /** Tells of one JWT-SVID that was handed out. @param method what was asked, as on the wire */
   jwt(caller: AttestedProcess, entry: WorkloadEntry, token: TokenFacts, method: string): void {
-    const { log, clock } = this.#parts;
+    const { log, auditLogEnabled, clock } = this.#parts;
+    const isDebug = isLogged(log.settings, "debug");
+    if (!isDebug && !auditLogEnabled()) return;
+    if (isDebug) {
+      const ttl = token.expiresAt - clock.nowSeconds();
+      log.debug("Fetched JWT SVID", { ...fetchFields(caller, entry, method), ttl });
+    }
     const audience = token.audience.join(",");
-    const ttl = token.expiresAt - clock.nowSeconds();
-    log.debug("Fetched JWT SVID", { ...fetchFields(caller, entry, method), ttl });
     const version = `${token.issuedAt}-${token.expiresAt}`;
-    this.#write(caller, entry, `JWT-SVID`, version, {
+    this.#write(caller, entry, { kind: "JWT-SVID", version, audience }, () => ({
       audience,
       expires_at: isoTime(token.expiresAt),
       service: serviceOf(method),
-    });
+    }));
   }
 
+  /** @param fields of the line; asked for when there is one, which is seldom: this is called for every fetch */
   #write(
     caller: AttestedProcess,
     entry: WorkloadEntry,
-    kind: string,
-    version: string,
-    fields: LogFields,
+    { kind, version, audience }: GivenThing,
+    fields: () => LogFields,
   ): void {
     if (!this.#parts.auditLogEnabled()) return;
-    const key = JSON.stringify([kind, entry.id, fields["audience"]]);
+    const key = JSON.stringify([kind, entry.id, audience]);
     const given = this.#givenTo(caller.peer);
     if (given.get(key) === version) return;
     given.set(key, version);
-    const process = `${caller.peer.pid} ${startTimeOf(caller.peer.pid)} ${key}`;
+    const process = `${caller.peer.pid} ${startTimeOf(caller.peer.pid) ?? ""} ${key}`;
     const before = this.#byProcess.get(process);
     if (before === version) return;
     this.#remember(process, version);
@@ -108,7 +120,7 @@ export class HandedOut {
     this.#bounded.from(`uid ${caller.peer.uid}`).info(`${kind} ${what}`, {
       ...callerFields(caller),
       ...idFields(entry),
-      ...fields,
+      ...fields(),
       type: "audit",
     });
   }
@@ -166,14 +178,4 @@ function serviceOf(method: string): string {
 
 function idFields({ id, spiffeId }: WorkloadEntry): LogFields {
   return { entry_id: id, spiffe_id: spiffeId.toString() };
-}
-
-/** Field 22 of /proc/PID/stat tells one process of a pid from the next; the name before it may hold anything. */
-function startTimeOf(pid: number): string {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
-  } catch {
-    return "";
-  }
 }
