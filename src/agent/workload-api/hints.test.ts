@@ -26,11 +26,12 @@ test("an entry that is left out is told of once", () => {
   });
   const leftOut = new LeftOutLog(log);
   const both = [identity("b", "h", 10), identity("a", "h", 20)];
-  for (let round = 0; round < 3; round++) leftOut.tell([...both, identity("c"), identity("d")]);
+  for (let round = 0; round < 3; round++)
+    leftOut.withoutRepeatedHints([...both, identity("c"), identity("d")]);
   expect(lines).toHaveLength(1);
   expect(lines[0]).toContain("level=warning");
   expect(lines[0]).toContain("entry_id=a");
   expect(lines[0]).toContain("older_entry_id=b");
-  leftOut.tell([...both, identity("e", "h", 30)]);
+  leftOut.withoutRepeatedHints([...both, identity("e", "h", 30)]);
   expect(lines).toHaveLength(2);
 });

@@ -14,7 +14,13 @@ const MAX_TOLD = 1000;
  * @param identities as the cache gives them, the older ones first
  */
 export function withoutRepeatedHints<T extends OfEntry>(identities: readonly T[]): T[] {
-  const leftOut = leftOutFor(identities);
+  return without(leftOutFor(identities), identities);
+}
+
+function without<T extends OfEntry>(
+  leftOut: ReadonlyMap<WorkloadEntry, WorkloadEntry>,
+  identities: readonly T[],
+): T[] {
   return leftOut.size === 0
     ? [...identities]
     : identities.filter(({ entry }) => !leftOut.has(entry));
@@ -44,8 +50,15 @@ export class LeftOutLog {
     this.#log = log;
   }
 
-  tell(identities: readonly OfEntry[]): void {
-    for (const [entry, holder] of leftOutFor(identities)) {
+  /** The same as withoutRepeatedHints, and tells of what it leaves out. */
+  withoutRepeatedHints<T extends OfEntry>(identities: readonly T[]): T[] {
+    const leftOut = leftOutFor(identities);
+    this.#tell(leftOut);
+    return without(leftOut, identities);
+  }
+
+  #tell(leftOut: ReadonlyMap<WorkloadEntry, WorkloadEntry>): void {
+    for (const [entry, holder] of leftOut) {
       const pair = JSON.stringify([entry.id, holder.id, entry.hint]);
       if (this.#told.has(pair)) continue;
       if (this.#told.size >= MAX_TOLD) this.#told.clear();

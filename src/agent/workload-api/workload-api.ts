@@ -25,7 +25,7 @@ import { namedAudience } from "#spiffe/audience.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
-import { LeftOutLog, withoutRepeatedHints } from "./hints.ts";
+import { LeftOutLog } from "./hints.ts";
 import type { RefusalLog } from "./refusal-log.ts";
 import { createResponses } from "./responses.ts";
 import { requireSecurityHeader } from "./security-header.ts";
@@ -145,8 +145,8 @@ async function follow<R>(
     if (response !== undefined && response !== last) {
       await send(response);
       if (need === "x509-svids") {
-        parts.leftOut.tell(identities);
-        parts.handedOut.x509(caller, withoutRepeatedHints(identities), context.method);
+        const given = parts.leftOut.withoutRepeatedHints(identities);
+        parts.handedOut.x509(caller, given, context.method);
       }
     }
     last = response ?? last;
@@ -162,10 +162,9 @@ async function fetchJwtSvid(
   const audience = namedAudience(request.audience, "audience must be specified");
   const asked = request.spiffeId === "" ? undefined : parseAsked(request.spiffeId);
   const { caller, identities } = await callerIdentities(parts, context, true);
-  parts.leftOut.tell(identities);
-  const chosen = withoutRepeatedHints(identities).filter(
-    ({ entry }) => asked === undefined || entry.spiffeId.equals(asked),
-  );
+  const chosen = parts.leftOut
+    .withoutRepeatedHints(identities)
+    .filter(({ entry }) => asked === undefined || entry.spiffeId.equals(asked));
   if (chosen.length === 0 && caller.silent.length > 0) throw attestationIncomplete(caller);
   if (chosen.length === 0)
     throw new StatusError(StatusCode.PERMISSION_DENIED, "no identity issued");
