@@ -33,11 +33,22 @@ export function isOwnGroup(gid: number): boolean {
   }
 }
 
-/** The numbers of users by name, of those in /etc/passwd. */
+/**
+ * The number of a user or group by its name. Directory services are left out.
+ *
+ * @param table `/etc/passwd` or `/etc/group`
+ * @returns undefined when it has no such name, or no number for it
+ * @throws Error when the file cannot be read
+ */
+export function idOf(name: string, table: string): number | undefined {
+  const id = tableOf(table).find(([one]) => one === name)?.[2];
+  return id !== undefined && /^\d+$/.test(id) ? Number(id) : undefined;
+}
+
+/** The number of a user in /etc/passwd; undefined also when that cannot be read. */
 export function uidOf(name: string): number | undefined {
   try {
-    const uid = Number(tableOf("/etc/passwd").find(([user]) => user === name)?.[2]);
-    return Number.isInteger(uid) ? uid : undefined;
+    return idOf(name, "/etc/passwd");
   } catch {
     return undefined;
   }

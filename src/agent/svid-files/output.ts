@@ -36,7 +36,7 @@ export class Output {
     source: WorkloadSource,
     tools: OutputTools,
   ): Promise<Output> {
-    const set = await FileSet.open(config.directory, await findAccounts(config));
+    const set = await FileSet.open(config.directory, findAccounts(config));
     return new Output(config, set, source, tools);
   }
 
