@@ -121,17 +121,18 @@ async function askAttestor(
   const work = (): Promise<WorkloadAttestation> =>
     unlessAborted(attestor.attest(peer, signal), signal);
   const labels = { attestor: name };
-  const log = tools.logOf(peer.uid).with({ attestor: name, pid: peer.pid });
+  // Made when there is something to say: nearly every call has nothing.
+  const log = (): Log => tools.logOf(peer.uid).with({ attestor: name, pid: peer.pid });
   try {
     const found = await countedCall(tools, ["workload_api", "workload_attestor"], work, labels);
     const { selectors, omissions } = found;
     for (const { selector, reason, isTemporary } of omissions) {
-      if (isTemporary) log.error("Failed to collect all selectors for PID", { error: reason });
-      else log.debug("Selector not given", { selector, reason });
+      if (isTemporary) log().error("Failed to collect all selectors for PID", { error: reason });
+      else log().debug("Selector not given", { selector, reason });
     }
     return { name, selectors: selectors.map(selectorKey), omissions };
   } catch (error) {
-    if (!isGone(error)) log.error("Failed to collect all selectors for PID", { error });
+    if (!isGone(error)) log().error("Failed to collect all selectors for PID", { error });
     return { name, selectors: [], omissions: [], error };
   }
 }
