@@ -44,6 +44,12 @@ test("links of ours are followed, upwards as well, and a path that is not there 
   expect(statSync(inRoom("real/below/x")).isDirectory()).toBe(true);
 });
 
+test("what is no directory is not taken for one, and why one cannot be made is said", () => {
+  writeFileSync(inRoom("file"), "");
+  expect(() => makeSafeDirectory(inRoom("file"), 0o700)).toThrow("file is not a directory");
+  expect(() => makeSafeDirectory("/proc/self/none", 0o700)).toThrow(/mkdir/);
+});
+
 test("links that lead in a circle end", () => {
   symlinkSync("b", inRoom("a"));
   symlinkSync("a", inRoom("b"));

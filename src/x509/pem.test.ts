@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { privateKeyFromPem } from "./keys.ts";
-import { certificatesFromPem, decodePem, encodePem } from "./pem.ts";
+import { certificatesFromPem, decodePem, encodePem, readCertificatesFromPem } from "./pem.ts";
 
 const one = Uint8Array.from({ length: 100 }, (_, at) => at);
 const other = Uint8Array.from({ length: 70 }, (_, at) => 255 - at);
@@ -33,6 +33,11 @@ describe("what is damaged is named by its line", () => {
   test.each([
     ["text within the second", first + withLine(2, "some remark"), /^line 8: .* not base64/],
     ["a header further down", first + withLine(2, "friendlyName: a"), /^line 8: .* not base64/],
+    [
+      "text behind the first boundary of the second",
+      first + second.replace("-----\n", "-----AAAA\nX-Y: b\n"),
+      /^line 7: .* not base64/,
+    ],
     ["a second that is cut off", first + lines.slice(0, 2).join("\n"), /^line 6: .* is cut off/],
     [
       "a first that is cut off",
@@ -58,6 +63,15 @@ describe("what is damaged is named by its line", () => {
     ["no certificate", encodePem("PRIVATE KEY", one), /^no PEM blocks of type CERTIFICATE/],
   ])("%s", (_what, text, message) => {
     expect(() => certificatesFromPem(text)).toThrow(message);
+  });
+
+  test("so is a certificate that cannot be read", () => {
+    const parse = (der: Uint8Array): number => {
+      if (der.length === other.length) throw new Error("it is cut off");
+      return der.length;
+    };
+    expect(() => readCertificatesFromPem(first + second, parse)).toThrow("line 6: it is cut off");
+    expect(readCertificatesFromPem(first + first, parse)).toEqual([one.length, one.length]);
   });
 
   test("and never shown, as it may be a key", () => {

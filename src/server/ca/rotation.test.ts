@@ -48,8 +48,10 @@ function ids({ active, prepared, old }: RotationState<Authority>) {
 
 test("prepares at half of the lifetime and activates at a sixth before its end", async () => {
   const { rotation, advance } = rotationFrom({});
-  expect(rotation.dueAt).toBe(0);
-  expect(await advance(0)).toEqual(["prepare A", "activate A0"]);
+  expect([rotation.dueAt, rotation.rotatesAt]).toEqual([0, 0]);
+  await rotation.prepare();
+  expect(rotation.rotatesAt).toBe(0);
+  expect(await advance(0)).toEqual(["activate A0"]);
   expect(rotation.dueAt).toBe(LIFETIME / 2);
   expect(await advance(LIFETIME / 2 - 1)).toEqual([]);
   expect(await advance(LIFETIME / 2)).toEqual(["prepare B"]);
