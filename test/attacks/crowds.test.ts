@@ -133,6 +133,21 @@ test("four users with all the connections they can get keep out neither root, no
   expect(performance.now() - began).toBeGreaterThan(NAMELESS_MS / 2);
 }, 120_000);
 
+test("a user alone gets a quarter of the connections, and what it lets go can be had again", async () => {
+  const most = Math.ceil(CONNECTIONS / 4);
+  for (let round = 0; round < 2; round++) {
+    // As long as the agent has not seen all of an earlier crowd go, a crowd gets less.
+    await eventually(`${most} connections, in round ${round}`, async () => {
+      await using crowd = new Crowd(ATTACKERS[0] ?? 0, 400, 1);
+      let { connections } = await crowd.count();
+      for (let looks = 0; connections > most && looks < 50; looks++) {
+        ({ connections } = await crowd.countAgain());
+      }
+      return connections === most ? true : undefined;
+    });
+  }
+}, 120_000);
+
 test("a user has a bound of calls across its connections, and of the memory that they cost", async () => {
   const before = residentMb();
   const connections = 12;
