@@ -2,6 +2,7 @@
 import { Database } from "bun:sqlite";
 import { afterAll, expect, test } from "bun:test";
 import { join } from "node:path";
+import { eventually } from "../support/process.ts";
 import { Stage, TestServer } from "../support/spire.ts";
 import { AuthorityLoad, ROTATION } from "./authority-load.ts";
 import { BundleLoad } from "./bundle-load.ts";
@@ -61,6 +62,12 @@ class Loads {
     const { entries, joins, authorities, bundles } = this;
     return { ...entries.counts, ...joins.counts, ...authorities.counts, ...bundles.counts };
   }
+
+  /** On a busy machine the short lives alone might see no rotation to its end. */
+  async someOfEach(): Promise<void> {
+    const isDone = (): boolean => Object.values(this.counts).every((count) => count > 0);
+    await eventually("work of each kind", async () => (isDone() ? true : undefined), 60_000);
+  }
 }
 
 /** Resolves at the moment of the kill. */
@@ -98,6 +105,7 @@ test("fifty kills: nothing acknowledged is lost, nothing deleted is back, and ev
       const problems = await loads.check(life);
       expect({ kill, problems }).toEqual({ kill, problems: [] });
       const work = Promise.all(loads.all.map((load) => load.work(life)));
+      if (kill === 0) await loads.someOfEach();
       await killTime(moment, chance, life);
       await life.kill();
       await work;
@@ -120,9 +128,6 @@ test("fifty kills: nothing acknowledged is lost, nothing deleted is back, and ev
   starts.sort((a, b) => a - b);
   const figures = { median: starts[starts.length >> 1], longest: starts.at(-1) };
   console.log(JSON.stringify({ moments, acknowledged: counts, startsMs: figures }));
-  for (const [what, count] of Object.entries(counts)) {
-    expect({ what, isEnough: count > 0 }).toEqual({ what, isEnough: true });
-  }
 }, 240_000);
 
 test("a server that is killed in its very first start starts the next time", async () => {
