@@ -186,6 +186,13 @@ describe("PEM files", () => {
     expect(caChain).toHaveLength(3);
   });
 
+  test("a root with room for one below it", async () => {
+    const extensions = ["basicConstraints=critical,CA:TRUE,pathlen:1"];
+    files.ca("roomy", { extensions: [...extensions, "keyUsage=critical,keyCertSign"] });
+    const { caChain } = await (await open(pem("roomy"))).mintX509Ca(csr, 600);
+    expect(caChain).toHaveLength(1);
+  });
+
   test("a bundle that trusts the issuing CA itself", async () => {
     const config = { ...pem("issuing"), bundleFilePath: files.path("issuing.pem") };
     const { caChain } = await (await open(config)).mintX509Ca(csr, 600);
@@ -332,6 +339,23 @@ describe("an authority that does not fit is refused at start", () => {
         return { ...pem("leaf"), bundleFilePath: files.path("root.pem") };
       },
       /is not a certificate authority/,
+    ],
+    [
+      "a root by itself that is no CA",
+      () => {
+        files.ca("self", { extensions: ["basicConstraints=critical,CA:FALSE"] });
+        return pem("self");
+      },
+      /is not a certificate authority/,
+    ],
+    [
+      "a root whose own signature is damaged",
+      () => {
+        const [der = new Uint8Array()] = certificatesFromPem(files.read("root.pem"));
+        files.write("damaged.pem", certificatesToPem([der.with(-1, (der.at(-1) ?? 0) ^ 1)]));
+        return pem("root", "damaged.pem");
+      },
+      /signature by "CN=root,O=Corp,C=DE" does not verify/,
     ],
     [
       "a CA that may not sign certificates",

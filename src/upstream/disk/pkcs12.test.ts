@@ -134,10 +134,19 @@ describe("PKCS#12 files", () => {
       );
     expect(await refusal(wrong)).toEndWith(`${path}: wrong password, or the file is damaged`);
     expect(await refusal(wrong)).not.toContain("wr0ng");
+    const unchecked = files.pkcs12("policy", "s3cret", [], "-nomac");
+    expect(await refusal({ ...wrong, pkcs12FilePath: unchecked })).toEndWith(
+      `${unchecked}: wrong password, or the file is damaged`,
+    );
     expect(await refusal({ ...wrong, pkcs12PasswordFile: files.write("pw", "naïve") })).toContain(
       "not ASCII",
     );
     expect(await refusal({ pkcs12FilePath: files.path("root.pem") })).toContain(
+      "not a PKCS#12 file",
+    );
+    const certificate = ["-in", files.path("root.pem"), "-outform", "DER"];
+    files.openssl("x509", ...certificate, "-out", files.path("root.der"));
+    expect(await refusal({ pkcs12FilePath: files.path("root.der") })).toContain(
       "not a PKCS#12 file",
     );
     expect(await refusal({ pkcs12FilePath: files.path("none.p12") })).toContain("ENOENT");
@@ -166,6 +175,12 @@ describe("PKCS#12 files", () => {
     );
     expect(await refusal({ pkcs12FilePath: files.path("nocert.p12") })).toContain("no certificate");
     expect(await refusal({ pkcs12FilePath: files.pkcs12("issuing", "", ["policy"]) })).toContain(
+      "no self-signed root",
+    );
+    // What SHA-1 signed is no root for that, if somebody else signed it.
+    files.ca("old", { issuer: "root", digest: "sha1" });
+    files.ca("below", { issuer: "old" });
+    expect(await refusal({ pkcs12FilePath: files.pkcs12("below", "", ["old"]) })).toContain(
       "no self-signed root",
     );
     expect(await refusal({ certFilePath: files.path("root.pem"), pkcs12FilePath: path })).toContain(
