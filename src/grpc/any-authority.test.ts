@@ -1,6 +1,15 @@
 import { expect, test } from "bun:test";
+import {
+  connect,
+  createServer as createHttp2Server,
+  type Http2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import { connect as connectSocket, createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
-import { CallerFrames } from "./any-authority.ts";
+import { CallerFrames, injectWithAnyAuthority } from "./any-authority.ts";
 import { HeaderReader } from "./hpack.ts";
 
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
@@ -191,3 +200,59 @@ test.each(Object.entries(MALFORMED))(
     ).toThrow();
   },
 );
+
+/** @returns what the stack says the authority was, call by call, and whether it still got to see our bytes at the end */
+async function served(authority: string): Promise<readonly [readonly string[], boolean]> {
+  const path = join(tmpdir(), `any-authority-${process.pid}.sock`);
+  const http2 = createHttp2Server();
+  const sessions: Http2Session[] = [];
+  const authorities: string[] = [];
+  http2.on("session", (session) => sessions.push(session));
+  http2.on("stream", (stream: ServerHttp2Stream, headers) => {
+    authorities.push(String(headers[":authority"]));
+    stream.respond({ ":status": 200 });
+    stream.end("answer");
+  });
+  const accepted = Promise.withResolvers<Socket>();
+  const server = createServer((socket) => {
+    injectWithAnyAuthority(socket, () => {
+      http2.emit("connection", socket);
+      return sessions[0];
+    });
+    accepted.resolve(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  const client = connect("http://localhost", { createConnection: () => connectSocket({ path }) });
+  let chunks = 0;
+  for (let n = 0; n < 3; n++) {
+    chunks = 0;
+    expect(await answerOf(client, authority)).toBe("answer");
+    (await accepted.promise).on("data", () => chunks++);
+  }
+  client.destroy();
+  server.close();
+  return [authorities, chunks > 0];
+}
+
+function answerOf(
+  client: ReturnType<typeof connect>,
+  authority: string,
+): Promise<string | undefined> {
+  const { promise, resolve } = Promise.withResolvers<string | undefined>();
+  const call = client.request({ ":path": "/", ":authority": authority });
+  let text = "";
+  call.setEncoding("utf8");
+  call.on("data", (part: string) => {
+    text += part;
+  });
+  call.on("error", () => {});
+  call.on("close", () => resolve(text));
+  call.end();
+  return promise;
+}
+
+test("a client whose authority is a host is left to the stack after its first call, others are not", async () => {
+  const local = ["localhost", "localhost", "localhost"];
+  expect(await served("localhost")).toEqual([local, false]);
+  expect(await served("/run/api.sock")).toEqual([local, true]);
+});

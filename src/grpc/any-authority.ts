@@ -3,6 +3,7 @@
  * path, an empty word, or nothing at all, and the HTTP/2 stack refuses a call whose authority is no host (RFC 9113 §8.3.1). So what arrives
  * passes through here first, and such an authority becomes `localhost`.
  */
+import type { Http2Session } from "node:http2";
 import type { Socket } from "node:net";
 import { type Field, HeaderReader, writeHeaders } from "./hpack.ts";
 
@@ -31,54 +32,78 @@ const LOCALHOST: Field = {
 };
 
 /**
- * A socket for the HTTP/2 stack in place of the accepted one, whose calls may have any authority. The stack would read an accepted socket
- * by its descriptor, past everybody; this one has none.
+ * Serves a socket whose calls may have any authority. The stack reads an accepted socket by its descriptor, past everybody, so at
+ * first it does not get to see that. A client whose first call needs no change never will: from then on the stack has the
+ * descriptor, which costs it far less.
+ *
+ * @param inject hands the socket to the stack and returns the session that the stack made for it
  */
-export function withAnyAuthority(socket: Socket): Socket {
-  const frames = new CallerFrames();
-  const pass = (chunk: Buffer, onData: (chunk: Buffer) => void): void => {
-    let passed: readonly Buffer[];
-    try {
-      passed = frames.pass(chunk);
-    } catch {
-      socket.destroy();
-      return;
-    }
-    for (const part of passed) onData(part);
-  };
-  const through = <K extends keyof Socket>(name: K): PropertyDescriptor => {
-    const value: unknown = socket[name];
-    return typeof value === "function"
-      ? { value: value.bind(socket), writable: true, configurable: true }
-      : { get: () => socket[name], configurable: true };
-  };
-  const on = (event: string, listener: (...values: unknown[]) => void): Socket =>
-    socket.on(event, event === "data" ? (chunk: Buffer) => pass(chunk, listener) : listener);
-  return Object.create(socket, {
-    _handle: { value: undefined, writable: true },
-    on: { value: on },
-    ...Object.fromEntries(PASSED_ON.map((name) => [name, through(name)])),
-  }) as Socket;
+export function injectWithAnyAuthority(
+  socket: Socket,
+  inject: () => Http2Session | undefined,
+): void {
+  const internals = socket as unknown as SocketInternals;
+  const handle = internals._handle;
+  internals._handle = undefined;
+  let session: Http2Session | undefined;
+  try {
+    session = inject();
+  } finally {
+    internals._handle = handle;
+  }
+  const [onData] = socket.listeners("data") as OnData[];
+  if (session === undefined || onData === undefined) return;
+  socket.off("data", onData);
+  socket.on("data", readerFor(socket, session, onData));
 }
 
-/** Whatever works on the descriptor, or changes with it. */
-const PASSED_ON = [
-  "once",
-  "off",
-  "removeListener",
-  "write",
-  "end",
-  "destroy",
-  "pause",
-  "resume",
-  "setTimeout",
-  "ref",
-  "unref",
-  "connecting",
-  "destroyed",
-  "writableEnded",
-  "bytesWritten",
-] as const satisfies readonly (keyof Socket)[];
+type OnData = (chunk: Buffer) => void;
+
+/** What Bun keeps to itself of a socket. */
+interface SocketInternals {
+  _handle: object | null | undefined;
+}
+
+function readerFor(socket: Socket, session: Http2Session, onData: OnData): OnData {
+  let frames: CallerFrames | undefined = new CallerFrames();
+  const passed = (chunk: Buffer): readonly Buffer[] => {
+    if (frames === undefined) return [chunk];
+    const parts = frames.pass(chunk);
+    // What is still to be written through the socket would be overtaken.
+    const isFree = frames.isPlain && socket.writableLength === 0;
+    if (isFree && giveDescriptor(session, socket)) frames = undefined;
+    return parts;
+  };
+  return (chunk) => {
+    try {
+      for (const part of passed(chunk)) onData(part);
+    } catch {
+      socket.destroy();
+    }
+  };
+}
+
+/** Of a session, the parser that it feeds, and what it calls when a write is done. */
+const PARSER: symbol = Symbol.for("::bunhttp2native::");
+let whenWritten: symbol | undefined;
+
+/** @returns false where the stack is not built as it was: then it goes on without */
+function giveDescriptor(session: Http2Session, socket: Socket): boolean {
+  const { _handle: handle } = socket as unknown as SocketInternals;
+  const parser: unknown = Reflect.get(session, PARSER);
+  if (!handle || !isParser(parser)) return false;
+  parser.setNativeSocket(handle);
+  // Without the descriptor the stack waits a turn of the event loop after each write, as the socket may have kept it.
+  whenWritten ??= Object.getOwnPropertySymbols(session).find(
+    ({ description }) => description === "deferWriteCallback",
+  );
+  if (whenWritten !== undefined) Reflect.set(session, whenWritten, process.nextTick);
+  return true;
+}
+
+function isParser(value: unknown): value is { setNativeSocket(handle: object): void } {
+  return typeof value === "object" && value !== null && "setNativeSocket" in value;
+}
 
 /** The frames that a client sends. They pass as they came until a block has to be changed; from then on every block is written anew. */
 export class CallerFrames {
@@ -92,6 +117,14 @@ export class CallerFrames {
   #isRewriting = false;
   /** The client's blocks are malformed: the stack is to tell it so. */
   #isGivenUp = false;
+  #hasCall = false;
+  /** The first block, when it is one that is known to be plain: read when another comes. */
+  #unread: Buffer | undefined;
+
+  /** A call came whose block can stay, as could all blocks before it, and nothing is held: what follows can pass unseen. */
+  get isPlain(): boolean {
+    return this.#hasCall && !this.#isRewriting && !this.#isGivenUp && this.#heldBytes === 0;
+  }
 
   /**
    * @returns what the stack is to get now
@@ -150,14 +183,46 @@ export class CallerFrames {
 
   /** @returns the block in frames of ours; undefined when it can stay */
   #changed(frames: readonly Frame[]): Buffer | undefined {
-    const fields = this.#reader.read(Buffer.concat(frames.map(fragmentOf)));
+    const block = blockOf(frames);
+    if (!this.#hasCall && plainBlocks.has(block)) {
+      this.#hasCall = true;
+      this.#unread = block;
+      return undefined;
+    }
+    if (this.#unread !== undefined) this.#reader.read(this.#unread);
+    this.#unread = undefined;
+    const fields = this.#reader.read(block);
     const repaired = withHost(fields);
     if (repaired !== undefined) this.#isRewriting = true;
+    else if (!this.#hasCall) plainBlocks.add(block);
+    this.#hasCall = true;
     const [first] = frames;
     if (!this.#isRewriting || first === undefined) return undefined;
     return framesOf(first, writeHeaders(repaired ?? fields));
   }
 }
+
+/**
+ * First blocks of connections that can stay as they are. What they mean depends on nothing before them, and a workload that connects
+ * for each fetch sends the same each time. As many are kept as there may be kinds of clients, but no long ones.
+ */
+class PlainBlocks {
+  readonly #known = new Set<string>();
+
+  has(block: Buffer): boolean {
+    return block.length <= MAX_KNOWN_BYTES && this.#known.has(block.toString("latin1"));
+  }
+
+  add(block: Buffer): void {
+    if (block.length > MAX_KNOWN_BYTES) return;
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear();
+    this.#known.add(block.toString("latin1"));
+  }
+}
+
+const MAX_KNOWN = 256;
+const MAX_KNOWN_BYTES = 512;
+const plainBlocks = new PlainBlocks();
 
 interface Frame {
   readonly type: number;
@@ -208,6 +273,13 @@ function blockAt(
     frames.push(frame);
     if ((flags & END_HEADERS) !== 0) return { frames, end: at };
   }
+}
+
+function blockOf(frames: readonly Frame[]): Buffer {
+  const [first] = frames;
+  return frames.length === 1 && first !== undefined
+    ? fragmentOf(first)
+    : Buffer.concat(frames.map(fragmentOf));
 }
 
 /** What a frame has of the block. @throws Error when its padding is longer than itself */

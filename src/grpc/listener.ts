@@ -6,12 +6,13 @@
 import type {
   Http2Server,
   ServerOptions as Http2ServerOptions,
+  ServerHttp2Session,
   ServerHttp2Stream,
 } from "node:http2";
 import type { Socket } from "node:net";
 import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import { systemClock } from "#clock/clock.ts";
-import { withAnyAuthority } from "./any-authority.ts";
+import { injectWithAnyAuthority } from "./any-authority.ts";
 import type { BoundService, CallObserver } from "./bind.ts";
 import { type Caller, Callers } from "./caller.ts";
 import { Doors } from "./doors.ts";
@@ -83,7 +84,8 @@ export function createInjector(
         deadline.cancel();
       });
       callers.attach(socket, caller, () => silent.delete(socket));
-      injector.injectConnection(caller.kind === "unix" ? withAnyAuthority(socket) : socket);
+      if (caller.kind === "unix") injectWithAnyAuthority(socket, () => injector.inject(socket));
+      else injector.inject(socket);
     },
     close: async (graceMs) => {
       for (const socket of silent) socket.destroy();
@@ -102,16 +104,33 @@ interface ServerInternals {
   readonly http2Servers: ReadonlyMap<Http2Server, unknown>;
 }
 
+interface ConnectionInjector {
+  /** @returns the session that the stack made of it; undefined when it is closing */
+  inject(socket: Socket): ServerHttp2Session | undefined;
+  drain(graceMs: number): void;
+}
+
 /** The HTTP/2 stack counts every reset as an attack; ours tells which ones are. */
-function connectionInjector(server: Server): ReturnType<Server["createConnectionInjector"]> {
+function connectionInjector(server: Server): ConnectionInjector {
   const internals = server as unknown as ServerInternals;
   Object.assign(internals.commonServerOptions, NO_RESET_LIMIT);
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   const resets = new ResetLimit();
+  let made: ServerHttp2Session | undefined;
   for (const http2 of internals.http2Servers.keys()) {
     http2.on("stream", (stream) => resets.watch(stream as ServerHttp2Stream));
+    http2.on("session", (session) => {
+      made = session;
+    });
   }
-  return injector;
+  return {
+    inject: (socket) => {
+      made = undefined;
+      injector.injectConnection(socket);
+      return made;
+    },
+    drain: (graceMs) => injector.drain(graceMs),
+  };
 }
 
 const NO_RESET_LIMIT = { streamResetBurst: 0x7fffffff, streamResetRate: 0x7fffffff };

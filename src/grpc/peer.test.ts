@@ -43,6 +43,11 @@ test("a process by its pid is known to be gone when it is, and one that is gone 
   child.kill("SIGKILL");
   await ended.promise;
   expect(found?.isAlive()).toBe(false);
+  const instances = [found, openProcess(process.pid), openProcess(process.pid)].map(
+    (one) => one?.instance,
+  );
+  expect(instances[0]).not.toBe(instances[1]);
+  expect(instances[1]).toBe(instances[2] ?? "");
   found?.close();
   for (const nobody of [pid, -1, 2 ** 31 - 1]) expect(openProcess(nobody)).toBeUndefined();
 });

@@ -4,7 +4,7 @@
  * about the pid before asking belongs to the caller.
  */
 import { ptr } from "bun:ffi";
-import { readFileSync } from "node:fs";
+import { fstatSync, readFileSync, statfsSync } from "node:fs";
 import type { Socket } from "node:net";
 import { errno, openLibc } from "#ffi/libc.ts";
 import { isOwnProc } from "#ffi/own-proc.ts";
@@ -15,9 +15,7 @@ const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 const SO_PEERPIDFD = 77;
 const ENOPROTOOPT = 92;
-const EPERM = 1;
 const EINTR = 4;
-const SYS_PIDFD_SEND_SIGNAL = 424n;
 const SYS_PIDFD_OPEN = 434n;
 const POLLIN = 1;
 
@@ -45,6 +43,7 @@ export class UnixPeer {
   #pidfd: number;
   /** Only where the kernel gave no pidfd of the peer itself: the start time seen first. */
   readonly #startTime: string | undefined;
+  #instance: string | undefined;
 
   constructor(credentials: Credentials, pidfd: number, startTime: string | undefined) {
     this.pid = credentials.pid;
@@ -57,11 +56,15 @@ export class UnixPeer {
   /** Whether the process that connected still runs under its pid. False once the connection is closed. */
   isAlive(): boolean {
     if (this.#pidfd < 0) return false;
-    // A pidfd turns readable when its process ends; the signal 0 finds those already reaped.
+    // A pidfd turns readable when its process ends, and stays so when it is reaped (pidfd_open(2)).
     if (isReadable(this.#pidfd)) return false;
-    const sent = libc().syscall(SYS_PIDFD_SEND_SIGNAL, BigInt(this.#pidfd), 0n, 0n, 0n);
-    if (sent !== 0n && errno() !== EPERM) return false;
     return this.#startTime === undefined || this.#startTime === startTimeOf(this.pid);
+  }
+
+  /** Tells the process from every other one of this boot, also from one that is given its pid. */
+  get instance(): string {
+    this.#instance ??= instanceOf(this.pid, this.#pidfd);
+    return this.#instance;
   }
 
   /** Gives the descriptor back; called when the connection closes. */
@@ -71,13 +74,34 @@ export class UnixPeer {
   }
 }
 
+/** Of statfs(2) */
+const PID_FS_MAGIC = 0x50494446;
+let isPidFs: boolean | undefined;
+
+/** Since Linux 6.9 each process has a pidfd inode of its own, which is read in a tenth of the time that /proc takes. */
+function instanceOf(pid: number, pidfd: number): string {
+  if (pidfd < 0) return `${pid}`;
+  isPidFs ??= isOnPidFs(pidfd);
+  return isPidFs ? `${pid} ${fstatSync(pidfd).ino}` : `${pid} since ${startTimeOf(pid) ?? ""}`;
+}
+
+function isOnPidFs(pidfd: number): boolean {
+  try {
+    return statfsSync(`/proc/self/fd/${pidfd}`).type === PID_FS_MAGIC;
+  } catch {
+    return false;
+  }
+}
+
+/** A pollfd, used again and again: nothing waits in between. Its second word begins with the events; the rest is the kernel's. */
+const pollfd = new Int32Array([0, POLLIN]);
+
 /** Also when that cannot be found out. */
 function isReadable(fd: number): boolean {
-  const poll = Buffer.alloc(8);
-  poll.writeInt32LE(fd, 0);
-  poll.writeInt16LE(POLLIN, 4);
+  pollfd[0] = fd;
+  pollfd[1] = POLLIN;
   for (;;) {
-    const ready = libc().poll(ptr(poll), 1n, 0);
+    const ready = libc().poll(pollfd, 1, 0);
     // A signal, of a profiler for instance, ends a call that has nothing to tell, too (poll(2)): that says nothing of the process.
     if (ready !== -1 || errno() !== EINTR) return ready !== 0;
   }

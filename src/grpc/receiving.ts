@@ -25,10 +25,12 @@ const INFLATERS: Readonly<Record<string, Inflate>> = {
 const TOO_LARGE = "ERR_BUFFER_TOO_LARGE";
 
 export interface ReceivingOptions {
-  /** Bytes of one message. */
-  readonly bytes: number;
-  /** Who sends it, for the budget. */
-  readonly source: string;
+  readonly allowance: {
+    /** Bytes of one message. */
+    readonly bytes: number;
+    /** Who sends it, for the budget. */
+    readonly source: string;
+  };
   readonly budget: ReceiveBudget;
   /** Whether the call is one message and its end, which have to come in time together; else each message has its time. */
   readonly isSingle: boolean;
@@ -39,7 +41,27 @@ export interface ReceivingOptions {
 }
 
 /** The parts of a call of grpc-js that are replaced. They are private there, so that they are in place is looked at. */
+interface CallInternals {
+  decoder: unknown;
+  maxReceiveMessageSize: unknown;
+  decompressMessage: unknown;
+  readonly stream: unknown;
+}
 const REPLACED = ["decoder", "maxReceiveMessageSize", "decompressMessage"] as const;
+/** All calls of grpc-js are made alike: looking at one is enough. */
+let isLookedAt = false;
+
+/** @throws Error when grpc-js is not built as it was */
+function internalsOf(call: ServerInterceptingCallInterface): CallInternals {
+  if (isLookedAt) return call as unknown as CallInternals;
+  const missing = REPLACED.filter((name) => !Reflect.has(call, name));
+  if (missing.length > 0) throw new Error(`a call of grpc-js has no ${missing.join()}`);
+  if (!(Reflect.get(call, "stream") instanceof Duplex)) {
+    throw new Error("a call of grpc-js has no stream");
+  }
+  isLookedAt = true;
+  return call as unknown as CallInternals;
+}
 
 /**
  * Has a call end when it is answered, also when the caller has not ended its side: it need not send the rest of a request that nobody reads
@@ -49,9 +71,7 @@ const REPLACED = ["decoder", "maxReceiveMessageSize", "decompressMessage"] as co
  * @throws Error when grpc-js is not built as it was
  */
 export function endWhenAnswered(call: ServerInterceptingCallInterface): ServerHttp2Stream {
-  const stream: unknown = Reflect.get(call, "stream");
-  if (!(stream instanceof Duplex)) throw new Error("a call of grpc-js has no stream");
-  const http2 = stream as ServerHttp2Stream;
+  const http2 = internalsOf(call).stream as ServerHttp2Stream;
   http2.once("finish", () => {
     if (!http2.closed) http2.close(constants.NGHTTP2_NO_ERROR);
   });
@@ -70,13 +90,12 @@ export class Receiving {
   /** @throws Error when grpc-js is not built as it was */
   constructor(call: ServerInterceptingCallInterface, options: ReceivingOptions) {
     this.#options = options;
-    const missing = REPLACED.filter((name) => !Reflect.has(call, name));
-    if (missing.length > 0) throw new Error(`a call of grpc-js has no ${missing.join()}`);
-    Reflect.set(call, "decoder", new Decoder(options.bytes, this));
-    Reflect.set(call, "maxReceiveMessageSize", options.bytes);
-    Reflect.set(call, "decompressMessage", (message: Buffer, encoding: string) =>
-      this.#inflated(message.subarray(PREFIX_BYTES), encoding),
-    );
+    const { bytes } = options.allowance;
+    const internals = internalsOf(call);
+    internals.decoder = new Decoder(bytes, this);
+    internals.maxReceiveMessageSize = bytes;
+    internals.decompressMessage = (message: Buffer, encoding: string) =>
+      this.#inflated(message.subarray(PREFIX_BYTES), encoding);
   }
 
   /** Waits for the rest of a message from now on. */
@@ -87,8 +106,8 @@ export class Receiving {
 
   /** Bytes came. @throws Error when all unfinished requests together hold too much */
   hold(bytes: number): void {
-    const { budget, source } = this.#options;
-    budget.take(source, bytes);
+    const { budget, allowance } = this.#options;
+    budget.take(allowance.source, bytes);
     this.#held += bytes;
   }
 
@@ -96,7 +115,7 @@ export class Receiving {
   whole(): void {
     if (!this.#options.isSingle) this.#stopWaiting();
     if (this.#held === 0) return;
-    this.#options.budget.give(this.#options.source, this.#held);
+    this.#options.budget.give(this.#options.allowance.source, this.#held);
     this.#held = 0;
   }
 
@@ -135,7 +154,7 @@ export class Receiving {
       const why = `received message compressed with unsupported encoding ${JSON.stringify(encoding)}`;
       throw failed(StatusCode.UNIMPLEMENTED, why);
     }
-    const { bytes } = this.#options;
+    const { bytes } = this.#options.allowance;
     try {
       return await run(contents, { maxOutputLength: bytes });
     } catch (error) {

@@ -5,8 +5,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { type ClientHttp2Session, connect, constants } from "node:http2";
 import { connect as connectSocket } from "node:net";
+import type { Duplex } from "node:stream";
+import { connect as connectTls } from "node:tls";
 import { callUnary, unixChannel } from "#grpc/client.ts";
 import { HealthClient } from "#grpc/gen/grpc/health/v1/health.ts";
+import { writeHeaders } from "#grpc/hpack.ts";
 import {
   type ClientIdentity,
   type Clients,
@@ -120,44 +123,95 @@ test("so does the server, for an agent", async () => {
 
 const doors = {
   "the Workload API": {
-    open: toAgent,
+    open: (): Duplex => connectSocket(agent.socket),
     path: "/SpiffeWorkloadAPI/FetchX509SVID",
     healthSocket: () => agent.socket,
   },
   "the server's port": {
-    open: toServer,
+    open: (): Duplex =>
+      connectTls({ port: server.port, rejectUnauthorized: false, ALPNProtocols: ["h2"] }),
     path: "/spire.api.server.agent.v1.Agent/AttestAgent",
     healthSocket: () => server.socket,
   },
 };
 
-/** Calls and takes back, until the connection is closed. @returns how it was closed, and after how many calls */
-async function flood(session: ClientHttp2Session, path: string): Promise<readonly number[]> {
-  const closed = Promise.withResolvers<number>();
-  session.on("goaway", (code: number) => closed.resolve(code));
-  session.on("error", () => {});
-  session.on("close", () => closed.resolve(constants.NGHTTP2_NO_ERROR));
-  let calls = 0;
-  while (calls < FLOOD && !session.closed && !session.destroyed) {
-    takeBack(session, path);
-    if (++calls % 50 === 0) await Promise.race([answersPing(session), closed.promise]);
+/** RFC 9113 §6 */
+const FRAME_HEADER_BYTES = 9;
+const [HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY] = [1, 3, 4, 6, 7];
+const END_HEADERS = 4;
+const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+
+function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+  const header = Buffer.alloc(FRAME_HEADER_BYTES);
+  header.writeUIntBE(payload.length, 0, 3);
+  header.writeUInt8(type, 3);
+  header.writeUInt8(flags, 4);
+  header.writeUInt32BE(stream, 5);
+  return Buffer.concat([header, payload]);
+}
+
+/** A client that says what it likes: libraries end a call properly before they take it back, and it is answered then. */
+class RawClient {
+  readonly #socket: Duplex;
+  #rest = Buffer.alloc(0);
+  #pong = Promise.withResolvers<void>();
+  readonly #closed = Promise.withResolvers<number>();
+
+  constructor(socket: Duplex) {
+    this.#socket = socket;
+    socket.on("data", (chunk: Buffer) => this.#read(chunk));
+    socket.on("error", () => {});
+    socket.on("close", () => this.#closed.resolve(constants.NGHTTP2_NO_ERROR));
+    socket.write(Buffer.concat([PREFACE, frame(SETTINGS, 0, 0, Buffer.alloc(0))]));
   }
-  const code = await closed.promise;
-  session.destroy();
-  return [code, calls];
-}
 
-/** That the other end has read all that was sent: without, it could be sent everything before it has a chance to object. */
-async function answersPing(session: ClientHttp2Session): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  if (session.closed || session.destroyed || !session.ping(() => resolve())) return;
-  await promise;
-}
+  /** Calls and takes back, until the connection is closed. @returns how it was closed, and after how many calls */
+  async flood(path: string): Promise<readonly number[]> {
+    const closed = this.#closed.promise;
+    const block = writeHeaders(
+      Object.entries({
+        ...callHeaders(path, { "workload.spiffe.io": "true" }),
+        ":scheme": "http",
+        ":authority": "localhost",
+      })
+        .toSorted(([a], [b]) => Number(b.startsWith(":")) - Number(a.startsWith(":")))
+        .map(([name, value]) => ({ name, value, index: 0, isSensitive: false })),
+    );
+    const cancelled = Buffer.from([0, 0, 0, constants.NGHTTP2_CANCEL]);
+    let calls = 0;
+    let isOpen = true;
+    void closed.then(() => {
+      isOpen = false;
+    });
+    while (calls < FLOOD && isOpen) {
+      const frames = Array.from({ length: 50 }, () => {
+        const stream = 2 * calls++ + 1;
+        return [
+          frame(HEADERS, END_HEADERS, stream, block),
+          frame(RST_STREAM, 0, stream, cancelled),
+        ];
+      });
+      this.#pong = Promise.withResolvers<void>();
+      this.#socket.write(Buffer.concat([...frames.flat(), frame(PING, 0, 0, Buffer.alloc(8))]));
+      // All that was sent is read: else it could all be sent before the other end has a chance to object.
+      await Promise.race([this.#pong.promise, closed]);
+    }
+    const code = await closed;
+    this.#socket.destroy();
+    return [code, calls];
+  }
 
-function takeBack(session: ClientHttp2Session, path: string): void {
-  const call = session.request(callHeaders(path));
-  call.on("error", () => {});
-  call.close(constants.NGHTTP2_CANCEL);
+  #read(chunk: Buffer): void {
+    this.#rest = Buffer.concat([this.#rest, chunk]);
+    while (this.#rest.length >= FRAME_HEADER_BYTES) {
+      const end = FRAME_HEADER_BYTES + this.#rest.readUIntBE(0, 3);
+      if (this.#rest.length < end) return;
+      const type = this.#rest[3];
+      if (type === PING) this.#pong.resolve();
+      if (type === GOAWAY) this.#closed.resolve(this.#rest.readUInt32BE(FRAME_HEADER_BYTES + 4));
+      this.#rest = this.#rest.subarray(end);
+    }
+  }
 }
 
 test.each(Object.entries(doors))(
@@ -165,7 +219,7 @@ test.each(Object.entries(doors))(
   async (_name, { open, path, healthSocket }) => {
     const { address, credentials, options } = unixChannel(healthSocket());
     const health = new HealthClient(address, credentials, options);
-    const flooded = flood(open(), path);
+    const flooded = new RawClient(open()).flood(path);
     await callUnary(health, "check", { service: "" }, { timeoutMs: 20_000 });
     const [code, calls] = await flooded;
     expect(code).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);

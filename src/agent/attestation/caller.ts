@@ -9,9 +9,15 @@ import {
   type WorkloadAttestationTools,
 } from "./workload-attestation.ts";
 
+/** A process that can be told from every other one, before and after it. */
+export interface KnownProcess extends PeerProcess {
+  /** No other process has the same, not even one that is given its pid. */
+  readonly instance: string;
+}
+
 /** The process at the other end of a connection, as the kernel named it when it connected. */
 export interface AttestedProcess extends AttestedWorkload {
-  readonly peer: PeerProcess;
+  readonly peer: KnownProcess;
 }
 
 /** The one that makes a call. */

@@ -96,30 +96,42 @@ export async function askAttestors(
   signal: AbortSignal,
 ): Promise<readonly AttestorAnswer[]> {
   const over = new AbortController();
+  // An attestor that does not heed the signal is not waited for.
+  const { promise: ended, reject } = Promise.withResolvers<never>();
+  ended.catch(() => {});
+  const end = (reason: Error): void => {
+    over.abort(reason);
+    reject(reason);
+  };
   // One timer, which ends with the work: thousands of callers a second must not leave thousands of timers behind.
-  const timer = tools.clock.after(TIMEOUT_MS, () => over.abort(new Error("it took too long")));
-  const leave = (): void => over.abort(new StatusError(StatusCode.CANCELLED, "the caller is gone"));
+  const timer = tools.clock.after(TIMEOUT_MS, () => end(new Error("it took too long")));
+  const leave = (): void => end(new StatusError(StatusCode.CANCELLED, "the caller is gone"));
   if (signal.aborted) leave();
   else signal.addEventListener("abort", leave, { once: true });
+  const asked = { tools, signal: over.signal, ended };
   try {
-    return await Promise.all(
-      attestors.map((attestor) => askAttestor(attestor, peer, tools, over.signal)),
-    );
+    return await Promise.all(attestors.map((attestor) => askAttestor(attestor, peer, asked)));
   } finally {
     timer.cancel();
     signal.removeEventListener("abort", leave);
   }
 }
 
+interface Asked {
+  readonly tools: WorkloadAttestationTools;
+  readonly signal: AbortSignal;
+  /** Rejects when the signal aborts. */
+  readonly ended: Promise<never>;
+}
+
 async function askAttestor(
   attestor: WorkloadAttestor,
   peer: PeerProcess,
-  tools: WorkloadAttestationTools,
-  signal: AbortSignal,
+  { tools, signal, ended }: Asked,
 ): Promise<AttestorAnswer> {
   const { type: name } = attestor;
   const work = (): Promise<WorkloadAttestation> =>
-    unlessAborted(attestor.attest(peer, signal), signal);
+    Promise.race([attestor.attest(peer, signal), ended]);
   const labels = { attestor: name };
   // Made when there is something to say: nearly every call has nothing.
   const log = (): Log => tools.logOf(peer.uid).with({ attestor: name, pid: peer.pid });
@@ -134,19 +146,6 @@ async function askAttestor(
   } catch (error) {
     if (!isGone(error)) log().error("Failed to collect all selectors for PID", { error });
     return { name, selectors: [], omissions: [], error };
-  }
-}
-
-/** An attestor that does not heed the signal is not waited for. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const end = (): void => reject(signal.reason);
-  if (signal.aborted) end();
-  else signal.addEventListener("abort", end, { once: true });
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    signal.removeEventListener("abort", end);
   }
 }
 

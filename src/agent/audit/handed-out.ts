@@ -8,7 +8,6 @@ import type { Identity } from "#agent/cache/subscription.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import type { WorkloadX509Svid } from "#agent/cache/x509-svids.ts";
 import type { Clock } from "#clock/clock.ts";
-import { startTimeOf } from "#ffi/process-status.ts";
 import { BoundedLog } from "#log/bounded-log.ts";
 import { isLogged, type Log, type LogFields } from "#log/log.ts";
 import { Certificate } from "#x509/certificate.ts";
@@ -112,7 +111,7 @@ export class HandedOut {
     const given = this.#givenTo(caller.peer);
     if (given.get(key) === version) return;
     given.set(key, version);
-    const process = `${caller.peer.pid} ${startTimeOf(caller.peer.pid) ?? ""} ${key}`;
+    const process = `${caller.peer.instance} ${key}`;
     const before = this.#byProcess.get(process);
     if (before === version) return;
     this.#remember(process, version);
