@@ -9,12 +9,14 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { backUp, backup } from "../support/backups.ts";
 import { eventually, run } from "../support/process.ts";
 import { executable, Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
 
@@ -95,51 +97,95 @@ test("a directory of declared entries that is another's, or below his, neither",
   expect(doctor.stdout).toMatch(/FAIL\s+declared_entries .*can be changed by other users/);
 });
 
-test.each(["config", "plugin_data_file", "upstream key"])(
+/** A root and its key. */
+async function material(
+  directory: string,
+): Promise<{ readonly key: string; readonly certificate: string }> {
+  const key = join(directory, "key.pem");
+  const certificate = join(directory, "cert.pem");
+  const openssl = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"];
+  const made = ["ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", certificate];
+  const { code } = await run([...openssl, ...made, "-subj", "/CN=root", "-days", "2"]);
+  expect(code).toBe(0);
+  return { key, certificate };
+}
+
+const BELONGS = "can be changed by other users (it belongs to user 65534)";
+
+test.each(["config", "plugin_data_file", "upstream key", "ca_bundle_path", "root_cert_path"])(
   "the server obeys no %s of another user's",
   async (what) => {
     const directory = stage.room("material");
-    const key = join(directory, "key.pem");
-    const certificate = join(directory, "cert.pem");
-    const openssl = [
-      "openssl",
-      "req",
-      "-x509",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:P-256",
-    ];
-    const files = [
-      "-nodes",
-      "-keyout",
-      key,
-      "-out",
-      certificate,
-      "-subj",
-      "/CN=root",
-      "-days",
-      "2",
-    ];
-    expect((await run([...openssl, ...files])).code).toBe(0);
+    const { key, certificate } = await material(directory);
     const data = join(directory, "data.conf");
-    writeFileSync(data, `cert_file_path = "${certificate}"\nkey_file_path = "${key}"\n`);
-    const dataPath = what === "plugin_data_file" ? inTheirs(data) : data;
     const keyPath = what === "upstream key" ? inTheirs(key) : key;
     writeFileSync(data, `cert_file_path = "${certificate}"\nkey_file_path = "${keyPath}"\n`);
-    const plugins = `UpstreamAuthority "disk" { plugin_data_file = "${dataPath}" }`;
+    const dataPath = what === "plugin_data_file" ? inTheirs(data) : data;
+    const block = (kind: string, key: string): string =>
+      `${kind} { plugin_data { ${key} = "${inTheirs(certificate)}" } }`;
+    const blocks: Readonly<Record<string, string>> = {
+      ca_bundle_path: block(`NodeAttestor "x509pop"`, what),
+      root_cert_path: block(`UpstreamAuthority "offline"`, what),
+    };
+    const disk = `UpstreamAuthority "disk" { plugin_data_file = "${dataPath}" }`;
+    const plugins = blocks[what] ?? disk;
     const other = await TestServer.prepare(stage, "ours", { plugins });
     const path = what === "config" ? inTheirs(other.configuration) : other.configuration;
     const command = [executable("ours", "spire-server"), "run", "-config", path];
     const { code, stdout, stderr } = await run(command, { timeoutMs: 20_000 });
+    expect(stdout + stderr).toContain(BELONGS);
     expect(code).toBe(1);
-    expect(stdout + stderr).toContain("can be changed by other users (it belongs to user 65534)");
     // Whoever looks at a configuration from outside obeys nothing.
     const check = [executable("ours", "spire-server"), "validate", "-config", path];
     expect((await run(check)).code).toBe(0);
   },
   60_000,
 );
+
+test.each(["private_key_path", "certificate_path"])(
+  "the agent shows itself by no %s of another user's",
+  async (what) => {
+    const { key, certificate } = await material(stage.room("material"));
+    const paths = { private_key_path: key, certificate_path: certificate };
+    const data = Object.entries(paths).map(
+      ([name, path]) => `${name} = "${name === what ? inTheirs(path) : path}"`,
+    );
+    const agent = await TestAgent.prepare(stage, "ours", server, {
+      nodeAttestor: `NodeAttestor "x509pop" {\n plugin_data {\n ${data.join("\n")}\n }\n }`,
+    });
+    const daemon = agent.launch();
+    await daemon.line((line) => line.includes(BELONGS));
+    await daemon.stop();
+  },
+  60_000,
+);
+
+test("a token file that becomes another's is not read again when the agent has to join anew", async () => {
+  const file = join(stage.room("token"), "token");
+  const token = await server.token();
+  writeFileSync(file, token);
+  const settings = `join_token_file = "${file}"`;
+  const agent = await TestAgent.start(stage, "ours", server, { token: "", settings });
+  chownSync(file, NOBODY, NOBODY);
+  const id = `spiffe://${TRUST_DOMAIN}/spire/agent/join_token/${token}`;
+  expect((await server.cli("agent", "evict", "-spiffeID", id)).code).toBe(0);
+  await agent.daemon.line((line) => line.includes(BELONGS));
+  await agent.daemon.stop();
+}, 60_000);
+
+test("the writer of SVID files obeys no configuration of another user's", async () => {
+  const configuration = join(stage.room("helper"), "helper.conf");
+  const directory = stage.room("certs");
+  writeFileSync(
+    configuration,
+    `agent_address = "/none.sock"\ncert_dir = "${directory}"\nsvid_file_name = "a.pem"\n`,
+  );
+  const theirs = inTheirs(configuration);
+  const helper = [executable("ours", "spire-agent"), "svid-files", "-config", theirs];
+  const { code, stdout, stderr } = await run(helper, { timeoutMs: 20_000 });
+  expect(stdout + stderr).toContain(BELONGS);
+  expect(code).toBe(1);
+});
 
 test.each(["join_file", "join_token_file", "trust_bundle_path"])(
   "the agent obeys no %s of another user's",
@@ -179,8 +225,7 @@ test.each(["join_file", "join_token_file", "trust_bundle_path"])(
       inTheirs(file),
     ];
     const daemon = stage.daemon(command, join(directory, "agent.log"));
-    const words = "can be changed by other users (it belongs to user 65534)";
-    await daemon.line((line) => line.includes(words));
+    await daemon.line((line) => line.includes(BELONGS));
     await daemon.stop();
     expect(daemon.lines.join("\n")).not.toContain("Starting agent APIs");
   },
@@ -242,4 +287,47 @@ test("neither daemon keeps its data where another user can put his own in its pl
     expect(stdout + stderr).toContain(`directory ${theirs} can be changed by other users`);
     expect(existsSync(data)).toBe(false);
   }
+}, 60_000);
+
+test.each(["keys.json", "datastore.sqlite3"])(
+  "the server keeps no %s where another user can put his own in its place",
+  async (name) => {
+    const theirs = stage.room("theirs");
+    chownSync(theirs, NOBODY, NOBODY);
+    const { configuration, directory } = await TestServer.prepare(stage, "ours");
+    const moved = readFileSync(configuration, "utf8").replace(
+      join(directory, "data", name),
+      join(theirs, name),
+    );
+    writeFileSync(configuration, moved);
+    const command = [executable("ours", "spire-server"), "run", "-config", configuration];
+    const { code, stdout, stderr } = await run(command, { timeoutMs: 20_000 });
+    expect(stdout + stderr).toContain(`directory ${theirs} can be changed by other users`);
+    expect(code).toBe(1);
+    expect(existsSync(join(theirs, name))).toBe(false);
+  },
+  60_000,
+);
+
+test("no backup is restored where another user can put his own in its place", async () => {
+  const path = join(stage.room("backups"), "backup");
+  await backUp(server, path);
+  const theirs = stage.room("theirs");
+  chownSync(theirs, NOBODY, NOBODY);
+  const [data, other] = [join(theirs, "data"), stage.room("data")];
+  const { configuration, directory } = await TestServer.prepare(stage, "ours");
+  const keys = join(directory, "data", "keys.json");
+  const text = readFileSync(configuration, "utf8");
+  writeFileSync(configuration, text.replace(keys, join(theirs, "keys", "keys.json")));
+  for (const place of [
+    ["-dataDir", data],
+    ["-config", configuration],
+  ]) {
+    const { code, stderr } = await backup("restore", "-force", ...place, path);
+    expect(stderr).toContain(`directory ${theirs} can be changed by other users`);
+    expect(code).toBe(1);
+  }
+  expect(readdirSync(theirs)).toEqual([]);
+  expect(readdirSync(join(directory, "data"))).toEqual([]);
+  expect(await backup("restore", "-force", "-dataDir", other, path)).toMatchObject({ code: 0 });
 }, 60_000);
