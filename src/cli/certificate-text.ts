@@ -1,4 +1,4 @@
-import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
 import { rfc3339 } from "./go-time.ts";
 
 /** A certificate as the Debug services give it. */

@@ -1,6 +1,7 @@
 /** What the `logger` commands of both executables share: a level's name in both directions, and how the answer is shown. */
-import { type Logger, LogLevel } from "#grpc/gen/spire/api/types/logger.ts";
+
 import { logLevelNamed, logLevelOf } from "#grpc/log-level.ts";
+import { type Logger, LogLevel } from "#proto/spire/api/types/logger.ts";
 import { goQuote } from "./go-text.ts";
 import type { Io } from "./io.ts";
 import { type OutputFormat, printMessages } from "./printer.ts";

@@ -12,12 +12,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { tlsPolicy } from "#http/tls-policy.ts";
+import { EntryClient } from "#proto/spire/api/server/entry/v1/entry.ts";
 import { StatusError } from "#spiffe/status-error.ts";
 import { privateKeyToPkcs8Pem } from "#x509/keys.ts";
 import { certificatesToPem } from "#x509/pem.ts";
 import { make } from "#x509/pki.fixture.ts";
 import { type Channel, callUnary, readStream, tlsChannel, unixChannel } from "./client.ts";
-import { EntryClient } from "./gen/spire/api/server/entry/v1/entry.ts";
 
 const MIB = 1024 * 1024;
 const directory = mkdtempSync(join(tmpdir(), "hostile-"));

@@ -1,7 +1,8 @@
 /** A certificate as the Debug services of both daemons show it. */
+
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import type { Certificate } from "#x509/certificate.ts";
-import type { SPIFFEID } from "./gen/spire/api/types/spiffeid.ts";
 
 export interface CertificateMessage {
   /** Undefined for a certificate without a SPIFFE ID. */

@@ -1,7 +1,8 @@
 /** The standard health service, as load balancers and the `healthcheck` commands ask it. */
+
+import { HealthCheckResponse_ServingStatus, HealthService } from "#proto/grpc/health/v1/health.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { type BindOptions, type BoundService, bindService } from "./bind.ts";
-import { HealthCheckResponse_ServingStatus, HealthService } from "./gen/grpc/health/v1/health.ts";
 
 /** @param check whether the whole process serves; a rejection counts as no */
 export function createHealthService(

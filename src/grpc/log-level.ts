@@ -1,7 +1,7 @@
 /** Log levels on the wire, in both daemons' Logger services. */
 import { type LogLevel, type LogSettings, parseLogLevel } from "#log/log.ts";
+import { LogLevel as LevelMessage, type Logger } from "#proto/spire/api/types/logger.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { LogLevel as LevelMessage, type Logger } from "./gen/spire/api/types/logger.ts";
 
 const MESSAGES: Readonly<Record<LogLevel, LevelMessage>> = {
   panic: LevelMessage.PANIC,

@@ -3,13 +3,13 @@ import { connect } from "node:net";
 import { ChannelCredentials } from "@grpc/grpc-js";
 import { tlsPolicy } from "#http/tls-policy.ts";
 import { createLog } from "#log/log.ts";
+import { HealthClient, HealthService } from "#proto/grpc/health/v1/health.ts";
 import { privateKeyToPkcs8Pem } from "#x509/keys.ts";
 import { certificatesToPem } from "#x509/pem.ts";
 import { make } from "#x509/pki.fixture.ts";
 import { type Balancer, balance } from "./balancer.fixture.ts";
 import { bindService } from "./bind.ts";
 import { callUnary } from "./client.ts";
-import { HealthClient, HealthService } from "./gen/grpc/health/v1/health.ts";
 import { TrustedProxies } from "./proxied-connections.ts";
 import { listenTls, type TlsListener } from "./tls-listener.ts";
 

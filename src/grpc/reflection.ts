@@ -2,15 +2,16 @@
  * Server reflection, for tools like grpcurl: which services a socket has, and what their messages look like. It tells what is in our
  * published .proto files, nothing of who calls or is served. The descriptors are loaded when somebody asks, which most sockets never see.
  */
-import { StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { type BindOptions, type BoundService, bindService, type CallContext } from "./bind.ts";
-import type { FileDescriptor } from "./gen/descriptors.ts";
+
+import type { FileDescriptor } from "#proto/descriptors.ts";
 import {
   type ServerReflectionRequest as Request,
   type ServerReflectionResponse as Response,
   ServerReflectionService,
-} from "./gen/grpc/reflection/v1/reflection.ts";
-import { ServerReflectionService as AlphaService } from "./gen/grpc/reflection/v1alpha/reflection.ts";
+} from "#proto/grpc/reflection/v1/reflection.ts";
+import { ServerReflectionService as AlphaService } from "#proto/grpc/reflection/v1alpha/reflection.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { type BindOptions, type BoundService, bindService, type CallContext } from "./bind.ts";
 
 type Asked = NonNullable<Request["messageRequest"]>;
 type Answer = NonNullable<Response["messageResponse"]>;
@@ -48,7 +49,7 @@ async function answerAll(
   requests: AsyncIterable<Request>,
   send: (response: Response) => Promise<void>,
 ): Promise<void> {
-  const { FILE_DESCRIPTORS } = await import("./gen/descriptors.ts");
+  const { FILE_DESCRIPTORS } = await import("#proto/descriptors.ts");
   const files = new Files(FILE_DESCRIPTORS);
   for await (const request of requests) {
     const { host, messageRequest: asked } = request;

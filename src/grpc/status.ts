@@ -1,12 +1,12 @@
 /** Between StatusError and what grpc-js carries: code, message, and the typed details in the trailer. */
 import { Metadata, type ServiceError } from "@grpc/grpc-js";
-import { type PermissionDeniedReason, StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { dialWords } from "./dial-words.ts";
-import { Status } from "./gen/google/rpc/status.ts";
+import { Status } from "#proto/google/rpc/status.ts";
 import {
   PermissionDeniedDetails,
   PermissionDeniedDetails_Reason,
-} from "./gen/spire/api/types/status.ts";
+} from "#proto/spire/api/types/status.ts";
+import { type PermissionDeniedReason, StatusCode, StatusError } from "#spiffe/status-error.ts";
+import { dialWords } from "./dial-words.ts";
 
 const DETAILS_TRAILER = "grpc-status-details-bin";
 const DETAILS_TYPE = "type.googleapis.com/spire.api.types.PermissionDeniedDetails";

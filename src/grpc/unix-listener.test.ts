@@ -4,13 +4,13 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLog } from "#log/log.ts";
-import { bindService, type Handlers } from "./bind.ts";
-import type { Caller } from "./caller.ts";
-import { callUnary, readStream, unixChannel } from "./client.ts";
 import {
   SpiffeWorkloadAPIClient,
   SpiffeWorkloadAPIService,
-} from "./gen/spiffe/workload/workload.ts";
+} from "#proto/spiffe/workload/workload.ts";
+import { bindService, type Handlers } from "./bind.ts";
+import type { Caller } from "./caller.ts";
+import { callUnary, readStream, unixChannel } from "./client.ts";
 import type { ConnectionLimits, GrpcListener } from "./listener.ts";
 import { listenUnix } from "./unix-listener.ts";
 

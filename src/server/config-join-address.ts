@@ -1,6 +1,6 @@
 /** Where agents reach the server, which the server itself can only guess: what goes into join words. */
 import type { Block, Problems } from "#config/block.ts";
-import type { JoinAddress } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
+import type { JoinAddress } from "#proto/spire_edge/jointoken/v1/jointoken.ts";
 import { parseHostPort } from "#spiffe/host-port.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { ServerConfig } from "./config.ts";

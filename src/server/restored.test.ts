@@ -4,8 +4,8 @@ import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "#clock/clock.ts";
-import type { RenewAgentResponse } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
 import { createLog } from "#log/log.ts";
+import type { RenewAgentResponse } from "#proto/spire/api/server/agent/v1/agent.ts";
 import { type LostTime, lostTimePath, readLostTime, writeLostTime } from "./restored.ts";
 import {
   type ClientIdentity,

@@ -5,23 +5,23 @@ import { join } from "node:path";
 import { type ChannelCredentials, credentials, type ServiceError } from "@grpc/grpc-js";
 import { type Clock, systemClock, type Timer } from "#clock/clock.ts";
 import { systemRandom } from "#clock/random.ts";
+import { createLog } from "#log/log.ts";
 import {
   AgentClient,
   AttestAgentRequest as Attest,
   type AttestAgentRequest,
   type AttestAgentResponse,
-} from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
-import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
-import { LocalAuthorityClient } from "#grpc/gen/spire/api/server/localauthority/v1/localauthority.ts";
-import { type MintX509SVIDResponse, SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
-import { TrustDomainClient } from "#grpc/gen/spire/api/server/trustdomain/v1/trustdomain.ts";
-import type { JoinToken } from "#grpc/gen/spire/api/types/jointoken.ts";
-import type { X509SVID } from "#grpc/gen/spire/api/types/x509svid.ts";
-import { ChangesClient } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
-import { DeclaredEntriesClient } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
-import { JoinTokenClient } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
-import { createLog } from "#log/log.ts";
+} from "#proto/spire/api/server/agent/v1/agent.ts";
+import { BundleClient } from "#proto/spire/api/server/bundle/v1/bundle.ts";
+import { EntryClient } from "#proto/spire/api/server/entry/v1/entry.ts";
+import { LocalAuthorityClient } from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
+import { type MintX509SVIDResponse, SVIDClient } from "#proto/spire/api/server/svid/v1/svid.ts";
+import { TrustDomainClient } from "#proto/spire/api/server/trustdomain/v1/trustdomain.ts";
+import type { JoinToken } from "#proto/spire/api/types/jointoken.ts";
+import type { X509SVID } from "#proto/spire/api/types/x509svid.ts";
+import { ChangesClient } from "#proto/spire_edge/changes/v1/changes.ts";
+import { DeclaredEntriesClient } from "#proto/spire_edge/declared/v1/declared.ts";
+import { JoinTokenClient } from "#proto/spire_edge/jointoken/v1/jointoken.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { createCsr } from "#x509/csr.ts";
 import { generatePrivateKey, privateKeyToPkcs8Pem, signerFromPrivateKey } from "#x509/keys.ts";

@@ -12,12 +12,12 @@ import {
 import { dirname, join } from "node:path";
 import { credentials } from "@grpc/grpc-js";
 import { callUnary } from "#grpc/client.ts";
-import { DiscoveryRequest } from "#grpc/gen/envoy/service/discovery/v3/discovery.ts";
-import { SecretDiscoveryServiceClient } from "#grpc/gen/envoy/service/secret/v3/sds.ts";
+import { DiscoveryRequest } from "#proto/envoy/service/discovery/v3/discovery.ts";
+import { SecretDiscoveryServiceClient } from "#proto/envoy/service/secret/v3/sds.ts";
 import {
   DelegatedIdentityClient,
   FetchJWTSVIDsRequest,
-} from "#grpc/gen/spire/api/agent/delegatedidentity/v1/delegatedidentity.ts";
+} from "#proto/spire/api/agent/delegatedidentity/v1/delegatedidentity.ts";
 import { type Daemon, eventually, run } from "../support/process.ts";
 import { executable, Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
 

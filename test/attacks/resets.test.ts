@@ -8,8 +8,8 @@ import { connect as connectSocket } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect as connectTls } from "node:tls";
 import { callUnary, unixChannel } from "#grpc/client.ts";
-import { HealthClient } from "#grpc/gen/grpc/health/v1/health.ts";
 import { writeHeaders } from "#grpc/hpack.ts";
+import { HealthClient } from "#proto/grpc/health/v1/health.ts";
 import {
   type ClientIdentity,
   type Clients,

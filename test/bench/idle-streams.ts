@@ -11,12 +11,12 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { statusValues } from "#ffi/process-status.ts";
 import { tlsChannel, unixChannel } from "#grpc/client.ts";
-import { AgentClient } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
-import { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
-import type { JoinToken } from "#grpc/gen/spire/api/types/jointoken.ts";
-import { ChangesService } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
 import { tlsPolicy } from "#http/tls-policy.ts";
+import { AgentClient } from "#proto/spire/api/server/agent/v1/agent.ts";
+import { BundleClient } from "#proto/spire/api/server/bundle/v1/bundle.ts";
+import { Bundle } from "#proto/spire/api/types/bundle.ts";
+import type { JoinToken } from "#proto/spire/api/types/jointoken.ts";
+import { ChangesService } from "#proto/spire_edge/changes/v1/changes.ts";
 import { attest, type ClientIdentity, identityOf, newKey, unary } from "#server/server.fixture.ts";
 import { Stage, TestServer } from "../support/spire.ts";
 

@@ -3,7 +3,7 @@
  * moment. Every version of an entry has a SPIFFE ID of its own.
  */
 import { callUnary } from "#grpc/client.ts";
-import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import { Entry } from "#proto/spire/api/types/entry.ts";
 import type { Clients } from "#server/server.fixture.ts";
 import { TRUST_DOMAIN } from "../support/spire.ts";
 import type { Chance } from "./chance.ts";

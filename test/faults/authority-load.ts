@@ -1,9 +1,9 @@
 /** Authorities of both kinds, prepared and activated one after the other by hand; what they sign has to verify across the kill. */
 import { callUnary } from "#grpc/client.ts";
-import type { AuthorityState } from "#grpc/gen/spire/api/server/localauthority/v1/localauthority.ts";
-import type { Bundle as BundleMessage } from "#grpc/gen/spire/api/types/bundle.ts";
 import { jwtKeysOf } from "#jwt/bundle-document.ts";
 import { verifyJwtSvid } from "#jwt/verify.ts";
+import type { AuthorityState } from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
+import type { Bundle as BundleMessage } from "#proto/spire/api/types/bundle.ts";
 import { bundleFrom } from "#server/api/convert-bundle.ts";
 import { type Clients, type NewKey, newKey } from "#server/server.fixture.ts";
 import { Certificate } from "#x509/certificate.ts";

@@ -4,7 +4,7 @@ import { afterAll, expect, test } from "bun:test";
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { callUnary } from "#grpc/client.ts";
-import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import { Entry } from "#proto/spire/api/types/entry.ts";
 import { extractArchive } from "#server/backup/archive.ts";
 import { inspectContents, keyProblem } from "#server/backup/contents.ts";
 import { unfinishedPath } from "#server/backup/unfinished.ts";

@@ -1,8 +1,8 @@
 /** Bundles of other trust domains set and deleted, and authorities appended to our own. */
 import { generateKeyPairSync } from "node:crypto";
 import { callUnary } from "#grpc/client.ts";
-import { BatchDeleteFederatedBundleRequest_Mode } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
-import type { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
+import { BatchDeleteFederatedBundleRequest_Mode } from "#proto/spire/api/server/bundle/v1/bundle.ts";
+import type { Bundle } from "#proto/spire/api/types/bundle.ts";
 import type { Clients } from "#server/server.fixture.ts";
 import type { Chance } from "./chance.ts";
 import type { Lifetime, Load } from "./lifetime.ts";

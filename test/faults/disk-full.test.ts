@@ -7,7 +7,7 @@ import { afterAll, expect, test } from "bun:test";
 import { copyFileSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { callUnary } from "#grpc/client.ts";
-import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import { Entry } from "#proto/spire/api/types/entry.ts";
 import { type Clients, closeClients, localClients } from "#server/server.fixture.ts";
 import { StatusCode } from "#spiffe/status-error.ts";
 import { type Daemon, eventually } from "../support/process.ts";

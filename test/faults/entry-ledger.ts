@@ -1,5 +1,5 @@
 /** What a server acknowledged of its registration entries, and what it was asked for without an answer. */
-import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import type { Entry } from "#proto/spire/api/types/entry.ts";
 
 interface Acknowledged {
   readonly revision: number;

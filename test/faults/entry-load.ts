@@ -1,6 +1,6 @@
 /** Entries created, updated and deleted in batches over several connections at once. */
 import { callUnary } from "#grpc/client.ts";
-import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import { Entry } from "#proto/spire/api/types/entry.ts";
 import type { Clients } from "#server/server.fixture.ts";
 import { TRUST_DOMAIN } from "../support/spire.ts";
 import type { Chance } from "./chance.ts";

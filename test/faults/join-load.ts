@@ -1,8 +1,8 @@
 /** Nodes that join by token, renew their SVID, are banned and evicted. */
 import { callUnary } from "#grpc/client.ts";
-import type { Agent } from "#grpc/gen/spire/api/types/agent.ts";
-import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
-import type { X509SVID } from "#grpc/gen/spire/api/types/x509svid.ts";
+import type { Agent } from "#proto/spire/api/types/agent.ts";
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
+import type { X509SVID } from "#proto/spire/api/types/x509svid.ts";
 import {
   attest,
   type ClientIdentity,

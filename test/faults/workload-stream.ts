@@ -2,10 +2,7 @@
 import { createPrivateKey } from "node:crypto";
 import { Metadata } from "@grpc/grpc-js";
 import { readStream, unixChannel } from "#grpc/client.ts";
-import {
-  SpiffeWorkloadAPIClient,
-  type X509SVIDResponse,
-} from "#grpc/gen/spiffe/workload/workload.ts";
+import { SpiffeWorkloadAPIClient, type X509SVIDResponse } from "#proto/spiffe/workload/workload.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { splitCertificates } from "#x509/der.ts";
 import { signerFromPrivateKey } from "#x509/keys.ts";

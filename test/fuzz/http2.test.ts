@@ -8,7 +8,7 @@ import { connect as connectTls } from "node:tls";
 import { credentials } from "@grpc/grpc-js";
 import fc from "fast-check";
 import { callUnary } from "#grpc/client.ts";
-import { HealthClient } from "#grpc/gen/grpc/health/v1/health.ts";
+import { HealthClient } from "#proto/grpc/health/v1/health.ts";
 import { FUZZ_TIMEOUT_MS, fuzzTogether } from "../support/fuzzing.ts";
 import { freePort } from "../support/process.ts";
 import { Stage, TestAgent, TestServer } from "../support/spire.ts";

@@ -8,11 +8,11 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { callUnary, readStream, unixChannel } from "#grpc/client.ts";
+import { parseJwtSvidUnverified } from "#jwt/claims.ts";
 import {
   DelegatedIdentityClient,
   type SubscribeToX509SVIDsResponse,
-} from "#grpc/gen/spire/api/agent/delegatedidentity/v1/delegatedidentity.ts";
-import { parseJwtSvidUnverified } from "#jwt/claims.ts";
+} from "#proto/spire/api/agent/delegatedidentity/v1/delegatedidentity.ts";
 import { StatusError } from "#spiffe/status-error.ts";
 import { eventually } from "../support/process.ts";
 import {

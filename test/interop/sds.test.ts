@@ -7,19 +7,19 @@ import { createPublicKey, X509Certificate } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { callUnary, openBidi, unixChannel } from "#grpc/client.ts";
-import type { Node } from "#grpc/gen/envoy/config/core/v3/core.ts";
+import type { Node } from "#proto/envoy/config/core/v3/core.ts";
 import {
   type CertificateValidationContext,
   Secret,
   SPIFFECertValidatorConfig,
   type TlsCertificate,
-} from "#grpc/gen/envoy/extensions/transport_sockets/tls/v3/secret.ts";
+} from "#proto/envoy/extensions/transport_sockets/tls/v3/secret.ts";
 import {
   DiscoveryRequest,
   type DiscoveryResponse,
-} from "#grpc/gen/envoy/service/discovery/v3/discovery.ts";
-import { SecretDiscoveryServiceClient } from "#grpc/gen/envoy/service/secret/v3/sds.ts";
-import type { Any } from "#grpc/gen/google/protobuf/any.ts";
+} from "#proto/envoy/service/discovery/v3/discovery.ts";
+import { SecretDiscoveryServiceClient } from "#proto/envoy/service/secret/v3/sds.ts";
+import type { Any } from "#proto/google/protobuf/any.ts";
 import { StatusError } from "#spiffe/status-error.ts";
 import { certificatesToPem } from "#x509/pem.ts";
 import { make } from "#x509/pki.fixture.ts";

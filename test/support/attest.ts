@@ -5,7 +5,7 @@ import {
   AgentClient,
   type AttestAgentRequest,
   type AttestAgentResponse,
-} from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
+} from "#proto/spire/api/server/agent/v1/agent.ts";
 import { createCsr } from "#x509/csr.ts";
 import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
 import { TRUST_DOMAIN } from "./spire.ts";

@@ -3,12 +3,12 @@ import { afterAll, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { callUnary, unixChannel } from "#grpc/client.ts";
-import { DiscoveryRequest } from "#grpc/gen/envoy/service/discovery/v3/discovery.ts";
-import { SecretDiscoveryServiceClient } from "#grpc/gen/envoy/service/secret/v3/sds.ts";
+import { DiscoveryRequest } from "#proto/envoy/service/discovery/v3/discovery.ts";
+import { SecretDiscoveryServiceClient } from "#proto/envoy/service/secret/v3/sds.ts";
 import {
   SpiffeWorkloadAPIClient,
   ValidateJWTSVIDRequest,
-} from "#grpc/gen/spiffe/workload/workload.ts";
+} from "#proto/spiffe/workload/workload.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { eventually, run } from "../support/process.ts";
 import { executable, Stage, TestAgent, TestServer } from "../support/spire.ts";

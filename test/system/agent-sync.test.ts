@@ -6,10 +6,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { Metadata } from "@grpc/grpc-js";
 import { readStream, unixChannel } from "#grpc/client.ts";
-import {
-  SpiffeWorkloadAPIClient,
-  type X509SVIDResponse,
-} from "#grpc/gen/spiffe/workload/workload.ts";
+import { SpiffeWorkloadAPIClient, type X509SVIDResponse } from "#proto/spiffe/workload/workload.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { splitCertificates } from "#x509/der.ts";
 import { certificatesFromPem } from "#x509/pem.ts";

@@ -4,8 +4,8 @@ import {
   type EntryClient,
   EntryService,
   SyncAuthorizedEntriesRequest,
-} from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
-import { Entry, EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
+} from "#proto/spire/api/server/entry/v1/entry.ts";
+import { Entry, EntryMask } from "#proto/spire/api/types/entry.ts";
 import {
   type Clients,
   closeClients,

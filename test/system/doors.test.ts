@@ -7,9 +7,9 @@ import { createPrivateKey } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ServiceError } from "@grpc/grpc-js";
-import type { RenewAgentResponse } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import type { BatchNewX509SVIDResponse } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { statusErrorFrom } from "#grpc/status.ts";
+import type { RenewAgentResponse } from "#proto/spire/api/server/agent/v1/agent.ts";
+import type { BatchNewX509SVIDResponse } from "#proto/spire/api/server/svid/v1/svid.ts";
 import {
   attest,
   type ClientIdentity,

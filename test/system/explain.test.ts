@@ -4,7 +4,7 @@ import { realpathSync } from "node:fs";
 import { join } from "node:path";
 import { credentials, Metadata } from "@grpc/grpc-js";
 import { callUnary } from "#grpc/client.ts";
-import { ExplainClient } from "#grpc/gen/spire_edge/explain/v1/explain.ts";
+import { ExplainClient } from "#proto/spire_edge/explain/v1/explain.ts";
 import type { Daemon } from "../support/process.ts";
 import { eventually, run } from "../support/process.ts";
 import { executable, Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";

@@ -4,11 +4,11 @@ import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "#clock/clock.ts";
 import { bindService } from "#grpc/bind.ts";
-import { AgentService } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import { BundleService } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import { listenTls, type TlsListener } from "#grpc/tls-listener.ts";
 import { tlsPolicy } from "#http/tls-policy.ts";
 import { createLog } from "#log/log.ts";
+import { AgentService } from "#proto/spire/api/server/agent/v1/agent.ts";
+import { BundleService } from "#proto/spire/api/server/bundle/v1/bundle.ts";
 import { certificatesFromPem, certificatesToPem, encodePem } from "#x509/pem.ts";
 import {
   detoured,

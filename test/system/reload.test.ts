@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { callUnary, unixChannel } from "#grpc/client.ts";
-import { DelegatedIdentityClient } from "#grpc/gen/spire/api/agent/delegatedidentity/v1/delegatedidentity.ts";
+import { DelegatedIdentityClient } from "#proto/spire/api/agent/delegatedidentity/v1/delegatedidentity.ts";
 import { endpointBlock, offer } from "../support/federation.ts";
 import { type Daemon, eventually, run } from "../support/process.ts";
 import { executable, Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";

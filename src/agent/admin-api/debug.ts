@@ -2,7 +2,7 @@
 import type { Clock } from "#clock/clock.ts";
 import { type BindOptions, type BoundService, bindService } from "#grpc/bind.ts";
 import { certificateMessage } from "#grpc/certificate-message.ts";
-import { DebugService, type GetInfoResponse } from "#grpc/gen/spire/api/agent/debug/v1/debug.ts";
+import { DebugService, type GetInfoResponse } from "#proto/spire/api/agent/debug/v1/debug.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { verifyX509Svid } from "#x509/svid.ts";

@@ -16,7 +16,7 @@ import {
   type FetchJWTSVIDsResponse,
   type SubscribeToX509SVIDsRequest,
   type SubscribeToX509SVIDsResponse,
-} from "#grpc/gen/spire/api/agent/delegatedidentity/v1/delegatedidentity.ts";
+} from "#proto/spire/api/agent/delegatedidentity/v1/delegatedidentity.ts";
 import { namedAudience } from "#spiffe/audience.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { Delegates, type DelegatesParts } from "./delegate.ts";

@@ -7,8 +7,8 @@ import type {
   SubscribeToJWTBundlesResponse,
   SubscribeToX509BundlesResponse,
   SubscribeToX509SVIDsResponse,
-} from "#grpc/gen/spire/api/agent/delegatedidentity/v1/delegatedidentity.ts";
-import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
+} from "#proto/spire/api/agent/delegatedidentity/v1/delegatedidentity.ts";
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 
 export interface DelegatedResponses {

@@ -1,7 +1,7 @@
 /** The Logger service of the agent's admin socket: the log level, looked at, changed and put back. */
 import { type BindOptions, type BoundService, bindService } from "#grpc/bind.ts";
-import { LoggerService } from "#grpc/gen/spire/api/agent/logger/v1/logger.ts";
 import { LevelSwitch } from "#grpc/log-level.ts";
+import { LoggerService } from "#proto/spire/api/agent/logger/v1/logger.ts";
 
 export function createLoggerService(options: BindOptions): BoundService {
   const { log } = options;

@@ -6,12 +6,12 @@
 import type { ServerClients } from "#agent/sync/server-connection.ts";
 import type { NodeAttestorAgent } from "#attestors/attestor.ts";
 import { callUnary, openBidi } from "#grpc/client.ts";
+import type { ClientIdentity } from "#grpc/server-channel.ts";
+import type { KeyManager, ManagedKey } from "#keymanager/key-manager.ts";
 import type {
   AttestAgentRequest,
   AttestAgentResponse,
-} from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import type { ClientIdentity } from "#grpc/server-channel.ts";
-import type { KeyManager, ManagedKey } from "#keymanager/key-manager.ts";
+} from "#proto/spire/api/server/agent/v1/agent.ts";
 import { isAgentId } from "#spiffe/reserved-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";

@@ -3,7 +3,7 @@ import { createPrivateKey } from "node:crypto";
 import { type CallOptions, Metadata } from "@grpc/grpc-js";
 import type { NodeIdentity } from "#attestors/x509pop/node-identity.ts";
 import { deadline, readStream, unixChannel } from "#grpc/client.ts";
-import { SpiffeWorkloadAPIClient } from "#grpc/gen/spiffe/workload/workload.ts";
+import { SpiffeWorkloadAPIClient } from "#proto/spiffe/workload/workload.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { splitCertificates } from "#x509/der.ts";

@@ -8,11 +8,8 @@ import { TaintedAuthorities } from "#agent/sync/taint.ts";
 import { CannotAttestError, type NodeAttestorAgent } from "#attestors/attestor.ts";
 import { createJoinTokenAgent } from "#attestors/join_token/agent.ts";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
-import {
-  AttestAgentResponse,
-  RenewAgentResponse,
-} from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
 import { MemoryKeyManager } from "#keymanager/memory.ts";
+import { AttestAgentResponse, RenewAgentResponse } from "#proto/spire/api/server/agent/v1/agent.ts";
 import { type PermissionDeniedReason, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { noMetrics } from "#telemetry/metrics.ts";

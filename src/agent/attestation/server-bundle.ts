@@ -3,9 +3,9 @@
  * connection, which is verified against what was taken here.
  */
 import { callUnary, tlsChannel } from "#grpc/client.ts";
-import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import type { ServerAddress } from "#grpc/server-channel.ts";
 import type { Log } from "#log/log.ts";
+import { BundleClient } from "#proto/spire/api/server/bundle/v1/bundle.ts";
 import { formatHostPort } from "#spiffe/host-port.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { splitCertificates } from "#x509/der.ts";

@@ -2,8 +2,8 @@
 import { type Client, Metadata } from "@grpc/grpc-js";
 import type { Clock } from "#clock/clock.ts";
 import { tlsChannel } from "#grpc/client.ts";
-import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
 import type { ServerAddress } from "#grpc/server-channel.ts";
+import { BundleClient } from "#proto/spire/api/server/bundle/v1/bundle.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 const TIMEOUT_MS = 10_000;

@@ -8,8 +8,8 @@ import type { Flag, FlagSpecs } from "#cli/flags.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import { socketFlag } from "#cli/socket-path.ts";
 import { AGENT_ADMIN_SOCKET, unnamedSocket } from "#config/packaged.ts";
-import type { DebugClient } from "#grpc/gen/spire/api/agent/debug/v1/debug.ts";
-import type { LoggerClient } from "#grpc/gen/spire/api/agent/logger/v1/logger.ts";
+import type { DebugClient } from "#proto/spire/api/agent/debug/v1/debug.ts";
+import type { LoggerClient } from "#proto/spire/api/agent/logger/v1/logger.ts";
 
 /** How commands find the admin socket when nobody names it. */
 const ADMIN_SOCKET = {
@@ -90,8 +90,8 @@ async function open(named: string): Promise<Services> {
 
 async function clientsOf(services: Services): Promise<AdminConnection> {
   const [debug, logger] = await Promise.all([
-    import("#grpc/gen/spire/api/agent/debug/v1/debug.ts"),
-    import("#grpc/gen/spire/api/agent/logger/v1/logger.ts"),
+    import("#proto/spire/api/agent/debug/v1/debug.ts"),
+    import("#proto/spire/api/agent/logger/v1/logger.ts"),
   ]);
   return {
     debug: services.of(debug.DebugClient).call,

@@ -13,7 +13,7 @@ import {
   X509Svid_State as State,
   x509Svid_StateToJSON as stateName,
   type X509Svid,
-} from "#grpc/gen/spire_edge/explain/v1/explain.ts";
+} from "#proto/spire_edge/explain/v1/explain.ts";
 
 const NO_SELECTORS = "No attestor could say anything of the process, so no entry can match it.";
 const ASK_OPERATOR =

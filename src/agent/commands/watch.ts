@@ -3,7 +3,7 @@ import { type Command, defineLeaf } from "#cli/command.ts";
 import { type Io, outputLost } from "#cli/io.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import { systemClock } from "#clock/clock.ts";
-import type { X509SVIDResponse } from "#grpc/gen/spiffe/workload/workload.ts";
+import type { X509SVIDResponse } from "#proto/spiffe/workload/workload.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { agentSocket, agentSocketOwner, SOCKET_FLAGS } from "./agent-command.ts";
 

@@ -8,12 +8,12 @@ import type { CallerTools } from "#agent/attestation/caller.ts";
 import { askAttestors } from "#agent/attestation/workload-attestation.ts";
 import { requireSecurityHeader } from "#agent/workload-api/security-header.ts";
 import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
+import { openProcess, type UnixPeer } from "#grpc/peer.ts";
 import {
   ExplainService,
   type Explanation,
   type NearEntry as NearEntryMessage,
-} from "#grpc/gen/spire_edge/explain/v1/explain.ts";
-import { openProcess, type UnixPeer } from "#grpc/peer.ts";
+} from "#proto/spire_edge/explain/v1/explain.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import {
   type Audience,

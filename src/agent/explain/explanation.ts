@@ -17,7 +17,7 @@ import {
   type Server as ServerMessage,
   X509Svid_State as State,
   type X509Svid as X509SvidMessage,
-} from "#grpc/gen/spire_edge/explain/v1/explain.ts";
+} from "#proto/spire_edge/explain/v1/explain.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { lifetimeOf } from "./lifetime.ts";
 

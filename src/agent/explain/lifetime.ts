@@ -4,7 +4,7 @@ import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import {
   X509Svid_Limit as Limit,
   type X509Svid as X509SvidMessage,
-} from "#grpc/gen/spire_edge/explain/v1/explain.ts";
+} from "#proto/spire_edge/explain/v1/explain.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
 import { Certificate } from "#x509/certificate.ts";
 

@@ -7,13 +7,13 @@ import type { CacheContent } from "#agent/cache/workload-cache.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import type { WorkloadX509Svid } from "#agent/cache/x509-svids.ts";
 import { bundleOf } from "#agent/sync/fetch-bundles.ts";
-import type { Bundle as BundleMessage } from "#grpc/gen/spire/api/types/bundle.ts";
+import type { Bundle as BundleMessage } from "#proto/spire/api/types/bundle.ts";
 import {
   type Entry,
   type Header,
   Record,
   type X509Svid,
-} from "#grpc/gen/spire_edge/snapshot/v1/snapshot.ts";
+} from "#proto/spire_edge/snapshot/v1/snapshot.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 

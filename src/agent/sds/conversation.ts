@@ -3,9 +3,10 @@
  * rules it keeps those of the reference: a request that answers an older response than the last is ignored; a new version is sent when
  * the workload's state has changed, or when other names are asked for.
  */
-import type { Node } from "#grpc/gen/envoy/config/core/v3/core.ts";
-import type { DiscoveryRequest } from "#grpc/gen/envoy/service/discovery/v3/discovery.ts";
+
 import type { Log } from "#log/log.ts";
+import type { Node } from "#proto/envoy/config/core/v3/core.ts";
+import type { DiscoveryRequest } from "#proto/envoy/service/discovery/v3/discovery.ts";
 
 const MAX_LOGGED = 1024;
 

@@ -17,12 +17,12 @@ import {
   type CallContext,
   publicAllowance,
 } from "#grpc/bind.ts";
+import type { MessageLimits } from "#grpc/message-limits.ts";
 import type {
   DiscoveryRequest,
   DiscoveryResponse,
-} from "#grpc/gen/envoy/service/discovery/v3/discovery.ts";
-import { SecretDiscoveryServiceService } from "#grpc/gen/envoy/service/secret/v3/sds.ts";
-import type { MessageLimits } from "#grpc/message-limits.ts";
+} from "#proto/envoy/service/discovery/v3/discovery.ts";
+import { SecretDiscoveryServiceService } from "#proto/envoy/service/secret/v3/sds.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { Conversation } from "./conversation.ts";
 import { Inbox } from "./inbox.ts";

@@ -1,8 +1,8 @@
 /** The secrets that a workload asks for by their names, made from what it is. */
 import { goQuote } from "#cli/go-text.ts";
-import type { Node } from "#grpc/gen/envoy/config/core/v3/core.ts";
-import { Secret } from "#grpc/gen/envoy/extensions/transport_sockets/tls/v3/secret.ts";
-import type { Any } from "#grpc/gen/google/protobuf/any.ts";
+import type { Node } from "#proto/envoy/config/core/v3/core.ts";
+import { Secret } from "#proto/envoy/extensions/transport_sockets/tls/v3/secret.ts";
+import type { Any } from "#proto/google/protobuf/any.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { certificatesToPem, encodePem } from "#x509/pem.ts";
 import { contextOf, contextOfAll, inline, usesSpiffeValidator } from "./validation-context.ts";

@@ -3,11 +3,11 @@
  * domain with the authorities that speak for it.
  */
 import type { BundleForms } from "#agent/cache/bundle-forms.ts";
-import type { DataSource, Node } from "#grpc/gen/envoy/config/core/v3/core.ts";
+import type { DataSource, Node } from "#proto/envoy/config/core/v3/core.ts";
 import {
   type CertificateValidationContext,
   SPIFFECertValidatorConfig,
-} from "#grpc/gen/envoy/extensions/transport_sockets/tls/v3/secret.ts";
+} from "#proto/envoy/extensions/transport_sockets/tls/v3/secret.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { certificatesToPem } from "#x509/pem.ts";
 

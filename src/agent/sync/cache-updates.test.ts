@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
-import { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
-import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
-import { Change } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
+import { Bundle } from "#proto/spire/api/types/bundle.ts";
+import { Entry } from "#proto/spire/api/types/entry.ts";
+import { Change } from "#proto/spire_edge/changes/v1/changes.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { noMetrics } from "#telemetry/metrics.ts";

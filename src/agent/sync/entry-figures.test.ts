@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { workloadEntry } from "#agent/cache/workload-entry.ts";
-import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import { Entry } from "#proto/spire/api/types/entry.ts";
 import { noMetrics } from "#telemetry/metrics.ts";
 import { measureEntries } from "./entry-figures.ts";
 

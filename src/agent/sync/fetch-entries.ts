@@ -1,13 +1,13 @@
 /** The entries this agent may issue for: only what changed crosses the wire, from servers that can say what changed. */
 import { isSameRevision, type WorkloadEntry, workloadEntry } from "#agent/cache/workload-entry.ts";
 import { type Conversation, callUnary, openBidi } from "#grpc/client.ts";
+import type { Log } from "#log/log.ts";
 import type {
   EntryClient,
   SyncAuthorizedEntriesRequest,
   SyncAuthorizedEntriesResponse,
-} from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
-import { type Entry, EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
-import type { Log } from "#log/log.ts";
+} from "#proto/spire/api/server/entry/v1/entry.ts";
+import { type Entry, EntryMask } from "#proto/spire/api/types/entry.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { entriesDenied } from "./failure.ts";
 

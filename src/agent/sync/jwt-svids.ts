@@ -3,8 +3,8 @@ import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import type { Clock } from "#clock/clock.ts";
 import { callUnary } from "#grpc/client.ts";
-import type { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { parseJwtSvidUnverified } from "#jwt/claims.ts";
+import type { SVIDClient } from "#proto/spire/api/server/svid/v1/svid.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 const TIMEOUT_MS = 30_000;

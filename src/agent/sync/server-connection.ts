@@ -2,13 +2,13 @@
 import { hostname } from "node:os";
 import type { Clock } from "#clock/clock.ts";
 import type { Channel } from "#grpc/client.ts";
-import { AgentClient } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
-import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
-import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
-import { ChangesClient } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
 import { nodeAgent } from "#grpc/node-agent.ts";
 import { type ClientIdentity, type ServerAddress, serverChannel } from "#grpc/server-channel.ts";
+import { AgentClient } from "#proto/spire/api/server/agent/v1/agent.ts";
+import { BundleClient } from "#proto/spire/api/server/bundle/v1/bundle.ts";
+import { EntryClient } from "#proto/spire/api/server/entry/v1/entry.ts";
+import { SVIDClient } from "#proto/spire/api/server/svid/v1/svid.ts";
+import { ChangesClient } from "#proto/spire_edge/changes/v1/changes.ts";
 
 /** A stream without news would not notice that the network is gone; sent only while a call is under way. */
 const KEEPALIVE = { "grpc.keepalive_time_ms": 30_000, "grpc.keepalive_timeout_ms": 10_000 };

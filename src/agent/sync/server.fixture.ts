@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type BoundService, bindService, type Handlers } from "#grpc/bind.ts";
 import { unixChannel } from "#grpc/client.ts";
-import { AgentClient, AgentService } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import { BundleClient, BundleService } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
-import { EntryClient, EntryService } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
-import { SVIDClient, SVIDService } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
-import { ChangesClient, ChangesService } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
 import { listenUnix } from "#grpc/unix-listener.ts";
 import { createLog, type Log } from "#log/log.ts";
+import { AgentClient, AgentService } from "#proto/spire/api/server/agent/v1/agent.ts";
+import { BundleClient, BundleService } from "#proto/spire/api/server/bundle/v1/bundle.ts";
+import { EntryClient, EntryService } from "#proto/spire/api/server/entry/v1/entry.ts";
+import { SVIDClient, SVIDService } from "#proto/spire/api/server/svid/v1/svid.ts";
+import { ChangesClient, ChangesService } from "#proto/spire_edge/changes/v1/changes.ts";
 import type { ServerClients } from "./server-connection.ts";
 
 export const quiet: Log = createLog({ level: "panic", format: "text" }, () => 0, {

@@ -6,7 +6,7 @@ import type { Random } from "#clock/random.ts";
 import {
   type BatchNewX509SVIDRequest,
   BatchNewX509SVIDResponse,
-} from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
+} from "#proto/spire/api/server/svid/v1/svid.ts";
 import { StatusCode } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { noMetrics } from "#telemetry/metrics.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { makeWorkloadEntry as entry } from "#agent/cache/workload-entry.fixture.ts";
-import { BatchNewX509SVIDResponse } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
+import { BatchNewX509SVIDResponse } from "#proto/spire/api/server/svid/v1/svid.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { parseCsr } from "#x509/csr.ts";

@@ -2,8 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { waitsForSvids } from "#agent/cache/waiting.ts";
 import { makeWorkloadEntry as entry } from "#agent/cache/workload-entry.fixture.ts";
-import type { BatchNewX509SVIDRequest } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { createLog, type Log } from "#log/log.ts";
+import type { BatchNewX509SVIDRequest } from "#proto/spire/api/server/svid/v1/svid.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode } from "#spiffe/status-error.ts";
 import { until } from "./server.fixture.ts";

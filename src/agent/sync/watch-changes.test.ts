@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
-import { Change } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
+import { Change } from "#proto/spire_edge/changes/v1/changes.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { quiet, serve, until } from "./server.fixture.ts";
 import type { Connection } from "./server-link.ts";

@@ -10,7 +10,7 @@ import type {
   JWTBundlesResponse,
   X509BundlesResponse,
   X509SVIDResponse,
-} from "#grpc/gen/spiffe/workload/workload.ts";
+} from "#proto/spiffe/workload/workload.ts";
 import { withoutRepeatedHints } from "./hints.ts";
 
 export interface Responses {

@@ -1,10 +1,10 @@
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { Clock } from "#clock/clock.ts";
+import { verifyJwtSvid } from "#jwt/verify.ts";
 import type {
   ValidateJWTSVIDRequest,
   ValidateJWTSVIDResponse,
-} from "#grpc/gen/spiffe/workload/workload.ts";
-import { verifyJwtSvid } from "#jwt/verify.ts";
+} from "#proto/spiffe/workload/workload.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 

@@ -20,7 +20,7 @@ import {
   SpiffeWorkloadAPIService,
   X509BundlesResponse,
   X509SVIDResponse,
-} from "#grpc/gen/spiffe/workload/workload.ts";
+} from "#proto/spiffe/workload/workload.ts";
 import { namedAudience } from "#spiffe/audience.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";

@@ -2,9 +2,9 @@
 import { Metadata } from "@grpc/grpc-js";
 import { openServices, type Service, type StreamService } from "#cli/api-service.ts";
 import type { Daemon } from "#cli/rpc-error.ts";
-import { HealthClient } from "#grpc/gen/grpc/health/v1/health.ts";
-import { SpiffeWorkloadAPIClient } from "#grpc/gen/spiffe/workload/workload.ts";
-import { ExplainClient } from "#grpc/gen/spire_edge/explain/v1/explain.ts";
+import { HealthClient } from "#proto/grpc/health/v1/health.ts";
+import { SpiffeWorkloadAPIClient } from "#proto/spiffe/workload/workload.ts";
+import { ExplainClient } from "#proto/spire_edge/explain/v1/explain.ts";
 
 /** As messages call it. */
 export const AGENT: Daemon = {

@@ -1,6 +1,6 @@
 /** The X.509 answer of the Workload API, parsed and verified. */
 import { failureText } from "#cli/rpc-error.ts";
-import type { X509SVID, X509SVIDResponse } from "#grpc/gen/spiffe/workload/workload.ts";
+import type { X509SVID, X509SVIDResponse } from "#proto/spiffe/workload/workload.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { splitCertificates } from "#x509/der.ts";

@@ -1,5 +1,5 @@
-import type { CountAgentsRequest_Filter } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
 import type { LogFields } from "#log/log.ts";
+import type { CountAgentsRequest_Filter } from "#proto/spire/api/server/agent/v1/agent.ts";
 import type { NodeFilter } from "#server/datastore/datastore.ts";
 import { selectorFilterFrom, selectorsField } from "./convert-selector.ts";
 import { invalidArgument } from "./failure.ts";

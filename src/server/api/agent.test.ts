@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import type { RenewAgentResponse } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import { EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
+import type { RenewAgentResponse } from "#proto/spire/api/server/agent/v1/agent.ts";
+import { EntryMask } from "#proto/spire/api/types/entry.ts";
 import {
   attest,
   identityOf,

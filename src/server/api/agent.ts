@@ -1,6 +1,6 @@
 /** The Agent service: operators look after attested nodes, agents attest, renew and report. */
 import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
-import type { Empty } from "#grpc/gen/google/protobuf/empty.ts";
+import type { Empty } from "#proto/google/protobuf/empty.ts";
 import {
   AgentService,
   type AttestAgentRequest,
@@ -15,9 +15,9 @@ import {
   type ListAgentsResponse,
   type PostStatusRequest,
   type RenewAgentRequest,
-} from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import type { Agent } from "#grpc/gen/spire/api/types/agent.ts";
-import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
+} from "#proto/spire/api/server/agent/v1/agent.ts";
+import type { Agent } from "#proto/spire/api/types/agent.ts";
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { agentFilterFields, agentFilterFrom } from "./agent-filter.ts";

@@ -1,8 +1,8 @@
 import { setImmediate } from "node:timers/promises";
 import type { CallContext } from "#grpc/bind.ts";
-import type { Status } from "#grpc/gen/spire/api/types/status.ts";
 import { sourceOf } from "#grpc/remote-source.ts";
 import type { Log, LogFields } from "#log/log.ts";
+import type { Status } from "#proto/spire/api/types/status.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import type { StatusCode } from "#spiffe/status-error.ts";

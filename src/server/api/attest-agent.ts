@@ -2,12 +2,12 @@ import type { NodeAttestation, NodeAttestorServer, NodePeer } from "#attestors/a
 import { joinTokenRefusal } from "#attestors/join_token/server.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { CallContext } from "#grpc/bind.ts";
+import type { Log } from "#log/log.ts";
 import type {
   AttestAgentRequest,
   AttestAgentRequest_Params,
   AttestAgentResponse,
-} from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import type { Log } from "#log/log.ts";
+} from "#proto/spire/api/server/agent/v1/agent.ts";
 import type { CaManager, X509Svid } from "#server/ca/ca-manager.ts";
 import type { AttestedNode, JoinTokens, Nodes } from "#server/datastore/datastore.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";

@@ -3,8 +3,8 @@
  * to the ordinary log, and only when `audit_log_enabled` is set; calls that only read and are let in, when `audit_log_reads` is set as well.
  */
 import { readlink } from "node:fs/promises";
-import type { Status } from "#grpc/gen/spire/api/types/status.ts";
 import type { Log, LogFields } from "#log/log.ts";
+import type { Status } from "#proto/spire/api/types/status.ts";
 import { StatusCode, type StatusError, statusCodeName } from "#spiffe/status-error.ts";
 import type { CallerIdentity } from "./caller-identity.ts";
 

@@ -5,9 +5,9 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join, resolve } from "node:path";
 import type { ServiceDefinition, ServiceError } from "@grpc/grpc-js";
-import type { RenewAgentResponse } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import type { MintX509SVIDResponse } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
-import type { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
+import type { RenewAgentResponse } from "#proto/spire/api/server/agent/v1/agent.ts";
+import type { MintX509SVIDResponse } from "#proto/spire/api/server/svid/v1/svid.ts";
+import type { Bundle } from "#proto/spire/api/types/bundle.ts";
 import {
   type Clients,
   identityOf,
@@ -120,7 +120,7 @@ const AGENTS_OWN = "spire_edge/explain";
 
 /** Every method that the generated code of the server's services has. */
 async function everyMethod(): Promise<Method[]> {
-  const generated = resolve(import.meta.dir, "../../grpc/gen");
+  const generated = resolve(import.meta.dir, "../../../proto/gen");
   const files = ["spire/api/server", "spire_edge", "grpc/health"]
     .flatMap((folder) => [...new Bun.Glob(`${folder}/**/*.ts`).scanSync(generated)].sort())
     .filter((file) => !file.startsWith(AGENTS_OWN));

@@ -1,14 +1,14 @@
 import { expect, test } from "bun:test";
-import { HealthService } from "#grpc/gen/grpc/health/v1/health.ts";
-import { AgentService } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import { BundleService } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
-import { DebugService } from "#grpc/gen/spire/api/server/debug/v1/debug.ts";
-import { EntryService } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
-import { LocalAuthorityService } from "#grpc/gen/spire/api/server/localauthority/v1/localauthority.ts";
-import { LoggerService } from "#grpc/gen/spire/api/server/logger/v1/logger.ts";
-import { SVIDService } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
-import { TrustDomainService } from "#grpc/gen/spire/api/server/trustdomain/v1/trustdomain.ts";
-import { ChangesService } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
+import { HealthService } from "#proto/grpc/health/v1/health.ts";
+import { AgentService } from "#proto/spire/api/server/agent/v1/agent.ts";
+import { BundleService } from "#proto/spire/api/server/bundle/v1/bundle.ts";
+import { DebugService } from "#proto/spire/api/server/debug/v1/debug.ts";
+import { EntryService } from "#proto/spire/api/server/entry/v1/entry.ts";
+import { LocalAuthorityService } from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
+import { LoggerService } from "#proto/spire/api/server/logger/v1/logger.ts";
+import { SVIDService } from "#proto/spire/api/server/svid/v1/svid.ts";
+import { TrustDomainService } from "#proto/spire/api/server/trustdomain/v1/trustdomain.ts";
+import { ChangesService } from "#proto/spire_edge/changes/v1/changes.ts";
 import { rolesAllowed } from "./authorization.ts";
 
 const methods = [

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import type { JWTKey, X509Certificate } from "#grpc/gen/spire/api/types/bundle.ts";
 import type { LogFields } from "#log/log.ts";
+import type { JWTKey, X509Certificate } from "#proto/spire/api/types/bundle.ts";
 import { momentField } from "#x509/iso-time.ts";
 
 /** What the audit log says about authorities: fingerprints and key IDs, numbered. */

@@ -4,9 +4,9 @@ import type {
   BatchCreateFederatedBundleResponse,
   BatchDeleteFederatedBundleResponse,
   BatchUpdateFederatedBundleResponse,
-} from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
-import { Bundle, BundleMask } from "#grpc/gen/spire/api/types/bundle.ts";
-import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+} from "#proto/spire/api/server/bundle/v1/bundle.ts";
+import { Bundle, BundleMask } from "#proto/spire/api/types/bundle.ts";
+import { Entry } from "#proto/spire/api/types/entry.ts";
 import {
   asWorkload,
   type Clients,

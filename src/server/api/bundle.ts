@@ -14,8 +14,8 @@ import {
   type ListFederatedBundlesRequest,
   type PublishJWTAuthorityRequest,
   type PublishJWTAuthorityResponse,
-} from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
-import type { Bundle as BundleMessage } from "#grpc/gen/spire/api/types/bundle.ts";
+} from "#proto/spire/api/server/bundle/v1/bundle.ts";
+import type { Bundle as BundleMessage } from "#proto/spire/api/types/bundle.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
 import { checkKeyId, emptyBundle } from "#spiffe/bundle.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";

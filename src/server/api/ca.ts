@@ -7,7 +7,7 @@ import {
   type ImportCertificateResponse,
   type PendingRequest,
   type State,
-} from "#grpc/gen/spire_edge/ca/v1/ca.ts";
+} from "#proto/spire_edge/ca/v1/ca.ts";
 import { likelyAuthorityId, type X509Ca } from "#server/ca/authority.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
 import type { OfflineCa } from "#server/ca/offline-ca.ts";

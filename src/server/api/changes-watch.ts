@@ -1,6 +1,6 @@
 import type { Clock, Timer } from "#clock/clock.ts";
-import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
-import type { Change } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
+import type { Entry } from "#proto/spire/api/types/entry.ts";
+import type { Change } from "#proto/spire_edge/changes/v1/changes.ts";
 import { type Pending, PendingChanges } from "./changes-pending.ts";
 
 /** Who watches, by which certificate. */

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import type { Clock } from "#clock/clock.ts";
 import { systemRandom } from "#clock/random.ts";
-import type { Change } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
+import type { Change } from "#proto/spire_edge/changes/v1/changes.ts";
 import type { DataStoreChange } from "#server/datastore/datastore.ts";
 import { makeEntry, makeNode } from "#server/datastore/records.conformance.ts";
 import type { Touched } from "#server/entries/touched-agents.ts";

@@ -4,8 +4,8 @@
  */
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
-import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
-import type { Change } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
+import type { Entry } from "#proto/spire/api/types/entry.ts";
+import type { Change } from "#proto/spire_edge/changes/v1/changes.ts";
 import type { AttestedNode, Changed } from "#server/datastore/datastore.ts";
 import type { EntryRegistry } from "#server/entries/registry.ts";
 import type { Touched } from "#server/entries/touched-agents.ts";

@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { ServiceError } from "@grpc/grpc-js";
-import type { RenewAgentResponse } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
+import type { RenewAgentResponse } from "#proto/spire/api/server/agent/v1/agent.ts";
 import type {
   BatchCreateEntryResponse,
   BatchDeleteEntryResponse,
   BatchUpdateEntryResponse,
-} from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
-import { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
-import { Entry, EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
-import type { Change } from "#grpc/gen/spire_edge/changes/v1/changes.ts";
+} from "#proto/spire/api/server/entry/v1/entry.ts";
+import { Bundle } from "#proto/spire/api/types/bundle.ts";
+import { Entry, EntryMask } from "#proto/spire/api/types/entry.ts";
+import type { Change } from "#proto/spire_edge/changes/v1/changes.ts";
 import {
   asWorkload,
   type Clients,

@@ -4,7 +4,7 @@ import {
   type Change,
   ChangesService,
   type WatchChangesRequest,
-} from "#grpc/gen/spire_edge/changes/v1/changes.ts";
+} from "#proto/spire_edge/changes/v1/changes.ts";
 import { checkAgentStanding, type StandingParts } from "./agent-standing.ts";
 import { apiCall } from "./api-call.ts";
 import { audited } from "./audited.ts";

@@ -1,4 +1,4 @@
-import { Agent, type AgentMask } from "#grpc/gen/spire/api/types/agent.ts";
+import { Agent, type AgentMask } from "#proto/spire/api/types/agent.ts";
 import type { AttestedNode } from "#server/datastore/datastore.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { idMessage } from "./convert-id.ts";

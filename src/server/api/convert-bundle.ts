@@ -4,7 +4,7 @@ import {
   Bundle as BundleMessage,
   type JWTKey,
   type X509Certificate,
-} from "#grpc/gen/spire/api/types/bundle.ts";
+} from "#proto/spire/api/types/bundle.ts";
 import {
   type Bundle,
   checkKeyId,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { Entry, EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
+import { Entry, EntryMask } from "#proto/spire/api/types/entry.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { entryChangeFrom, entryFieldsFrom, entryMessage } from "./convert-entry.ts";
 

@@ -1,4 +1,4 @@
-import { Entry, type EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
+import { Entry, type EntryMask } from "#proto/spire/api/types/entry.ts";
 import type { EntryChange } from "#server/datastore/datastore.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";

@@ -1,7 +1,7 @@
 import type {
   FederationRelationshipMask,
   FederationRelationship as RelationshipMessage,
-} from "#grpc/gen/spire/api/types/federationrelationship.ts";
+} from "#proto/spire/api/types/federationrelationship.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
 import {
   type EndpointProfile,

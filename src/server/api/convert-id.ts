@@ -1,4 +1,4 @@
-import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
 import { isAgentId, isReservedId } from "#spiffe/reserved-id.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";

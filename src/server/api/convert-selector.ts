@@ -1,7 +1,7 @@
 import type {
   SelectorMatch,
   Selector as SelectorMessage,
-} from "#grpc/gen/spire/api/types/selector.ts";
+} from "#proto/spire/api/types/selector.ts";
 import type { SelectorFilter } from "#server/datastore/datastore.ts";
 import {
   compareSelectors,

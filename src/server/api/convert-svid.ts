@@ -1,6 +1,6 @@
-import type { JWTSVID } from "#grpc/gen/spire/api/types/jwtsvid.ts";
-import type { WITSVID } from "#grpc/gen/spire/api/types/witsvid.ts";
-import type { X509SVID } from "#grpc/gen/spire/api/types/x509svid.ts";
+import type { JWTSVID } from "#proto/spire/api/types/jwtsvid.ts";
+import type { WITSVID } from "#proto/spire/api/types/witsvid.ts";
+import type { X509SVID } from "#proto/spire/api/types/x509svid.ts";
 import type { TokenSvid, X509Svid } from "#server/ca/ca-manager.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { idMessage } from "./convert-id.ts";

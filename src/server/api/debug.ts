@@ -6,7 +6,7 @@ import {
   DebugService,
   type GetInfoResponse,
   type GetInfoResponse_Cert,
-} from "#grpc/gen/spire/api/server/debug/v1/debug.ts";
+} from "#proto/spire/api/server/debug/v1/debug.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";

@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { type Conversation, openBidi } from "#grpc/client.ts";
-import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import { Entry } from "#proto/spire/api/types/entry.ts";
 import {
   Change_Action as Action,
   type DeclaredEntry,
   type Options,
   type ReconcileEntriesRequest,
   type ReconcileEntriesResponse,
-} from "#grpc/gen/spire_edge/declared/v1/declared.ts";
+} from "#proto/spire_edge/declared/v1/declared.ts";
 import {
   type Clients,
   joinAgent,

@@ -13,7 +13,7 @@ import {
   type Options,
   type ReconcileEntriesRequest,
   type ReconcileEntriesResponse,
-} from "#grpc/gen/spire_edge/declared/v1/declared.ts";
+} from "#proto/spire_edge/declared/v1/declared.ts";
 import type { DeclaredEntries } from "#server/datastore/datastore.ts";
 import { auditFields, summaryFields } from "#server/declared/audit-fields.ts";
 import { changeMessage, summaryMessage } from "#server/declared/change-message.ts";

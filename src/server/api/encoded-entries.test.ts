@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
+import { EntryMask } from "#proto/spire/api/types/entry.ts";
 import { makeEntry } from "#server/datastore/records.conformance.ts";
 import { EncodedEntries } from "./encoded-entries.ts";
 

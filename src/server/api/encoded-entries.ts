@@ -2,7 +2,7 @@
  * Entries as agents are sent them, encoded once: agents ask for all of theirs every few seconds, and most are as they were. An entry that
  * changes is another object, and what was kept for the one before goes with it.
  */
-import type { EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
+import type { EntryMask } from "#proto/spire/api/types/entry.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 
 /** Masks for which encodings are kept: agents of one version ask with one. */

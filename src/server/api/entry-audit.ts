@@ -1,6 +1,6 @@
-import type { Entry, EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
-import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
 import type { LogFields } from "#log/log.ts";
+import type { Entry, EntryMask } from "#proto/spire/api/types/entry.ts";
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
 import { momentField } from "#x509/iso-time.ts";
 import { selectorsField } from "./convert-selector.ts";
 

@@ -1,7 +1,7 @@
-import type { CountEntriesRequest_Filter } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
-import type { FederatesWithMatch } from "#grpc/gen/spire/api/types/federateswith.ts";
-import type { SelectorMatch } from "#grpc/gen/spire/api/types/selector.ts";
 import type { LogFields } from "#log/log.ts";
+import type { CountEntriesRequest_Filter } from "#proto/spire/api/server/entry/v1/entry.ts";
+import type { FederatesWithMatch } from "#proto/spire/api/types/federateswith.ts";
+import type { SelectorMatch } from "#proto/spire/api/types/selector.ts";
 import type { EntryFilter } from "#server/datastore/datastore.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { memberIdFrom, workloadIdFrom } from "./convert-id.ts";

@@ -6,8 +6,8 @@ import {
   GetAuthorizedEntriesResponse,
   type SyncAuthorizedEntriesRequest,
   SyncAuthorizedEntriesResponse,
-} from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
-import type { EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
+} from "#proto/spire/api/server/entry/v1/entry.ts";
+import type { EntryMask } from "#proto/spire/api/types/entry.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import { apiCall, callerId } from "./api-call.ts";
 import { entryMessage } from "./convert-entry.ts";

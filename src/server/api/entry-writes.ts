@@ -10,8 +10,8 @@ import type {
   BatchUpdateEntryRequest,
   BatchUpdateEntryResponse,
   BatchUpdateEntryResponse_Result,
-} from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
-import type { Entry, EntryMask } from "#grpc/gen/spire/api/types/entry.ts";
+} from "#proto/spire/api/server/entry/v1/entry.ts";
+import type { Entry, EntryMask } from "#proto/spire/api/types/entry.ts";
 import type { CreateEntryResult, Entries } from "#server/datastore/datastore.ts";
 import { isForTheSame } from "#server/entries/shared-hint.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";

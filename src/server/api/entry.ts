@@ -13,8 +13,8 @@ import {
   type ListEntriesRequest,
   type ListEntriesResponse,
   type SyncAuthorizedEntriesRequest,
-} from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
-import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+} from "#proto/spire/api/server/entry/v1/entry.ts";
+import type { Entry } from "#proto/spire/api/types/entry.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { type ApiCall, apiCall, attempt } from "./api-call.ts";
 import { audited } from "./audited.ts";

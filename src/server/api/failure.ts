@@ -1,5 +1,5 @@
-import type { Status } from "#grpc/gen/spire/api/types/status.ts";
 import type { Log } from "#log/log.ts";
+import type { Status } from "#proto/spire/api/types/status.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 

@@ -12,9 +12,9 @@ import {
   type GetFederatedBundleRequest,
   type ListFederatedBundlesRequest,
   type ListFederatedBundlesResponse,
-} from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
-import type { BundleMask, Bundle as BundleMessage } from "#grpc/gen/spire/api/types/bundle.ts";
-import type { Status } from "#grpc/gen/spire/api/types/status.ts";
+} from "#proto/spire/api/server/bundle/v1/bundle.ts";
+import type { BundleMask, Bundle as BundleMessage } from "#proto/spire/api/types/bundle.ts";
+import type { Status } from "#proto/spire/api/types/status.ts";
 import type { BundleDeleteMode, Bundles } from "#server/datastore/datastore.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { connectivityState, type ServiceError } from "@grpc/grpc-js";
-import type { MintX509SVIDResponse } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { statusErrorFrom } from "#grpc/status.ts";
+import type { MintX509SVIDResponse } from "#proto/spire/api/server/svid/v1/svid.ts";
 import {
   asWorkload,
   identityOf,

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import type { AttestAgentResponse } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import type { GetAuthorizedEntriesResponse } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
-import type { JoinToken } from "#grpc/gen/spire/api/types/jointoken.ts";
+import type { AttestAgentResponse } from "#proto/spire/api/server/agent/v1/agent.ts";
+import type { GetAuthorizedEntriesResponse } from "#proto/spire/api/server/entry/v1/entry.ts";
+import type { JoinToken } from "#proto/spire/api/types/jointoken.ts";
 import {
   attest,
   type Clients,

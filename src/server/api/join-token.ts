@@ -1,8 +1,8 @@
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
-import type { CreateJoinTokenRequest } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import type { JoinToken } from "#grpc/gen/spire/api/types/jointoken.ts";
-import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
+import type { CreateJoinTokenRequest } from "#proto/spire/api/server/agent/v1/agent.ts";
+import type { JoinToken } from "#proto/spire/api/types/jointoken.ts";
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
 import type { Entries, JoinTokens } from "#server/datastore/datastore.ts";
 import { agentId } from "#spiffe/reserved-id.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";

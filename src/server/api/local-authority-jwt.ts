@@ -7,7 +7,7 @@ import type {
   RevokeJWTAuthorityResponse,
   TaintJWTAuthorityRequest,
   TaintJWTAuthorityResponse,
-} from "#grpc/gen/spire/api/server/localauthority/v1/localauthority.ts";
+} from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
 import { revokeJwtAuthority, taintJwtAuthority } from "#server/ca/taint.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { ApiCall } from "./api-call.ts";

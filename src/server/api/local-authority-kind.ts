@@ -1,5 +1,5 @@
 /** What the RPCs for both kinds of authority have in common: states, and which authority may be activated or tainted. */
-import type { AuthorityState } from "#grpc/gen/spire/api/server/localauthority/v1/localauthority.ts";
+import type { AuthorityState } from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
 import type { Authority } from "#server/ca/authority.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
 import type { Rotation } from "#server/ca/rotation.ts";

@@ -11,7 +11,7 @@ import type {
   TaintX509AuthorityResponse,
   TaintX509UpstreamAuthorityRequest,
   TaintX509UpstreamAuthorityResponse,
-} from "#grpc/gen/spire/api/server/localauthority/v1/localauthority.ts";
+} from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
 import { revokeX509Authority, taintX509Authority } from "#server/ca/taint.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { ApiCall } from "./api-call.ts";

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import type {
   GetJWTAuthorityStateResponse,
   PrepareJWTAuthorityResponse,
-} from "#grpc/gen/spire/api/server/localauthority/v1/localauthority.ts";
-import type { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
+} from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
+import type { Bundle } from "#proto/spire/api/types/bundle.ts";
 import { refused, startTestServer, type TestServer, unary } from "#server/server.fixture.ts";
 import { StatusCode } from "#spiffe/status-error.ts";
 

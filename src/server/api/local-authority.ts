@@ -10,7 +10,7 @@ import {
   type TaintJWTAuthorityRequest,
   type TaintX509AuthorityRequest,
   type TaintX509UpstreamAuthorityRequest,
-} from "#grpc/gen/spire/api/server/localauthority/v1/localauthority.ts";
+} from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { apiCall } from "./api-call.ts";
 import { audited } from "./audited.ts";

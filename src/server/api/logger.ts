@@ -1,11 +1,11 @@
 /** The Logger service: a local operator looks at the log level of the running server, changes it, and puts it back. */
 import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
+import type { LevelSwitch } from "#grpc/log-level.ts";
 import {
   LoggerService,
   type SetLogLevelRequest,
-} from "#grpc/gen/spire/api/server/logger/v1/logger.ts";
-import { type Logger, LogLevel } from "#grpc/gen/spire/api/types/logger.ts";
-import type { LevelSwitch } from "#grpc/log-level.ts";
+} from "#proto/spire/api/server/logger/v1/logger.ts";
+import { type Logger, LogLevel } from "#proto/spire/api/types/logger.ts";
 import { apiCall } from "./api-call.ts";
 import { audited } from "./audited.ts";
 import type { ServiceOptions } from "./guard.ts";

@@ -1,7 +1,7 @@
 /** The Nodes service: what an operator wants to know of nodes beyond what the reference's Agent service tells. */
 import type { Clock } from "#clock/clock.ts";
 import { type BoundService, bindService } from "#grpc/bind.ts";
-import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
 import {
   type DescribeNodesRequest,
   type DescribeNodesResponse,
@@ -9,7 +9,7 @@ import {
   type FindNodesResponse,
   type Node,
   NodesService,
-} from "#grpc/gen/spire_edge/node/v1/node.ts";
+} from "#proto/spire_edge/node/v1/node.ts";
 import type { Nodes } from "#server/datastore/datastore.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";

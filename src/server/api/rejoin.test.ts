@@ -2,12 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { RenewAgentResponse } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import type { GetAuthorizedEntriesResponse } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
-import type { Agent } from "#grpc/gen/spire/api/types/agent.ts";
-import type { JoinToken } from "#grpc/gen/spire/api/types/jointoken.ts";
-import type { DeleteJoinTokenRequest } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
 import { createLog } from "#log/log.ts";
+import type { RenewAgentResponse } from "#proto/spire/api/server/agent/v1/agent.ts";
+import type { GetAuthorizedEntriesResponse } from "#proto/spire/api/server/entry/v1/entry.ts";
+import type { Agent } from "#proto/spire/api/types/agent.ts";
+import type { JoinToken } from "#proto/spire/api/types/jointoken.ts";
+import type { DeleteJoinTokenRequest } from "#proto/spire_edge/jointoken/v1/jointoken.ts";
 import { makeNode } from "#server/datastore/records.conformance.ts";
 import { openSqliteDataStore } from "#server/datastore/sqlite/open.ts";
 import {

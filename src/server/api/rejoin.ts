@@ -4,15 +4,15 @@
  * business.
  */
 import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
-import type { Empty } from "#grpc/gen/google/protobuf/empty.ts";
-import type { JoinToken } from "#grpc/gen/spire/api/types/jointoken.ts";
-import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
+import type { Empty } from "#proto/google/protobuf/empty.ts";
+import type { JoinToken } from "#proto/spire/api/types/jointoken.ts";
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
 import {
   type CreateRejoinTokenRequest,
   type DeleteJoinTokenRequest,
   type JoinAddress,
   JoinTokenService,
-} from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
+} from "#proto/spire_edge/jointoken/v1/jointoken.ts";
 import type { AttestedNode, Nodes } from "#server/datastore/datastore.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { type ApiCall, apiCall, attempt } from "./api-call.ts";

@@ -5,7 +5,7 @@ import type {
   PostStatusResponse,
   RenewAgentRequest,
   RenewAgentResponse,
-} from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
+} from "#proto/spire/api/server/agent/v1/agent.ts";
 import type { NodeChange } from "#server/datastore/datastore.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { checkStillActive } from "./agent-standing.ts";

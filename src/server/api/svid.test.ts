@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import type { BatchCreateEntryResponse } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
+import type { BatchCreateEntryResponse } from "#proto/spire/api/server/entry/v1/entry.ts";
 import type {
   BatchNewX509SVIDResponse,
   MintX509SVIDResponse,
   NewDownstreamX509CAResponse,
-} from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
-import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+} from "#proto/spire/api/server/svid/v1/svid.ts";
+import { Entry } from "#proto/spire/api/types/entry.ts";
 import {
   asWorkload,
   type JoinedAgent,

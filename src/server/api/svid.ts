@@ -13,7 +13,7 @@ import {
   type NewDownstreamX509CAResponse,
   type NewJWTSVIDRequest,
   SVIDService,
-} from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
+} from "#proto/spire/api/server/svid/v1/svid.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
 import type { Bundles } from "#server/datastore/datastore.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";

@@ -1,8 +1,8 @@
+import type { LogFields } from "#log/log.ts";
 import type {
   FederationRelationship,
   FederationRelationshipMask,
-} from "#grpc/gen/spire/api/types/federationrelationship.ts";
-import type { LogFields } from "#log/log.ts";
+} from "#proto/spire/api/types/federationrelationship.ts";
 import { authorityFields } from "./bundle-audit.ts";
 
 /** What the audit log says about a relationship that was to be written: the fields the mask names, all without a mask. */

@@ -7,12 +7,12 @@ import type {
   BatchDeleteFederationRelationshipResponse_Result,
   BatchUpdateFederationRelationshipRequest,
   BatchUpdateFederationRelationshipResponse,
-} from "#grpc/gen/spire/api/server/trustdomain/v1/trustdomain.ts";
+} from "#proto/spire/api/server/trustdomain/v1/trustdomain.ts";
 import type {
   FederationRelationshipMask,
   FederationRelationship as RelationshipMessage,
-} from "#grpc/gen/spire/api/types/federationrelationship.ts";
-import type { Status } from "#grpc/gen/spire/api/types/status.ts";
+} from "#proto/spire/api/types/federationrelationship.ts";
+import type { Status } from "#proto/spire/api/types/status.ts";
 import type { Bundles, FederationRelationships } from "#server/datastore/datastore.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
 import type { FederationRelationship } from "#spiffe/federation-relationship.ts";

@@ -4,12 +4,12 @@ import type {
   BatchDeleteFederationRelationshipResponse,
   BatchUpdateFederationRelationshipResponse,
   ListFederationRelationshipsResponse,
-} from "#grpc/gen/spire/api/server/trustdomain/v1/trustdomain.ts";
-import type { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
+} from "#proto/spire/api/server/trustdomain/v1/trustdomain.ts";
+import type { Bundle } from "#proto/spire/api/types/bundle.ts";
 import {
   FederationRelationship,
   FederationRelationshipMask,
-} from "#grpc/gen/spire/api/types/federationrelationship.ts";
+} from "#proto/spire/api/types/federationrelationship.ts";
 import {
   asWorkload,
   type Clients,

@@ -1,6 +1,6 @@
 /** The TrustDomain service: operators keep the relationships with other trust domains. */
 import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
-import type { Empty } from "#grpc/gen/google/protobuf/empty.ts";
+import type { Empty } from "#proto/google/protobuf/empty.ts";
 import {
   type BatchCreateFederationRelationshipRequest,
   type BatchDeleteFederationRelationshipRequest,
@@ -10,8 +10,8 @@ import {
   type ListFederationRelationshipsResponse,
   type RefreshBundleRequest,
   TrustDomainService,
-} from "#grpc/gen/spire/api/server/trustdomain/v1/trustdomain.ts";
-import type { FederationRelationship } from "#grpc/gen/spire/api/types/federationrelationship.ts";
+} from "#proto/spire/api/server/trustdomain/v1/trustdomain.ts";
+import type { FederationRelationship } from "#proto/spire/api/types/federationrelationship.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { type ApiCall, apiCall, attempt } from "./api-call.ts";

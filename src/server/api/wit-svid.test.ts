@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { type JWTPayload, jwtVerify } from "jose";
-import type { BatchCreateEntryResponse } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
+import type { BatchCreateEntryResponse } from "#proto/spire/api/server/entry/v1/entry.ts";
 import type {
   BatchNewWITSVIDResponse,
   MintWITSVIDResponse,
   NewWITSVIDParams,
-} from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
-import { type Bundle, BundleMask } from "#grpc/gen/spire/api/types/bundle.ts";
-import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+} from "#proto/spire/api/server/svid/v1/svid.ts";
+import { type Bundle, BundleMask } from "#proto/spire/api/types/bundle.ts";
+import { Entry } from "#proto/spire/api/types/entry.ts";
 import {
   type JoinedAgent,
   joinAgent,

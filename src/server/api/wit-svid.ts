@@ -11,8 +11,8 @@ import type {
   MintWITSVIDRequest,
   MintWITSVIDResponse,
   NewWITSVIDParams,
-} from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
-import type { WITSVID } from "#grpc/gen/spire/api/types/witsvid.ts";
+} from "#proto/spire/api/server/svid/v1/svid.ts";
+import type { WITSVID } from "#proto/spire/api/types/witsvid.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";

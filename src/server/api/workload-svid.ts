@@ -7,8 +7,8 @@ import type {
   NewJWTSVIDRequest,
   NewJWTSVIDResponse,
   NewX509SVIDParams,
-} from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
-import type { JWTSVID } from "#grpc/gen/spire/api/types/jwtsvid.ts";
+} from "#proto/spire/api/server/svid/v1/svid.ts";
+import type { JWTSVID } from "#proto/spire/api/types/jwtsvid.ts";
 import type { CaManager, X509Svid } from "#server/ca/ca-manager.ts";
 import { namedAudience } from "#spiffe/audience.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";

@@ -1,6 +1,6 @@
 /** What a join word says of a trust bundle. Loaded when a word is made. */
 import { systemClock } from "#clock/clock.ts";
-import type { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
+import type { Bundle } from "#proto/spire/api/types/bundle.ts";
 import { MAX_FINGERPRINTS } from "#spiffe/join-word.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { splitCertificates } from "#x509/der.ts";

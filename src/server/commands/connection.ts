@@ -5,19 +5,19 @@ import {
   type Service,
   type StreamService,
 } from "#cli/api-service.ts";
-import { HealthClient } from "#grpc/gen/grpc/health/v1/health.ts";
-import { AgentClient } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
-import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
-import { DebugClient } from "#grpc/gen/spire/api/server/debug/v1/debug.ts";
-import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
-import { LocalAuthorityClient } from "#grpc/gen/spire/api/server/localauthority/v1/localauthority.ts";
-import { LoggerClient } from "#grpc/gen/spire/api/server/logger/v1/logger.ts";
-import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
-import { TrustDomainClient } from "#grpc/gen/spire/api/server/trustdomain/v1/trustdomain.ts";
-import { CAClient } from "#grpc/gen/spire_edge/ca/v1/ca.ts";
-import { DeclaredEntriesClient } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
-import { JoinTokenClient } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
-import { NodesClient } from "#grpc/gen/spire_edge/node/v1/node.ts";
+import { HealthClient } from "#proto/grpc/health/v1/health.ts";
+import { AgentClient } from "#proto/spire/api/server/agent/v1/agent.ts";
+import { BundleClient } from "#proto/spire/api/server/bundle/v1/bundle.ts";
+import { DebugClient } from "#proto/spire/api/server/debug/v1/debug.ts";
+import { EntryClient } from "#proto/spire/api/server/entry/v1/entry.ts";
+import { LocalAuthorityClient } from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
+import { LoggerClient } from "#proto/spire/api/server/logger/v1/logger.ts";
+import { SVIDClient } from "#proto/spire/api/server/svid/v1/svid.ts";
+import { TrustDomainClient } from "#proto/spire/api/server/trustdomain/v1/trustdomain.ts";
+import { CAClient } from "#proto/spire_edge/ca/v1/ca.ts";
+import { DeclaredEntriesClient } from "#proto/spire_edge/declared/v1/declared.ts";
+import { JoinTokenClient } from "#proto/spire_edge/jointoken/v1/jointoken.ts";
+import { NodesClient } from "#proto/spire_edge/node/v1/node.ts";
 
 /** Far more than anything takes that the server does while a command waits, such as applying all entries of a large fleet. */
 const ANSWER_TIMEOUT_MS = 300_000;

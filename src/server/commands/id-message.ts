@@ -1,4 +1,4 @@
-import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 
 /** Reads a SPIFFE ID of the command line. @throws Error naming what is wrong with it */

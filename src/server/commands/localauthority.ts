@@ -6,7 +6,7 @@ import { explained } from "#cli/rpc-error.ts";
 import type {
   AuthorityState,
   GetX509AuthorityStateResponse,
-} from "#grpc/gen/spire/api/server/localauthority/v1/localauthority.ts";
+} from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
 import type { ServerConnection } from "./connection.ts";
 import { serverCommand } from "./server-command.ts";
 

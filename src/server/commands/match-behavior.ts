@@ -1,4 +1,4 @@
-import type { SelectorMatch } from "#grpc/gen/spire/api/types/selector.ts";
+import type { SelectorMatch } from "#proto/spire/api/types/selector.ts";
 import { type MatchBehavior, parseSelector } from "#spiffe/selector.ts";
 import { errorText } from "#spiffe/status-error.ts";
 

@@ -3,7 +3,7 @@ import { secondsFlag, stringFlag } from "#cli/flags.ts";
 import { readInputFile } from "#cli/input-file.ts";
 import type { Io } from "#cli/io.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
-import type { DeleteJoinTokenRequest } from "#grpc/gen/spire_edge/jointoken/v1/jointoken.ts";
+import type { DeleteJoinTokenRequest } from "#proto/spire_edge/jointoken/v1/jointoken.ts";
 import { JoinWord } from "#spiffe/join-word.ts";
 import { looksLikeJoinWord } from "#spiffe/secret-text.ts";
 import { idMessage } from "./id-message.ts";

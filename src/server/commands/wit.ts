@@ -3,7 +3,7 @@ import type { Command } from "#cli/command.ts";
 import { durationFlag, stringFlag } from "#cli/flags.ts";
 import { outputFlag, printStruct } from "#cli/printer.ts";
 import { explained } from "#cli/rpc-error.ts";
-import type { WITSVID } from "#grpc/gen/spire/api/types/witsvid.ts";
+import type { WITSVID } from "#proto/spire/api/types/witsvid.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { idMessage } from "./id-message.ts";
 import { ttlSeconds } from "./int32.ts";

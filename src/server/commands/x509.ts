@@ -6,7 +6,7 @@ import { rfc3339 } from "#cli/go-time.ts";
 import { outputFlag, printStruct } from "#cli/printer.ts";
 import { explained } from "#cli/rpc-error.ts";
 import { systemClock } from "#clock/clock.ts";
-import type { X509SVID } from "#grpc/gen/spire/api/types/x509svid.ts";
+import type { X509SVID } from "#proto/spire/api/types/x509svid.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import type { ServerConnection } from "./connection.ts";
 import { ttlSeconds } from "./int32.ts";

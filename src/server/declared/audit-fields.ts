@@ -1,5 +1,5 @@
-import type { Change as ChangeMessage } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
 import type { LogFields } from "#log/log.ts";
+import type { Change as ChangeMessage } from "#proto/spire_edge/declared/v1/declared.ts";
 import { entryAuditFields } from "#server/api/entry-audit.ts";
 import { countChanges, type Plan } from "./reconcile.ts";
 

@@ -1,10 +1,10 @@
 /** Changes of declared entries as messages of the API. */
-import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import type { Entry } from "#proto/spire/api/types/entry.ts";
 import {
   Change_Action as Action,
   Change as ChangeMessage,
   type Summary,
-} from "#grpc/gen/spire_edge/declared/v1/declared.ts";
+} from "#proto/spire_edge/declared/v1/declared.ts";
 import { entryMessage } from "#server/api/convert-entry.ts";
 import type { Change } from "./difference.ts";
 import { countChanges, type Plan } from "./reconcile.ts";

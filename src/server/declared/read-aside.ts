@@ -2,7 +2,7 @@ import { Worker } from "node:worker_threads";
 import type { Clock } from "#clock/clock.ts";
 import { ConfigError } from "#config/config-error.ts";
 import { ownerRules } from "#files/obeyed.ts";
-import type { DeclaredEntry } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
+import type { DeclaredEntry } from "#proto/spire_edge/declared/v1/declared.ts";
 import { listFiles } from "./list-files.ts";
 import { type DirectoryContent, readDirectory } from "./read-directory.ts";
 

@@ -2,7 +2,7 @@
 import { fileProblem } from "#cli/input-file.ts";
 import { ConfigError } from "#config/config-error.ts";
 import { readBounded } from "#files/read-bounded.ts";
-import type { DeclaredEntry } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
+import type { DeclaredEntry } from "#proto/spire_edge/declared/v1/declared.ts";
 import {
   type FileList,
   type ListedFile,

@@ -4,9 +4,9 @@
  */
 import { parseDuration } from "#config/duration.ts";
 import type { ObjectValue, Entry as Pair, Value } from "#config/tree.ts";
-import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
-import type { Selector as SelectorMessage } from "#grpc/gen/spire/api/types/selector.ts";
-import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
+import { Entry } from "#proto/spire/api/types/entry.ts";
+import type { Selector as SelectorMessage } from "#proto/spire/api/types/selector.ts";
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
 import { parseSelector } from "#spiffe/selector.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";

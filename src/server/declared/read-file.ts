@@ -6,7 +6,7 @@ import { ConfigError } from "#config/config-error.ts";
 import { parseHcl } from "#config/hcl.ts";
 import type { ObjectValue, Value } from "#config/tree.ts";
 import { parseYaml } from "#config/yaml.ts";
-import type { DeclaredEntry } from "#grpc/gen/spire_edge/declared/v1/declared.ts";
+import type { DeclaredEntry } from "#proto/spire_edge/declared/v1/declared.ts";
 import { readEntry } from "./read-entry.ts";
 
 type Parse = (text: string, file: string) => ObjectValue;

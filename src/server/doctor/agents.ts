@@ -1,6 +1,6 @@
 /** Checks of the agents that have joined. */
 import { type Finding, ok, warn } from "#cli/doctor/finding.ts";
-import type { Agent } from "#grpc/gen/spire/api/types/agent.ts";
+import type { Agent } from "#proto/spire/api/types/agent.ts";
 
 const CHECK = "agents";
 /** How many are named; the commands list all. */

@@ -1,8 +1,8 @@
 /** Checks of what signs, and of what is trusted for it. Pure: they are given what the server answered. */
 import { type Finding, fail, ok, warn } from "#cli/doctor/finding.ts";
 import { CLOCK_TOLERANCE_SECONDS, whenText } from "#cli/doctor/times.ts";
-import type { GetX509AuthorityStateResponse } from "#grpc/gen/spire/api/server/localauthority/v1/localauthority.ts";
-import type { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
+import type { GetX509AuthorityStateResponse } from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
+import type { Bundle } from "#proto/spire/api/types/bundle.ts";
 import { activateAt, prepareAt } from "#server/ca/rotation.ts";
 import { Certificate } from "#x509/certificate.ts";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { State } from "#grpc/gen/spire_edge/ca/v1/ca.ts";
+import { State } from "#proto/spire_edge/ca/v1/ca.ts";
 import { checkCaRequest } from "./ca-request.ts";
 
 const NOW = 1_800_000_000;

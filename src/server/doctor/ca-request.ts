@@ -1,7 +1,7 @@
 /** The check of a CA that is signed by hand: whether somebody has to have a request signed. */
 import { type Finding, fail, warn } from "#cli/doctor/finding.ts";
 import { whenText } from "#cli/doctor/times.ts";
-import type { State } from "#grpc/gen/spire_edge/ca/v1/ca.ts";
+import type { State } from "#proto/spire_edge/ca/v1/ca.ts";
 
 /** Nothing is found where nothing waits. @param now Unix seconds */
 export function checkCaRequest({ active, prepared, pending }: State, now: number): Finding[] {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Finding } from "#cli/doctor/finding.ts";
-import { Agent } from "#grpc/gen/spire/api/types/agent.ts";
-import { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
+import { Agent } from "#proto/spire/api/types/agent.ts";
+import { Bundle } from "#proto/spire/api/types/bundle.ts";
 import { make, NOW } from "#x509/pki.fixture.ts";
 import { checkAgents } from "./agents.ts";
 import { checkAuthorities, checkBundle } from "./authorities.ts";

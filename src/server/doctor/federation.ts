@@ -1,7 +1,7 @@
 /** Checks of other trust domains: whether their bundles are still good, and whether they can be fetched. */
 import { type Finding, fail, ok, warn } from "#cli/doctor/finding.ts";
 import { whenText } from "#cli/doctor/times.ts";
-import type { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
+import type { Bundle } from "#proto/spire/api/types/bundle.ts";
 import { Certificate } from "#x509/certificate.ts";
 
 const DAY_SECONDS = 24 * 3600;

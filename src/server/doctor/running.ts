@@ -2,8 +2,8 @@
 import { type Finding, fail, ok, tried } from "#cli/doctor/finding.ts";
 import { whenText } from "#cli/doctor/times.ts";
 import { failureText } from "#cli/rpc-error.ts";
-import type { Agent } from "#grpc/gen/spire/api/types/agent.ts";
-import type { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
+import type { Agent } from "#proto/spire/api/types/agent.ts";
+import type { Bundle } from "#proto/spire/api/types/bundle.ts";
 import type { ServerConnection } from "#server/commands/connection.ts";
 import type { ServerConfig } from "#server/config.ts";
 import { checkAgents } from "./agents.ts";

@@ -1,5 +1,5 @@
 import { createPublicKey } from "node:crypto";
-import type { Bundle as BundleMessage, JWTKey } from "#grpc/gen/spire/api/types/bundle.ts";
+import type { Bundle as BundleMessage, JWTKey } from "#proto/spire/api/types/bundle.ts";
 import type { JwtAuthority } from "#spiffe/bundle.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { UpstreamBundle } from "#upstream/upstream-authority.ts";

@@ -3,9 +3,9 @@
 import type { Client } from "@grpc/grpc-js";
 import type { Clock } from "#clock/clock.ts";
 import { callUnary, type UnaryRequest, type UnaryResponse } from "#grpc/client.ts";
-import { BundleClient } from "#grpc/gen/spire/api/server/bundle/v1/bundle.ts";
-import { SVIDClient } from "#grpc/gen/spire/api/server/svid/v1/svid.ts";
 import { type ServerAddress, serverChannel } from "#grpc/server-channel.ts";
+import { BundleClient } from "#proto/spire/api/server/bundle/v1/bundle.ts";
+import { SVIDClient } from "#proto/spire/api/server/svid/v1/svid.ts";
 import { formatHostPort } from "#spiffe/host-port.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { WorkloadIdentity } from "./workload-identity.ts";

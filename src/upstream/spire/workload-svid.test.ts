@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "bun:test";
-import { X509SVIDResponse } from "#grpc/gen/spiffe/workload/workload.ts";
+import { X509SVIDResponse } from "#proto/spiffe/workload/workload.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { privateKeyToPkcs8Der } from "#x509/keys.ts";
 import { type Made, make, NOW } from "#x509/pki.fixture.ts";

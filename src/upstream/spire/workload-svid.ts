@@ -1,5 +1,5 @@
-import type { X509SVIDResponse } from "#grpc/gen/spiffe/workload/workload.ts";
 import type { ClientIdentity } from "#grpc/server-channel.ts";
+import type { X509SVIDResponse } from "#proto/spiffe/workload/workload.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { Certificate } from "#x509/certificate.ts";

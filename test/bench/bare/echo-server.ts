@@ -10,7 +10,7 @@ import {
   type HealthCheckResponse,
   HealthCheckResponse_ServingStatus,
   HealthService,
-} from "#grpc/gen/grpc/health/v1/health.ts";
+} from "#proto/grpc/health/v1/health.ts";
 
 const server = new Server();
 server.addService(HealthService as unknown as ServiceDefinition, {

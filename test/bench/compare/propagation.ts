@@ -4,8 +4,8 @@
  */
 import { join } from "node:path";
 import { unixChannel } from "#grpc/client.ts";
-import { EntryClient } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
-import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import { EntryClient } from "#proto/spire/api/server/entry/v1/entry.ts";
+import { Entry } from "#proto/spire/api/types/entry.ts";
 import { unary } from "#server/server.fixture.ts";
 import { type Daemon, eventually } from "../../support/process.ts";
 import {

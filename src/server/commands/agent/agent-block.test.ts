@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Agent } from "#grpc/gen/spire/api/types/agent.ts";
+import { Agent } from "#proto/spire/api/types/agent.ts";
 import { agentBlock } from "./agent-block.ts";
 
 test("what a node says of itself does not speak to the operator's terminal", () => {

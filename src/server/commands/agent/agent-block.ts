@@ -1,6 +1,6 @@
 import { localTime } from "#cli/go-time.ts";
 import { printable } from "#cli/printable.ts";
-import type { Agent } from "#grpc/gen/spire/api/types/agent.ts";
+import type { Agent } from "#proto/spire/api/types/agent.ts";
 import { idText } from "#server/commands/id-message.ts";
 
 /** An attested agent as the commands print it, with an empty line behind. Its expiry is in this machine's time zone. */

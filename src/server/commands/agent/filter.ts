@@ -1,7 +1,7 @@
 import { eitherFlag, type Flag, type FlagValues, repeatedFlag, stringFlag } from "#cli/flags.ts";
 import { goQuote } from "#cli/go-text.ts";
 import { checkDate } from "#cli/go-time.ts";
-import type { ListAgentsRequest_Filter } from "#grpc/gen/spire/api/server/agent/v1/agent.ts";
+import type { ListAgentsRequest_Filter } from "#proto/spire/api/server/agent/v1/agent.ts";
 import { matchNumber, selectorFilter } from "#server/commands/match-behavior.ts";
 import { errorText } from "#spiffe/status-error.ts";
 

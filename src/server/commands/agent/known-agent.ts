@@ -1,7 +1,7 @@
 /** What the server knows of agents beyond the reference's API. A server of the reference knows nothing of it, and is asked in vain. */
-import type { Agent } from "#grpc/gen/spire/api/types/agent.ts";
-import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
-import type { Node } from "#grpc/gen/spire_edge/node/v1/node.ts";
+import type { Agent } from "#proto/spire/api/types/agent.ts";
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
+import type { Node } from "#proto/spire_edge/node/v1/node.ts";
 import type { ServerConnection } from "#server/commands/connection.ts";
 import { idMessage, idText } from "#server/commands/id-message.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";

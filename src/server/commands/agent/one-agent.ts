@@ -3,7 +3,7 @@ import { stringFlag } from "#cli/flags.ts";
 import { printable } from "#cli/printable.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
 import { systemClock } from "#clock/clock.ts";
-import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
 import type { ServerConnection } from "#server/commands/connection.ts";
 import { idMessage } from "#server/commands/id-message.ts";
 import { serverCommand } from "#server/commands/server-command.ts";

@@ -2,8 +2,9 @@
  * Trust bundles between the API's messages and the texts of the command line: PEM (X.509 authorities only) and the SPIFFE bundle
  * document. Loaded when a bundle command runs.
  */
-import type { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
+
 import { formatBundleDocument, parseBundleDocument } from "#jwt/bundle-document.ts";
+import type { Bundle } from "#proto/spire/api/types/bundle.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { Certificate } from "#x509/certificate.ts";

@@ -2,7 +2,7 @@ import type { Command } from "#cli/command.ts";
 import { stringFlag } from "#cli/flags.ts";
 import { counted } from "#cli/go-text.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
-import type { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
+import type { Bundle } from "#proto/spire/api/types/bundle.ts";
 import type { ServerConnection } from "#server/commands/connection.ts";
 import { serverCommand } from "#server/commands/server-command.ts";
 import { bundleFormat, formatFlag } from "./format.ts";

@@ -1,5 +1,5 @@
 import { utcTime } from "#cli/go-time.ts";
-import type { Authority } from "#grpc/gen/spire_edge/ca/v1/ca.ts";
+import type { Authority } from "#proto/spire_edge/ca/v1/ca.ts";
 
 /** An X.509 authority in lines, indented below its title. */
 export function authorityText(authority: Authority): string {

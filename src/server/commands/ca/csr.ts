@@ -3,7 +3,7 @@ import { stringFlag } from "#cli/flags.ts";
 import { utcTime } from "#cli/go-time.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
 import { explained } from "#cli/rpc-error.ts";
-import type { PendingRequest } from "#grpc/gen/spire_edge/ca/v1/ca.ts";
+import type { PendingRequest } from "#proto/spire_edge/ca/v1/ca.ts";
 import { serverCommand } from "#server/commands/server-command.ts";
 
 const DAY_SECONDS = 24 * 3600;

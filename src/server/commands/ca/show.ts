@@ -2,7 +2,7 @@ import type { Command } from "#cli/command.ts";
 import { utcTime } from "#cli/go-time.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
 import { explained } from "#cli/rpc-error.ts";
-import type { Authority, PendingRequest, State } from "#grpc/gen/spire_edge/ca/v1/ca.ts";
+import type { Authority, PendingRequest, State } from "#proto/spire_edge/ca/v1/ca.ts";
 import { serverCommand } from "#server/commands/server-command.ts";
 import { authorityText } from "./authority-text.ts";
 

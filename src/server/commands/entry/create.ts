@@ -1,7 +1,7 @@
 import type { Command } from "#cli/command.ts";
 import { type FlagValues, switchFlag } from "#cli/flags.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
-import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import type { Entry } from "#proto/spire/api/types/entry.ts";
 import { idMessage } from "#server/commands/id-message.ts";
 import { serverCommand } from "#server/commands/server-command.ts";
 import { readEntries } from "./entry-file.ts";

@@ -2,14 +2,14 @@
 import type { Command } from "#cli/command.ts";
 import { type Flag, type FlagValues, stringFlag, switchFlag } from "#cli/flags.ts";
 import { type OutputFormat, outputFlag, printMessages } from "#cli/printer.ts";
-import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import type { Entry } from "#proto/spire/api/types/entry.ts";
 import type {
   Change,
   DeclaredEntry,
   Options,
   ReconcileEntriesRequest,
   Summary,
-} from "#grpc/gen/spire_edge/declared/v1/declared.ts";
+} from "#proto/spire_edge/declared/v1/declared.ts";
 import type { ServerConnection } from "#server/commands/connection.ts";
 import { type ServerInvocation, serverCommand } from "#server/commands/server-command.ts";
 
@@ -109,7 +109,7 @@ async function send(
   options: Options,
   declared: readonly DeclaredEntry[],
 ): Promise<Result> {
-  const { DeclaredEntry: codec } = await import("#grpc/gen/spire_edge/declared/v1/declared.ts");
+  const { DeclaredEntry: codec } = await import("#proto/spire_edge/declared/v1/declared.ts");
   const sizeOf = (one: DeclaredEntry): number => codec.encode(one).finish().length;
   const answers = declaredEntries((client, metadata, callOptions) => {
     const call = client.reconcileEntries(metadata, callOptions);

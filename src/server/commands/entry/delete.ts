@@ -4,7 +4,7 @@ import { goQuote } from "#cli/go-text.ts";
 import type { Io } from "#cli/io.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
 import { codeName } from "#cli/rpc-error.ts";
-import type { BatchDeleteEntryResponse_Result } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
+import type { BatchDeleteEntryResponse_Result } from "#proto/spire/api/server/entry/v1/entry.ts";
 import { serverCommand } from "#server/commands/server-command.ts";
 import { readEntryIds } from "./entry-file.ts";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import { Entry } from "#proto/spire/api/types/entry.ts";
 import { entryBlock } from "./entry-block.ts";
 
 test("an entry with nothing set shows what is always shown", () => {

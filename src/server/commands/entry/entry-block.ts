@@ -1,5 +1,5 @@
 import { utcTime } from "#cli/go-time.ts";
-import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import type { Entry } from "#proto/spire/api/types/entry.ts";
 import { idText } from "#server/commands/id-message.ts";
 
 /** A registration entry as the commands print it: a line a field, rare fields only when set, and an empty line. */

@@ -7,7 +7,7 @@
 import { readInputFile } from "#cli/input-file.ts";
 import type { Io } from "#cli/io.ts";
 import { explained } from "#cli/rpc-error.ts";
-import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import type { Entry } from "#proto/spire/api/types/entry.ts";
 import { idMessage } from "#server/commands/id-message.ts";
 import { JsonObject } from "#server/commands/json-object.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";

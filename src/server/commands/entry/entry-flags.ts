@@ -10,8 +10,8 @@ import {
 import { parseGoInt } from "#cli/go-text.ts";
 import { systemClock } from "#clock/clock.ts";
 import { parseDuration } from "#config/duration.ts";
-import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
-import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
+import type { Entry } from "#proto/spire/api/types/entry.ts";
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
 import { int32 } from "#server/commands/int32.ts";
 import { parseSelector } from "#spiffe/selector.ts";
 

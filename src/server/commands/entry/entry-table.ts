@@ -1,7 +1,7 @@
 /** Entries for whoever sits at a terminal. */
 import { utcTime } from "#cli/go-time.ts";
 import { tableText } from "#cli/table.ts";
-import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import type { Entry } from "#proto/spire/api/types/entry.ts";
 import type { ServerConnection } from "#server/commands/connection.ts";
 import { idText } from "#server/commands/id-message.ts";
 

@@ -1,7 +1,7 @@
 import { type Flag, type FlagValues, repeatedFlag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { goQuote } from "#cli/go-text.ts";
 import { explained } from "#cli/rpc-error.ts";
-import type { ListEntriesRequest_Filter } from "#grpc/gen/spire/api/server/entry/v1/entry.ts";
+import type { ListEntriesRequest_Filter } from "#proto/spire/api/server/entry/v1/entry.ts";
 import { idMessage } from "#server/commands/id-message.ts";
 import { matchNumber, selectorFilter } from "#server/commands/match-behavior.ts";
 

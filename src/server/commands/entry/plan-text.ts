@@ -1,11 +1,11 @@
 /** How `entry plan` and `entry apply` show changes to people: a line with a mark for each entry, and below it what is new about it. */
 import { counted } from "#cli/go-text.ts";
-import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
+import type { Entry } from "#proto/spire/api/types/entry.ts";
 import {
   Change_Action as Action,
   type Change,
   type Summary,
-} from "#grpc/gen/spire_edge/declared/v1/declared.ts";
+} from "#proto/spire_edge/declared/v1/declared.ts";
 import { idText } from "#server/commands/id-message.ts";
 import { selectorKey } from "#spiffe/selector.ts";
 

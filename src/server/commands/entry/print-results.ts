@@ -1,8 +1,8 @@
 import { goQuote } from "#cli/go-text.ts";
 import type { Io } from "#cli/io.ts";
 import { codeName } from "#cli/rpc-error.ts";
-import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
-import type { Status } from "#grpc/gen/spire/api/types/status.ts";
+import type { Entry } from "#proto/spire/api/types/entry.ts";
+import type { Status } from "#proto/spire/api/types/status.ts";
 import { entryBlock } from "./entry-block.ts";
 
 interface EntryResult {

@@ -4,8 +4,8 @@
  */
 import type { Io } from "#cli/io.ts";
 import { nearest } from "#config/nearest.ts";
-import type { Entry } from "#grpc/gen/spire/api/types/entry.ts";
-import type { SPIFFEID } from "#grpc/gen/spire/api/types/spiffeid.ts";
+import type { Entry } from "#proto/spire/api/types/entry.ts";
+import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
 import type { ServerConnection } from "#server/commands/connection.ts";
 import { idText } from "#server/commands/id-message.ts";
 import { isOfWorkloads, selectorAdvice } from "#server/entries/selector-advice.ts";

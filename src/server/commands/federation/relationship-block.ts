@@ -1,4 +1,4 @@
-import type { FederationRelationship } from "#grpc/gen/spire/api/types/federationrelationship.ts";
+import type { FederationRelationship } from "#proto/spire/api/types/federationrelationship.ts";
 
 /** A relationship as commands print it, with a line's end. */
 export function relationshipBlock(relationship: FederationRelationship): string {

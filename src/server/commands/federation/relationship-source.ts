@@ -4,8 +4,8 @@ import { goQuote } from "#cli/go-text.ts";
 import { readInputFile } from "#cli/input-file.ts";
 import type { Io } from "#cli/io.ts";
 import { explained } from "#cli/rpc-error.ts";
-import type { Bundle } from "#grpc/gen/spire/api/types/bundle.ts";
-import type { FederationRelationship } from "#grpc/gen/spire/api/types/federationrelationship.ts";
+import type { Bundle } from "#proto/spire/api/types/bundle.ts";
+import type { FederationRelationship } from "#proto/spire/api/types/federationrelationship.ts";
 import { JsonObject } from "#server/commands/json-object.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 
