@@ -1,6 +1,6 @@
 /**
  * gRPC over TLS, where agents connect. A client certificate is asked for and passed on unverified: which chains count is for
- * server/api/caller-identity.ts to say.
+ * server/api/call/caller-identity.ts to say.
  */
 import { constants } from "node:crypto";
 import { Socket } from "node:net";

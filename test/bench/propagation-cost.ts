@@ -7,7 +7,7 @@
 import { systemClock } from "#clock/clock.ts";
 import { systemRandom } from "#clock/random.ts";
 import { Change } from "#proto/spire_edge/changes/v1/changes.ts";
-import { Watchers } from "#server/api/changes-watchers.ts";
+import { Watchers } from "#server/api/changes/changes-watchers.ts";
 import type { DataStore, DataStoreChange } from "#server/datastore/datastore.ts";
 import { makeEntry, makeNode } from "#server/datastore/records.conformance.ts";
 import { EntryRegistry } from "#server/entries/registry.ts";

@@ -4,7 +4,7 @@ import { jwtKeysOf } from "#jwt/bundle-document.ts";
 import { verifyJwtSvid } from "#jwt/verify.ts";
 import type { AuthorityState } from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
 import type { Bundle as BundleMessage } from "#proto/spire/api/types/bundle.ts";
-import { bundleFrom } from "#server/api/convert-bundle.ts";
+import { bundleFrom } from "#server/api/bundle/convert-bundle.ts";
 import { type Clients, type NewKey, newKey } from "#server/server.fixture.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { verifyX509Svid } from "#x509/svid.ts";

@@ -11,6 +11,32 @@ import { createHealthService } from "#grpc/health.ts";
 import { LevelSwitch } from "#grpc/log-level.ts";
 import type { Log } from "#log/log.ts";
 import type { JoinAddress } from "#proto/spire_edge/jointoken/v1/jointoken.ts";
+import { createAgentService } from "#server/api/agent/agent.ts";
+import { checkAgentStanding } from "#server/api/agent/agent-standing.ts";
+import { createNodesService, type NodesParts } from "#server/api/agent/nodes.ts";
+import { createJoinTokenService } from "#server/api/agent/rejoin.ts";
+import { Sightings } from "#server/api/agent/sightings.ts";
+import { createBundleService } from "#server/api/bundle/bundle.ts";
+import { allowanceOf } from "#server/api/call/allowance.ts";
+import { CallerIdentities } from "#server/api/call/caller-identity.ts";
+import { Exclusive } from "#server/api/call/exclusive.ts";
+import { createGuard, type Guard } from "#server/api/call/guard.ts";
+import { createRateLimits, type RateLimitSwitches } from "#server/api/call/rate-limit.ts";
+import { TrustRoots } from "#server/api/call/trust-roots.ts";
+import { createChangesService } from "#server/api/changes/changes.ts";
+import type { Watchers } from "#server/api/changes/changes-watchers.ts";
+import { createDeclaredEntriesService } from "#server/api/entry/declared-entries.ts";
+import { createEntryService } from "#server/api/entry/entry.ts";
+import type { AuthorizedEntriesSource } from "#server/api/entry/entry-sync.ts";
+import { createLocalAuthorityService } from "#server/api/local-authority/local-authority.ts";
+import { createCaService } from "#server/api/operator/ca.ts";
+import { createDebugService } from "#server/api/operator/debug.ts";
+import { createLoggerService } from "#server/api/operator/logger.ts";
+import { createSvidService } from "#server/api/svid/svid.ts";
+import {
+  type BundleRefresh,
+  createTrustDomainService,
+} from "#server/api/trust-domain/trust-domain.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import type { Reconciler } from "#server/declared/reconcile.ts";
@@ -18,29 +44,6 @@ import type { LostTime } from "#server/restored.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
-import { createAgentService } from "./agent.ts";
-import { checkAgentStanding } from "./agent-standing.ts";
-import { allowanceOf } from "./allowance.ts";
-import { createBundleService } from "./bundle.ts";
-import { createCaService } from "./ca.ts";
-import { CallerIdentities } from "./caller-identity.ts";
-import { createChangesService } from "./changes.ts";
-import type { Watchers } from "./changes-watchers.ts";
-import { createDebugService } from "./debug.ts";
-import { createDeclaredEntriesService } from "./declared-entries.ts";
-import { createEntryService } from "./entry.ts";
-import type { AuthorizedEntriesSource } from "./entry-sync.ts";
-import { Exclusive } from "./exclusive.ts";
-import { createGuard, type Guard } from "./guard.ts";
-import { createLocalAuthorityService } from "./local-authority.ts";
-import { createLoggerService } from "./logger.ts";
-import { createNodesService, type NodesParts } from "./nodes.ts";
-import { createRateLimits, type RateLimitSwitches } from "./rate-limit.ts";
-import { createJoinTokenService } from "./rejoin.ts";
-import { Sightings } from "./sightings.ts";
-import { createSvidService } from "./svid.ts";
-import { type BundleRefresh, createTrustDomainService } from "./trust-domain.ts";
-import { TrustRoots } from "./trust-roots.ts";
 
 /** What of the configuration may change while the server runs. */
 export interface ApiSettings {

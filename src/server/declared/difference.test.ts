@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { EntryFields } from "#server/api/convert-entry.ts";
+import type { EntryFields } from "#server/api/entry/convert-entry.ts";
 import { makeEntry } from "#server/datastore/records.conformance.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { type CheckedEntry, placeOf } from "./check-entries.ts";

@@ -7,7 +7,7 @@ import type { Clock } from "#clock/clock.ts";
 import { Wakeup } from "#clock/wakeup.ts";
 import { ownerRules } from "#files/obeyed.ts";
 import type { Log } from "#log/log.ts";
-import { codeOf } from "#server/api/failure.ts";
+import { codeOf } from "#server/api/call/failure.ts";
 import type { DataStore, DataStoreChange } from "#server/datastore/datastore.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { auditFields, summaryFields } from "./audit-fields.ts";
