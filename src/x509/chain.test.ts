@@ -6,11 +6,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Certificate } from "./certificate.ts";
 import { type ChainRequest, verifyAllChains, verifyChain } from "./chain.ts";
-import { der, derOid, Tag } from "./der.ts";
-import { authorityKeyIdExtension, subjectKeyIdExtension } from "./extensions.ts";
+import { der, derOid, readDer, Tag } from "./der.ts";
+import { authorityKeyIdExtension, KeyUsage, subjectKeyIdExtension } from "./extensions.ts";
+import { algorithmIdentifier } from "./issue.ts";
 import { Oid } from "./oid.ts";
 import { certificatesFromPem } from "./pem.ts";
-import { make, NOW, type Wish } from "./pki.fixture.ts";
+import { type Made, make, NOW, type Wish } from "./pki.fixture.ts";
 
 const root = await make({ name: "root", isCa: true });
 const policy = await make({ name: "policy", isCa: true, issuer: root });
@@ -121,6 +122,54 @@ describe("refused", () => {
     const made = await make({ name: "leaf", issuer, ...leafWish });
     const intermediates = [issuer.certificate];
     expect(() => verifyChain(request({ leaf: made.certificate, intermediates }))).toThrow(why);
+  });
+
+  const pathLength = (limit: number): Partial<Wish> => {
+    const limits = [der(Tag.BOOLEAN, Uint8Array.of(0xff)), der(Tag.INTEGER, Uint8Array.of(limit))];
+    return { basicConstraints: critical(Oid.basicConstraints, der(Tag.SEQUENCE, ...limits)) };
+  };
+  test.each([0, 1])("a path below an authority with room for %i that is longer", async (room) => {
+    const top = await make({ name: "top", isCa: true, ...pathLength(room) });
+    let issuer = top;
+    const between: Certificate[] = [];
+    for (let depth = 0; depth <= room + 1; depth++) {
+      const made = await make({ name: "leaf", issuer });
+      const given = { leaf: made.certificate, intermediates: between, roots: [top.certificate] };
+      const verify = (): unknown => verifyChain(request(given));
+      if (depth <= room) expect(verify()).toHaveLength(depth + 2);
+      else expect(verify).toThrow('path below "CN=top" is longer than its path length allows');
+      issuer = await make({ name: `between ${depth}`, isCa: true, issuer });
+      between.push(issuer.certificate);
+    }
+  });
+
+  /** The same certificate in the form that has no extensions. */
+  const asVersion1 = async (made: Made, issuer: Made): Promise<Made> => {
+    const parts = readDer(made.certificate.tbs, Tag.SEQUENCE);
+    parts.next(0xa0);
+    const kept = Array.from({ length: 6 }, () => parts.next(parts.peek() ?? 0).bytes);
+    const tbs = der(Tag.SEQUENCE, ...kept);
+    const algorithm = algorithmIdentifier(issuer.signer.keyType);
+    const signature = await issuer.signer.sign(tbs);
+    const bits = der(Tag.BIT_STRING, Uint8Array.of(0), signature);
+    const certificate = Certificate.parse(der(Tag.SEQUENCE, tbs, algorithm, bits));
+    expect(certificate.version).toBe(1);
+    return { ...made, certificate };
+  };
+
+  test("an authority that does not say that it is one, unless it is a root of a form that cannot", async () => {
+    const mute = await make({ name: "mute", isCa: false, usage: KeyUsage.keyCertSign });
+    const below = await make({ name: "leaf", issuer: mute });
+    const roots = [mute.certificate];
+    const given = { leaf: below.certificate, intermediates: [], roots };
+    const words = '"CN=mute" is not a certificate authority';
+    expect(() => verifyChain(request(given))).toThrow(words);
+    const old = await asVersion1(mute, mute);
+    expect(verifyChain(request({ ...given, roots: [old.certificate] }))).toHaveLength(2);
+    const between = await make({ name: "mute", isCa: true, issuer: root, signer: mute });
+    const oldBetween = await asVersion1(between, root);
+    const shown = { ...given, intermediates: [oldBetween.certificate], roots: [root.certificate] };
+    expect(() => verifyChain(request(shown))).toThrow(words);
   });
 
   test("an authority of the same name with another key", async () => {
