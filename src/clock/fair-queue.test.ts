@@ -43,6 +43,23 @@ test("no more runs at once than may, of one key and of all", async () => {
   expect([most, mostOfOne]).toEqual([3, 2]);
 });
 
+test("a turn that comes free goes to nobody who has a share already", async () => {
+  const queue = new FairQueue<string>({ ...LIMITS, running: 2 });
+  const [first, other] = [gate(), gate()];
+  const running = [queue.run("a", forever, first.work), queue.run("b", forever, other.work)];
+  let ran = false;
+  const second = queue.run("a", forever, async () => {
+    ran = true;
+  });
+  other.open();
+  await running[1];
+  await queue.run("c", forever, settle);
+  expect(ran).toBe(false);
+  first.open();
+  await Promise.all([...running, second]);
+  expect(ran).toBe(true);
+});
+
 test("what is beyond the bounds is refused at once; others may still wait", async () => {
   const queue = new FairQueue<string>({ ...LIMITS, waiting: 3, waitingPerKey: 2 });
   const first = gate();
@@ -58,9 +75,10 @@ test("what is beyond the bounds is refused at once; others may still wait", asyn
 });
 
 test("who gives up while waiting takes no turn, and leaves its place", async () => {
-  const queue = new FairQueue<string>({ ...LIMITS, waiting: 1 });
+  const queue = new FairQueue<string>({ ...LIMITS, waiting: 2 });
   const first = gate();
   const running = queue.run("a", forever, first.work);
+  const stays = queue.run("b", forever, settle);
   const leaving = new AbortController();
   let ran = false;
   const left = queue.run("b", leaving.signal, async () => {
@@ -70,7 +88,7 @@ test("who gives up while waiting takes no turn, and leaves its place", async () 
   expect(await left.catch(String)).toContain("gone");
   const next = queue.run("b", forever, settle);
   first.open();
-  await Promise.all([running, next]);
+  await Promise.all([running, stays, next]);
   expect(ran).toBe(false);
 });
 
