@@ -77,6 +77,26 @@ test("reading ends when nobody waits any more, and goes on there when somebody c
   executable.close();
 });
 
+test("what was read of a file that had changed just before is read again", async () => {
+  const executable = await running("half", 100 * MIB);
+  let now = executable.status.changedMs + 1;
+  const clock: Clock = Object.assign(Object.create(systemClock), { nowMs: () => now });
+  const digests = new ExecutableDigests(clock);
+  const question = { executable, account: 0, isKept: true };
+  const leaving = new AbortController();
+  const begun = bytesRead();
+  const left = digests.of(question, leaving.signal).catch(String);
+  while (bytesRead() - begun < 2 * MIB) await systemClock.sleep(1);
+  leaving.abort(new Error("gone"));
+  expect(await left).toBe("Error: gone");
+  now += 3_600_000;
+  const again = bytesRead();
+  expect(await digests.of(question, never)).toBe(sha256("half"));
+  // The test itself reads it once.
+  expect(bytesRead() - again).toBeGreaterThanOrEqual(2 * 100 * MIB);
+  executable.close();
+});
+
 test("one who wants a file that another user has at the end of a long line need not wait for the line", async () => {
   const digests = new ExecutableDigests(systemClock);
   const order: string[] = [];
@@ -92,4 +112,24 @@ test("one who wants a file that another user has at the end of a long line need 
   await Promise.all(asked);
   expect(order.slice(0, 3)).toContain("wanted too");
   expect(order.slice(0, 3)).toContain("wanted");
+});
+
+test.each([
+  ["a file that has not changed for a while is read once", "settled", true, 1],
+  ["one that changed just now is read each time: it may change again unseen", "fresh", true, 2],
+  ["so is one of a file system that tells nothing of changes", "settled", false, 2],
+])("%s", async (_what, age, isKept, times) => {
+  const name = `again-${age}-${isKept}`;
+  const executable = await running(name, 20 * MIB);
+  const { changedMs } = executable.status;
+  const justNow: Clock = Object.assign(Object.create(systemClock), { nowMs: () => changedMs + 1 });
+  const digests = new ExecutableDigests(age === "fresh" ? justNow : muchLater);
+  const before = bytesRead();
+  for (let n = 0; n < 2; n++) {
+    const digest = await digests.of({ executable, account: 0, isKept }, never);
+    expect(digest).toBe(sha256(name));
+  }
+  // Of which the test itself reads it twice.
+  expect(Math.round((bytesRead() - before) / (20 * MIB))).toBe(times + 2);
+  executable.close();
 });
