@@ -9,7 +9,9 @@ import { type Daemon, eventually, run } from "./process.ts";
 import { executable, type Stage, type TestServer, TRUST_DOMAIN } from "./spire.ts";
 
 export const NODE: string = `spiffe://${TRUST_DOMAIN}/node`;
-const AGENT = executable("ours", "spire-agent");
+
+/** Asked anew each time: a test may put the executables for another machine in the place of these. */
+const agent = (): string => executable("ours", "spire-agent");
 
 /** What `-join` prints, which must be the word alone. */
 export async function wordOf(from: TestServer, ...words: string[]): Promise<string> {
@@ -39,15 +41,20 @@ export class JoiningNode {
     const own = ["-dataDir", join(this.directory, "data"), "-socketPath", this.socket];
     const log = join(this.directory, "agent.log");
     const options = { cwd: this.directory, env };
-    return this.#stage.daemon([AGENT, "run", ...words, ...own, "-logLevel", "debug"], log, options);
+    return this.#stage.daemon(
+      [agent(), "run", ...words, ...own, "-logLevel", "debug"],
+      log,
+      options,
+    );
   }
 
-  async healthy(daemon: Daemon): Promise<void> {
-    await eventually("the agent is healthy", async () => {
-      const { code } = await run([AGENT, "healthcheck", "-socketPath", this.socket]);
+  async healthy(daemon: Daemon, timeoutMs?: number): Promise<void> {
+    const check = async (): Promise<true | undefined> => {
+      const { code } = await run([agent(), "healthcheck", "-socketPath", this.socket]);
       if (code !== 0 && !daemon.running) throw new Error(daemon.lines.join("\n"));
       return code === 0 || undefined;
-    });
+    };
+    await eventually("the agent is healthy", check, timeoutMs);
   }
 
   file(name: string, text: string): string {

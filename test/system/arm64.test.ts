@@ -1,9 +1,10 @@
-/** The executables for arm64, as edge devices run them: the main job, joining by certificate, SVIDs in files. */
+/** The executables for arm64, as edge devices run them: the main job, joining by word and by certificate, SVIDs in files. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { X509Certificate } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { emulatedPrograms } from "../support/emulated.ts";
+import { JoiningNode, NODE, wordOf } from "../support/joining-node.ts";
 import { fingerprint, node, pem, pkcs8, plugin, root, shown } from "../support/nodes.ts";
 import { eventually, run } from "../support/process.ts";
 import { executable, Stage, TestAgent, TestServer, TRUST_DOMAIN } from "../support/spire.ts";
@@ -68,6 +69,28 @@ test(
     expect(await fetched(agent, "jwt", "-audience", "billing")).toContain(`token(${WORKLOAD}):`);
     const stranger = await agent.cli(["api", "fetch", "x509"], { uid: UID + 1 });
     expect(stranger.stderr).toContain("no identity issued");
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "a join word is all that an agent needs, and its workloads get their identities",
+  async () => {
+    const id = `spiffe://${TRUST_DOMAIN}/joined`;
+    await server.entry(id, NODE, SELECTORS);
+    const node = new JoiningNode(stage);
+    const daemon = node.start(["-join", await wordOf(server)]);
+    await node.healthy(daemon, TIMEOUT_MS / 2);
+    const command = [executable("ours", "spire-agent"), "api", "fetch", "x509"];
+    await eventually(
+      "an x509 SVID",
+      async () => {
+        const { stdout } = await run([...command, "-socketPath", node.socket], { uid: UID });
+        return stdout.includes(id) || undefined;
+      },
+      TIMEOUT_MS / 2,
+    );
+    await daemon.stop();
   },
   TIMEOUT_MS,
 );
