@@ -4,8 +4,8 @@
  */
 import { dlopen, type FFIFunction, type Library, read } from "bun:ffi";
 
-/** Debian and most others; then musl's name on either machine. */
-const NAMES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
+/** Of glibc. To musl any name that begins with "libc." is itself, whatever files there are. */
+const NAME = "libc.so.6";
 
 /** Bun has no calls into C without memory that is both written to and executed. */
 const NO_COMPILER =
@@ -14,7 +14,7 @@ const NO_COMPILER =
 /**
  * Opens the C library with those functions.
  *
- * @throws Error when there is none, with the names that were tried, or saying what forbids the call
+ * @throws Error when there is none, with its name, or saying what forbids the call
  */
 export function openLibc<T extends Record<string, FFIFunction>>(symbols: T): Library<T>["symbols"] {
   // Looked up beforehand: a lookup between a failed call and the question for its error could change the answer.
@@ -38,13 +38,10 @@ function openErrorNumber(): () => number {
 }
 
 function open<T extends Record<string, FFIFunction>>(symbols: T): Library<T>["symbols"] {
-  for (const name of NAMES) {
-    try {
-      return dlopen(name, symbols).symbols;
-    } catch (error) {
-      if (String(error).includes("JIT")) throw new Error(NO_COMPILER, { cause: error });
-      // The other C library, then.
-    }
+  try {
+    return dlopen(NAME, symbols).symbols;
+  } catch (error) {
+    if (String(error).includes("JIT")) throw new Error(NO_COMPILER, { cause: error });
+    throw new Error(`the C library (${NAME}) cannot be opened`, { cause: error });
   }
-  throw new Error(`the C library cannot be opened (tried ${NAMES.join(", ")})`);
 }
