@@ -6,7 +6,8 @@ import { run } from "./process.ts";
 /** All builds of one test run have the same date. */
 export async function buildPackages(command: readonly string[]): Promise<void> {
   const { code, stderr } = await run(command, {
-    env: { SOURCE_DATE_EPOCH: "1700000000" },
+    // Bun keeps what it fetches for other machines there, and without one in the checkout.
+    env: { HOME: process.env["HOME"] ?? "/root", SOURCE_DATE_EPOCH: "1700000000" },
     timeoutMs: 170_000,
   });
   if (code !== 0) throw new Error(stderr);
