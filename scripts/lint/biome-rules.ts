@@ -1,0 +1,103 @@
+import {
+  apart,
+  type Exception,
+  exceptions,
+  lessOutside,
+  outsideSrc,
+  rooms,
+  within,
+  withoutRuntime,
+} from "./rooms.ts";
+
+const TABLE = "scripts/lint/rooms.ts";
+const TESTS = ["!**/*.test.ts", "!**/*.fixture.ts", "!**/*.conformance.ts"];
+
+const words = (list: string | undefined): string[] => (list ?? "").split(" ").filter(Boolean);
+const outerOf = (room: string): string => room.split("/")[0] ?? "";
+
+/** Whether the table gives the room as one that may be imported from elsewhere: all that lies in it, or one file. */
+const wholly = (room: string): string => (room.endsWith(".ts") ? `!#${room}` : `!#${room}/**`);
+const directly = (room: string): string => (room.endsWith(".ts") ? `!#${room}` : `!#${room}/*`);
+
+interface Override {
+  readonly includes: readonly string[];
+  readonly linter: { readonly rules: Record<string, Record<string, unknown>> };
+}
+
+function restricted(
+  includes: readonly string[],
+  group: readonly string[],
+  message: string,
+): Override {
+  const options = { patterns: [{ group: ["../**", "#*/**", ...group], message }] };
+  return {
+    includes,
+    linter: { rules: { style: { noRestrictedImports: { level: "error", options } } } },
+  };
+}
+
+function roomRule(room: string): Override {
+  const allowed = words(rooms[room]);
+  const runtime = withoutRuntime.includes(room) ? ["node:*", "bun", "bun:*"] : [];
+  return restricted(
+    [`src/${room}/**`],
+    [...[room, ...allowed].map(wholly), ...runtime],
+    `src/${room} may import only: ${[room, ...allowed].join(" ")} (${TABLE})`,
+  );
+}
+
+/** The allowances of a room within another: those of the rooms outside, then what it may have of the outer room. */
+function withinGroup(room: string): string[] {
+  const outside = words(lessOutside[room] ?? rooms[outerOf(room)]);
+  return [...outside.map(wholly), ...[room, ...words(within[room])].map(directly)];
+}
+
+function withinRule(room: string): Override {
+  const outer = outerOf(room);
+  return restricted(
+    [`src/${room}/*.ts`, ...TESTS],
+    withinGroup(room),
+    `of src/${outer}, src/${room} may import only: ${[room, ...words(within[room])].join(" ")} (${TABLE})`,
+  );
+}
+
+function apartRule(file: string): Override {
+  const other = apart[file] ?? "";
+  const room = file.slice(0, file.lastIndexOf("/"));
+  return restricted(
+    [`src/${file}`],
+    [...withinGroup(room), `./${other}`, `#${room}/${other}`],
+    `src/${file} never imports ${other} (${TABLE})`,
+  );
+}
+
+function exceptionRule({ rule, files }: Exception): Override {
+  const [category = "", name = ""] = rule.split("/");
+  return { includes: files, linter: { rules: { [category]: { [name]: "off" } } } };
+}
+
+/** Biome's rules for the rooms, as the text of a file that biome.json extends. Later rules take the place of earlier ones. */
+export function biomeRules(): string {
+  const overrides = [
+    ...Object.keys(rooms).map(roomRule),
+    ...Object.keys(within).map(withinRule),
+    ...Object.keys(apart).map(apartRule),
+    ...exceptions.map(exceptionRule),
+  ];
+  return `${JSON.stringify({ overrides }, null, 2)}\n`;
+}
+
+/** The `imports` of package.json that the table asks for. */
+export function packageImports(): Record<string, string> {
+  const all = [
+    ...Object.keys(rooms).map((room) => [`#${room}/*`, `./src/${room}/*`]),
+    ...Object.entries(outsideSrc).map(([name, folder]) => [`#${name}/*`, `./${folder}/*`]),
+  ];
+  return Object.fromEntries(all);
+}
+
+/** Whether the table has a line for a folder of src. */
+export function isRoom(folder: string): boolean {
+  const outer = folder.slice(0, folder.lastIndexOf("/") + 1);
+  return folder in rooms || folder in within || `${outer}*` in within;
+}
