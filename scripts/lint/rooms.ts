@@ -58,57 +58,79 @@ export const within: Readonly<Record<string, string>> = {
   "config/template": "",
 
   "server/datastore": "",
-  "server/datastore/sqlite": "server/datastore",
+  "server/datastore/sqlite": "server/datastore server/datastore/sqlite/*",
+  "server/datastore/sqlite/file": "",
+  "server/datastore/sqlite/rows": "server/datastore",
+  "server/datastore/sqlite/writing":
+    "server/datastore server/datastore/sqlite/file server/datastore/sqlite/rows server/datastore/sqlite/tables",
+  "server/datastore/sqlite/tables":
+    "server/datastore server/datastore/sqlite/rows server/datastore/sqlite/writing",
+  "server/config": "server/bundle-endpoint server/config-plugins.ts",
   "server/entries": "server/datastore",
-  "server/ca": "server/datastore",
+  "server/ca": "server/datastore server/ca/*",
+  "server/ca/profile": "",
+  "server/ca/authority": "server/datastore server/ca/profile",
+  "server/ca/rotation": "server/ca/authority",
+  "server/ca/signing": "server/ca/authority server/ca/profile",
+  "server/ca/offline":
+    "server/datastore server/ca/authority server/ca/profile server/ca/rotation server/ca/signing",
+  "server/ca/lifecycle":
+    "server/datastore server/ca/authority server/ca/offline server/ca/rotation",
+  "server/ca/upstream": "server/datastore server/ca/authority server/ca/lifecycle",
   "server/bundle-endpoint": "server/datastore server/periodic.ts",
-  "server/backup": "server/datastore/sqlite server/ca server/data-directory.ts server/restored.ts",
+  "server/backup":
+    "server/datastore/sqlite server/datastore/sqlite/* server/ca server/ca/* server/data-directory.ts server/restored.ts",
   "server/api/call": "server/datastore",
-  "server/api/message": "server/datastore server/ca server/api/call",
+  "server/api/message": "server/datastore server/ca server/ca/* server/api/call",
   "server/api/entry":
     "server/datastore server/entries server/declared server/api/call server/api/message",
   "server/api/agent":
-    "server/datastore server/ca server/restored.ts server/api/call server/api/message",
-  "server/api/bundle": "server/datastore server/ca server/api/call server/api/message",
+    "server/datastore server/ca server/ca/* server/restored.ts server/api/call server/api/message",
+  "server/api/bundle": "server/datastore server/ca server/ca/* server/api/call server/api/message",
   "server/api/svid":
-    "server/datastore server/ca server/api/call server/api/message server/api/entry",
+    "server/datastore server/ca server/ca/* server/api/call server/api/message server/api/entry",
   "server/api/changes":
     "server/datastore server/entries server/api/call server/api/agent server/api/entry",
   "server/api/trust-domain": "server/datastore server/api/call server/api/bundle",
-  "server/api/local-authority": "server/datastore server/ca server/api/call",
-  "server/api/operator": "server/datastore server/ca server/api/call",
-  "server/api": "server/datastore server/ca server/declared server/restored.ts server/api/*",
+  "server/api/local-authority": "server/datastore server/ca server/ca/* server/api/call",
+  "server/api/operator": "server/datastore server/ca server/ca/* server/api/call",
+  "server/api":
+    "server/datastore server/ca server/ca/* server/declared server/restored.ts server/api/*",
   "server/declared": "server/datastore server/api/call server/api/entry",
   "server/doctor":
-    "server/datastore/sqlite server/ca server/declared server/config.ts server/plugins.ts server/commands",
+    "server/datastore/sqlite server/datastore/sqlite/* server/ca server/ca/* server/declared server/config server/plugins.ts server/commands",
   "server/commands":
-    "server/datastore/sqlite server/config.ts server/server.ts server/doctor server/commands/bundle",
+    "server/datastore/sqlite server/datastore/sqlite/* server/config server/server.ts server/doctor server/commands/bundle",
   "server/commands/*":
-    "server/backup server/config.ts server/config-plugins.ts server/plugins.ts server/declared server/entries server/commands server/commands/bundle",
+    "server/backup server/config server/config-plugins.ts server/plugins.ts server/declared server/entries server/commands server/commands/bundle",
 
+  "agent/config":
+    "agent/sds/secrets.ts agent/offline/open-keeper.ts agent/attestation/call-rates.ts agent/config-plugins.ts",
   "agent/cache": "",
   "agent/workload-client": "",
   "agent/svid-files": "agent/workload-client",
   "agent/offline": "agent/cache agent/sync/fetch-bundles.ts",
   "agent/sync": "agent/cache agent/attestation",
-  "agent/attestation":
-    "agent/cache agent/sync agent/config.ts agent/config-bootstrap.ts agent/plugins.ts",
+  "agent/attestation": "agent/cache agent/sync agent/config agent/plugins.ts",
   "agent/audit": "agent/cache agent/attestation",
   "agent/workload-api": "agent/cache agent/sync agent/attestation agent/audit",
   "agent/sds": "agent/cache agent/attestation agent/audit",
   "agent/explain": "agent/cache agent/sync agent/attestation agent/workload-api",
   "agent/admin-api": "agent/cache agent/sync agent/attestation agent/audit agent/explain",
   "agent/credentials": "agent/cache agent/audit agent/workload-api",
-  "agent/doctor": "agent/sync agent/attestation agent/workload-client agent/config.ts",
+  "agent/doctor": "agent/sync agent/attestation agent/workload-client agent/config",
   "agent/commands":
-    "agent/attestation agent/svid-files agent/workload-client agent/doctor agent/config.ts agent/agent.ts agent/unit-status.ts",
+    "agent/attestation agent/svid-files agent/workload-client agent/doctor agent/config agent/agent.ts agent/unit-status.ts",
 };
 
 /** Rooms that see less of the other rooms than the outer room does. */
 export const lessOutside: Readonly<Record<string, string>> = {
   "server/ca": "spiffe x509 jwt config clock log keymanager upstream files telemetry",
+  "server/ca/*": "spiffe x509 jwt config clock log keymanager upstream files telemetry",
   "server/datastore": "spiffe x509 jwt config clock log keymanager upstream files telemetry",
   "server/datastore/sqlite": "spiffe x509 jwt config clock log keymanager upstream files telemetry",
+  "server/datastore/sqlite/*":
+    "spiffe x509 jwt config clock log keymanager upstream files telemetry",
   "server/bundle-endpoint":
     "spiffe x509 jwt clock log telemetry grpc/listen-tcp.ts grpc/remote-connections.ts grpc/presented-chain.ts grpc/tls-listener.ts http",
   "agent/offline": "proto spiffe clock log ffi files notify",

@@ -10,10 +10,11 @@ import { AgentRefusedError } from "#agent/attestation/refusal.ts";
 import type { StoredState } from "#agent/attestation/stored-state.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
+import type { AgentConfig } from "#agent/config/config.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import { rotationRule } from "#agent/sync/rotation.ts";
 import type { ServerClients } from "#agent/sync/server-connection.ts";
-import type { Outlook } from "#agent/sync/svid-issuer.ts";
+import type { IssuanceStatus } from "#agent/sync/svid-issuer.ts";
 import { Synchronizer, type SyncStatus } from "#agent/sync/synchronizer.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
@@ -24,13 +25,12 @@ import type { Log } from "#log/log.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
-import type { AgentConfig } from "./config.ts";
 import { nodeAttestorOpener, type OpenNodeAttestor } from "./plugins.ts";
 import {
   FIRST_ATTESTATION,
   FIRST_ATTESTATION_REBOOTSTRAPPING,
-  type Patience,
   REATTESTATION,
+  type RetryPolicy,
   retry,
 } from "./start-retry.ts";
 import { joiningText } from "./status.ts";
@@ -100,8 +100,8 @@ export class Membership {
   }
 
   /** How the X509-SVID for an entry comes along; nothing is to be said while the agent waits to be let in again. */
-  outlook(entry: WorkloadEntry): Outlook {
-    return this.#synchronizer?.outlook(entry) ?? { isUnderWay: false };
+  issuanceStatus(entry: WorkloadEntry): IssuanceStatus {
+    return this.#synchronizer?.issuanceStatus(entry) ?? { isUnderWay: false };
   }
 
   /** Unix seconds of the last time that everything was fetched; 0 for never. */
@@ -183,7 +183,7 @@ export class Membership {
     this.#onChange();
   }
 
-  async #join(patience: Patience): Promise<Joined> {
+  async #join(policy: RetryPolicy): Promise<Joined> {
     const parts = {
       ...this.#parts,
       bootstrap: this.#bootstrap,
@@ -195,7 +195,7 @@ export class Membership {
     };
     this.#waitsFor("");
     const key = await attestationKey(parts.keys, parts.state.current.bundle.length === 0);
-    return retry("attest", parts, patience, () => joinServer(parts, key), this.#stopping.signal);
+    return retry("attest", parts, policy, () => joinServer(parts, key), this.#stopping.signal);
   }
 
   /** @throws Error when the configuration asks for more than the node can do */

@@ -1,6 +1,7 @@
 /** How others see that the agent works: figures for Prometheus, and health over HTTP. */
 import type { StoredState } from "#agent/attestation/stored-state.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { AgentConfig } from "#agent/config/config.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import type { CallObserver } from "#grpc/bind.ts";
 import { serveHealthChecks } from "#health/health-checks.ts";
@@ -8,7 +9,6 @@ import type { Metrics } from "#telemetry/metrics.ts";
 import { rpcCounter, rpcKey } from "#telemetry/rpc-key.ts";
 import { startTelemetry } from "#telemetry/telemetry.ts";
 import type { AgentTools } from "./agent.ts";
-import type { AgentConfig } from "./config.ts";
 
 /** @param parts ends it @throws Error when the exporter's address or files cannot be used */
 export async function openTelemetry(

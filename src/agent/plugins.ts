@@ -1,8 +1,8 @@
 /** What is built into the agent: kind → configuration name → constructor. */
 
 import { readFile } from "node:fs/promises";
-import type { AgentConfig } from "#agent/config.ts";
-import { rereadJoinFile } from "#agent/config-join.ts";
+import type { AgentConfig } from "#agent/config/config.ts";
+import { rereadJoinFile } from "#agent/config/join.ts";
 import {
   CannotAttestError,
   type NodeAttestorAgent,

@@ -4,6 +4,7 @@ import { listenAdmin } from "#agent/admin-api/listen.ts";
 import { CallLimits } from "#agent/attestation/call-rates.ts";
 import { HandedOut } from "#agent/audit/handed-out.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { AgentConfig } from "#agent/config/config.ts";
 import { createExplainService } from "#agent/explain/explain.ts";
 import type { Knowledge } from "#agent/explain/explanation.ts";
 import { createSecretDiscoveryService } from "#agent/sds/sds.ts";
@@ -24,7 +25,6 @@ import type { UserShares } from "#grpc/user-shares.ts";
 import type { Log } from "#log/log.ts";
 import type { DescriptorStore } from "#notify/descriptor-store.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
-import type { AgentConfig } from "./config.ts";
 import { apiObserver } from "./observed.ts";
 
 /** FileDescriptorName= of spire-agent.socket. */

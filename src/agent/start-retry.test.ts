@@ -5,8 +5,8 @@ import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import {
   FIRST_ATTESTATION,
   FIRST_ATTESTATION_REBOOTSTRAPPING,
-  type Patience,
   REATTESTATION,
+  type RetryPolicy,
   retry,
 } from "./start-retry.ts";
 
@@ -17,7 +17,7 @@ const banned = new StatusError(StatusCode.PERMISSION_DENIED, "banned");
 const never = new AbortController().signal;
 
 /** Runs a step that fails `failures` times; time passes only by waiting. */
-async function attempt(patience: Patience, failures: number, error: Error, signal = never) {
+async function attempt(policy: RetryPolicy, failures: number, error: Error, signal = never) {
   let now = 0;
   let tries = 0;
   const clock: Clock = {
@@ -36,7 +36,7 @@ async function attempt(patience: Patience, failures: number, error: Error, signa
   const outcome = await retry(
     "attest",
     { clock, random, log, pause, tell: () => {} },
-    patience,
+    policy,
     step,
     signal,
   ).catch((failure: unknown) => String(failure));

@@ -10,7 +10,7 @@ import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 const FIRST_PAUSE_MS = 5_000;
 const MAX_PAUSE_MS = 60_000;
 
-export interface Patience {
+export interface RetryPolicy {
   /** Milliseconds, from the first attempt on. */
   readonly totalMs: number;
   /** Whether no repetition changes that failure. */
@@ -18,10 +18,10 @@ export interface Patience {
 }
 
 /** A node that never joined: after a minute the supervisor starts it again; a loop in here would hide from it that nothing works. */
-export const FIRST_ATTESTATION: Patience = { totalMs: 60_000, isFinal: isFinalAtFirst };
+export const FIRST_ATTESTATION: RetryPolicy = { totalMs: 60_000, isFinal: isFinalAtFirst };
 
 /** As the first, where the agent may ask for a new trust bundle again and again until one suits the server. */
-export const FIRST_ATTESTATION_REBOOTSTRAPPING: Patience = {
+export const FIRST_ATTESTATION_REBOOTSTRAPPING: RetryPolicy = {
   totalMs: 24 * 3600 * 1000,
   isFinal: isFinalAtFirst,
 };
@@ -32,7 +32,7 @@ function isFinalAtFirst(error: unknown): boolean {
 }
 
 /** A node that workloads depend on: it waits for its server, or for its operator, and ends only when it is banned. */
-export const REATTESTATION: Patience = {
+export const REATTESTATION: RetryPolicy = {
   totalMs: Number.POSITIVE_INFINITY,
   isFinal: (error) => error instanceof StatusError && error.code === StatusCode.PERMISSION_DENIED,
 };
@@ -57,7 +57,7 @@ export interface RetryTools {
 export async function retry<T>(
   what: string,
   { clock, random, log, pause, tell }: RetryTools,
-  patience: Patience,
+  policy: RetryPolicy,
   step: () => Promise<T>,
   signal: AbortSignal,
 ): Promise<T> {
@@ -70,8 +70,8 @@ export async function retry<T>(
       return await step();
     } catch (error) {
       const wait = backoff.nextMs();
-      const isOver = clock.monotonicMs() + wait - started > patience.totalMs;
-      if (isOver || patience.isFinal(error)) {
+      const isOver = clock.monotonicMs() + wait - started > policy.totalMs;
+      if (isOver || policy.isFinal(error)) {
         throw new Error(`failed to ${what}: ${errorText(error)}`, { cause: error });
       }
       const reason = errorText(error);

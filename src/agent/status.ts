@@ -1,10 +1,10 @@
 /** What `systemctl status` shows of the agent. */
 
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
+import type { AgentConfig } from "#agent/config/config.ts";
 import type { Clock } from "#clock/clock.ts";
 import { momentText, type StatusSource } from "#notify/status-line.ts";
 import { formatHostPort } from "#spiffe/host-port.ts";
-import type { AgentConfig } from "./config.ts";
 import type { Membership } from "./membership.ts";
 
 export interface AgentStatusParts {

@@ -64,8 +64,8 @@ export function openServices(options: ServicesOptions): Services {
   const clients: Client[] = [];
   const watched = (client: Client): ConnectionWatch => watchConnection(client, connectTimeoutMs);
   const explain = async (error: unknown, { isLate }: ConnectionWatch): Promise<unknown> => {
-    const patienceMs = isLate() ? connectTimeoutMs : settings.timeoutMs;
-    return owned?.refusal ?? (await explainDial(error, path, daemon, patienceMs));
+    const timeoutMs = isLate() ? connectTimeoutMs : settings.timeoutMs;
+    return owned?.refusal ?? (await explainDial(error, path, daemon, timeoutMs));
   };
   return {
     of: (ClientClass) => {

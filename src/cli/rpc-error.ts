@@ -49,17 +49,17 @@ export interface Daemon {
  * Says why a daemon cannot be reached. An UNAVAILABLE answer is most often a socket nobody listens on: it is tried once more to learn the
  * system's reason, and when that succeeds, the answer was the daemon's and stays as it is.
  *
- * @param patienceMs after how many milliseconds a call that was cancelled, or whose time was up, was given up
+ * @param timeoutMs after how many milliseconds a call that was cancelled, or whose time was up, was given up
  */
 export async function explainDial(
   error: unknown,
   path: string,
   daemon: Daemon,
-  patienceMs: number | undefined,
+  timeoutMs: number | undefined,
 ): Promise<unknown> {
   if (!(error instanceof StatusError)) return error;
-  if (GIVEN_UP.includes(error.code) && patienceMs !== undefined) {
-    const message = `nothing answered on ${path} within ${patienceMs / 1000} s: ${daemon.whenSilent}`;
+  if (GIVEN_UP.includes(error.code) && timeoutMs !== undefined) {
+    const message = `nothing answered on ${path} within ${timeoutMs / 1000} s: ${daemon.whenSilent}`;
     return new UnreachableError(StatusCode.DEADLINE_EXCEEDED, message, { cause: error });
   }
   if (error.code !== StatusCode.UNAVAILABLE) return error;

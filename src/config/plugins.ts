@@ -2,7 +2,7 @@
 import { errorText } from "#spiffe/status-error.ts";
 import type { Block, Problems } from "./block.ts";
 import { type DataFile, openDataFile } from "./data-file.ts";
-import { type NeedlessKeys, takeNeedless } from "./other-keys.ts";
+import { type NeedlessKeys, takeNeedless } from "./unsupported-settings.ts";
 
 export interface Plugin {
   readonly name: string;

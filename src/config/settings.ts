@@ -11,9 +11,9 @@ import type { Block, Problems } from "./block.ts";
 import { ConfigError } from "./config-error.ts";
 import { expandEnv } from "./expand-env.ts";
 import { parseHcl } from "./hcl.ts";
-import { type NeedlessKeys, takeNeedless } from "./other-keys.ts";
 import { isThere, SERVER_CONFIG } from "./packaged.ts";
 import type { ObjectValue } from "./tree.ts";
+import { type NeedlessKeys, takeNeedless } from "./unsupported-settings.ts";
 
 /**
  * Reads and parses a file.

@@ -186,7 +186,7 @@ class GuardedCall extends PlainCall implements InterceptingServerListener {
         allowance,
         budget: allowance.isKnown ? doors.ofKnown : doors.ofStrangers,
         isSingle: !method.requestStream,
-        patienceMs: doors.requestMs,
+        timeoutMs: doors.requestMs,
         late: () => call.sendStatus(LATE),
       });
       if (!method.requestStream) this.#receiving.expect();

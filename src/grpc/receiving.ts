@@ -35,7 +35,7 @@ export interface ReceivingOptions {
   /** Whether the call is one message and its end, which have to come in time together; else each message has its time. */
   readonly isSingle: boolean;
   /** Milliseconds that a message may take from its first byte to its last. */
-  readonly patienceMs: number;
+  readonly timeoutMs: number;
   /** Called when it takes longer. */
   readonly late: () => void;
 }
@@ -100,8 +100,8 @@ export class Receiving {
 
   /** Waits for the rest of a message from now on. */
   expect(): void {
-    const { patienceMs, late } = this.#options;
-    if (!this.#isOver) this.#timer ??= systemClock.after(patienceMs, late);
+    const { timeoutMs, late } = this.#options;
+    if (!this.#isOver) this.#timer ??= systemClock.after(timeoutMs, late);
   }
 
   /** Bytes came. @throws Error when all unfinished requests together hold too much */

@@ -5,8 +5,13 @@ import {
   type X509popServerConfig,
 } from "#attestors/x509pop/server-config.ts";
 import type { Block, Problems } from "#config/block.ts";
-import { type NeedlessKeys, type RefusedKeys, refuse, takeNeedless } from "#config/other-keys.ts";
 import { exactlyOne, type Plugin, pluginsOf, type Sourced } from "#config/plugins.ts";
+import {
+  type NeedlessKeys,
+  type RefusedKeys,
+  refuse,
+  takeNeedless,
+} from "#config/unsupported-settings.ts";
 import { type OfflineUpstreamConfig, readOfflineUpstreamConfig } from "#upstream/offline/config.ts";
 import { readSpireUpstreamConfig, type SpireUpstreamConfig } from "#upstream/spire/config.ts";
 

@@ -5,10 +5,10 @@ import { listenTls } from "#grpc/tls-listener.ts";
 import { listenUnix } from "#grpc/unix-listener.ts";
 import { serveHealthChecks } from "#health/health-checks.ts";
 import { isLocalOnly } from "#server/api/call/authorization.ts";
+import type { ServerConfig } from "#server/config/config.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
 import { rpcCounter } from "#telemetry/rpc-key.ts";
 import type { CaManager } from "./ca/ca-manager.ts";
-import type { ServerConfig } from "./config.ts";
 import type { DataStore } from "./datastore/datastore.ts";
 import {
   type FederationParts,

@@ -4,6 +4,7 @@ import type { Random } from "#clock/random.ts";
 import type { TlsIdentity } from "#grpc/tls-listener.ts";
 import type { TlsPolicy } from "#http/tls-policy.ts";
 import type { Log } from "#log/log.ts";
+import type { FederationConfig } from "#server/config/federation.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
 import { ownBundleDocument } from "./bundle-endpoint/document.ts";
@@ -13,7 +14,6 @@ import {
   loadServingCertificate,
   watchServingCertificate,
 } from "./bundle-endpoint/serving-certificate.ts";
-import type { FederationConfig } from "./config-federation.ts";
 import type { DataStore } from "./datastore/datastore.ts";
 
 export interface FederationParts {

@@ -1,5 +1,5 @@
 /** A server's data is of one trust domain for good: its CA, its nodes and its entries would be strangers in another. */
-import { journalAuthorities } from "#server/ca/journal-authorities.ts";
+import { journalAuthorities } from "#server/ca/authority/journal-authorities.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";

@@ -16,7 +16,7 @@ import { DiskKeyManager } from "#keymanager/disk.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import { MemoryKeyManager } from "#keymanager/memory.ts";
 import type { Log } from "#log/log.ts";
-import type { ServerConfig } from "#server/config.ts";
+import type { ServerConfig } from "#server/config/config.ts";
 import type { Bundles, DataStore, JoinTokens } from "#server/datastore/datastore.ts";
 import { openSqliteDataStore } from "#server/datastore/sqlite/open.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";

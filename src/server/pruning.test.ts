@@ -6,12 +6,12 @@ import { setImmediate } from "node:timers/promises";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
 import { systemRandom } from "#clock/random.ts";
 import { createLog } from "#log/log.ts";
+import type { NodePruning } from "#server/config/pruning.ts";
 import type { DataStore, JoinTokenClaim } from "#server/datastore/datastore.ts";
 import { ALL, makeEntry, makeNode } from "#server/datastore/records.conformance.ts";
 import { openSqliteDataStore } from "#server/datastore/sqlite/open.ts";
 import { emptyBundle } from "#spiffe/bundle.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
-import type { NodePruning } from "./config-pruning.ts";
 import { startPruning } from "./pruning.ts";
 
 const log = createLog({ level: "error", format: "text" }, () => 0, { write: () => undefined });

@@ -2,10 +2,10 @@ import { REPEAT_SECONDS } from "#attestors/join_token/server.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { Log } from "#log/log.ts";
-import { pruneBundle } from "#server/ca/prune-bundle.ts";
+import { pruneBundle } from "#server/ca/authority/prune-bundle.ts";
+import type { NodePruning } from "#server/config/pruning.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
-import type { NodePruning } from "./config-pruning.ts";
 import { type PeriodicTask, periodically } from "./periodic.ts";
 
 const ENTRIES_INTERVAL_MS = 5 * 60_000;

@@ -2,15 +2,15 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { liveKeys } from "#config/live-keys.fixture.ts";
 import { planReload } from "#config/reload.ts";
+import { reloadableSettings } from "#config/reloadable-settings.fixture.ts";
 import type { CountEntriesResponse } from "#proto/spire/api/server/entry/v1/entry.ts";
 import type { MintX509SVIDResponse } from "#proto/spire/api/server/svid/v1/svid.ts";
+import { loadServerConfig, type ServerConfig } from "#server/config/config.ts";
+import { SERVER_KEYS } from "#server/config/reloadable-settings.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { Certificate } from "#x509/certificate.ts";
-import { loadServerConfig, type ServerConfig } from "./config.ts";
-import { SERVER_KEYS } from "./live-keys.ts";
 import {
   asWorkload,
   newKey,
@@ -99,7 +99,9 @@ describe("a server that runs takes over", () => {
 test("docs/CONFIGURATION.md names just the keys that count at once", () => {
   const text = readFileSync(join(import.meta.dir, "../../docs/CONFIGURATION.md"), "utf8");
   const named = /^\| server \| (`log_level`.*) \|$/m.exec(text)?.[1] ?? "";
-  expect(named.split(", ").sort()).toEqual(liveKeys(SERVER_KEYS).map((key) => `\`${key}\``));
+  expect(named.split(", ").sort()).toEqual(
+    reloadableSettings(SERVER_KEYS).map((key) => `\`${key}\``),
+  );
 });
 
 test("every key of a whole configuration can be compared, and is known by its name", async () => {

@@ -4,9 +4,9 @@ import type { Reconfigurer } from "#config/reconfigurer.ts";
 import type { ConfigInForce } from "#config/reload.ts";
 import { tellReload } from "#config/tell-reload.ts";
 import type { Log } from "#log/log.ts";
+import type { ServerConfig } from "#server/config/config.ts";
 import type { BundleRefresher } from "./bundle-endpoint/refresher.ts";
 import type { CaManager } from "./ca/ca-manager.ts";
-import type { ServerConfig } from "./config.ts";
 import type { DirectoryKeeper } from "./declared/keep-directory.ts";
 import type { ShownBundleEndpoint } from "./federation.ts";
 

@@ -1,7 +1,7 @@
 /** A server that was started, in the hands of whoever started it. */
 import type { Log } from "#log/log.ts";
 import type { StatusSource } from "#notify/status-line.ts";
-import type { ServerConfig } from "./config.ts";
+import type { ServerConfig } from "#server/config/config.ts";
 
 export interface RunningServer {
   /** Where agents connect, or are to connect, `host:port`. */

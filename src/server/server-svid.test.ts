@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { createLog } from "#log/log.ts";
+import { taintX509Authority } from "#server/ca/authority/taint.ts";
 import { CaStage } from "#server/ca/ca.fixture.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
-import { taintX509Authority } from "#server/ca/taint.ts";
 import { noMetrics } from "#telemetry/metrics.ts";
 import { ServerSvid } from "./server-svid.ts";
 

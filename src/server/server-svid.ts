@@ -1,7 +1,7 @@
 import type { Clock } from "#clock/clock.ts";
 import type { Log } from "#log/log.ts";
 import type { CaManager, X509Svid } from "#server/ca/ca-manager.ts";
-import { Turns } from "#server/ca/turns.ts";
+import { Turns } from "#server/ca/rotation/turns.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";

@@ -2,8 +2,8 @@ import type { Worker } from "node:worker_threads";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { Log } from "#log/log.ts";
+import type { ServerConfig } from "#server/config/config.ts";
 import { formatHostPort } from "#spiffe/host-port.ts";
-import type { ServerConfig } from "./config.ts";
 
 /** What every part of the server works with. */
 export interface ServerTools {

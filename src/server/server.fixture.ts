@@ -22,11 +22,11 @@ import type { X509SVID } from "#proto/spire/api/types/x509svid.ts";
 import { ChangesClient } from "#proto/spire_edge/changes/v1/changes.ts";
 import { DeclaredEntriesClient } from "#proto/spire_edge/declared/v1/declared.ts";
 import { JoinTokenClient } from "#proto/spire_edge/jointoken/v1/jointoken.ts";
+import type { ServerConfig } from "#server/config/config.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { createCsr } from "#x509/csr.ts";
 import { generatePrivateKey, privateKeyToPkcs8Pem, signerFromPrivateKey } from "#x509/keys.ts";
 import { certificatesToPem } from "#x509/pem.ts";
-import type { ServerConfig } from "./config.ts";
 import type { RunningServer } from "./running-server.ts";
 import { runServer } from "./server.ts";
 

@@ -1,6 +1,11 @@
 /** The telemetry block, the same in both files. */
 import { Block, type Problems } from "#config/block.ts";
-import { type NeedlessKeys, type RefusedKeys, refuse, takeNeedless } from "#config/other-keys.ts";
+import {
+  type NeedlessKeys,
+  type RefusedKeys,
+  refuse,
+  takeNeedless,
+} from "#config/unsupported-settings.ts";
 import { unbracketed } from "#spiffe/host-port.ts";
 
 export interface PrometheusTls {

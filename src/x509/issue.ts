@@ -1,6 +1,6 @@
 /**
  * The fast path: a certificate assembled from DER parts, most of them made once per issuer, and signed on the thread pool.
- * It checks nothing; server/ca/lint.ts does, before this is called.
+ * It checks nothing; server/ca/profile/lint.ts does, before this is called.
  */
 import { hash } from "node:crypto";
 import { der, derOid, derTime, derUnsigned, readDer, Tag } from "./der.ts";

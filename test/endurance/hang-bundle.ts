@@ -4,7 +4,7 @@
  *   bun --preload test/endurance/hang-bundle.ts src/server/main.ts run …
  */
 import { writeSync } from "node:fs";
-import { SqliteBundles } from "#server/datastore/sqlite/bundles.ts";
+import { SqliteBundles } from "#server/datastore/sqlite/tables/bundles.ts";
 
 const name = process.env["HANGING_TRUST_DOMAIN"];
 const { find } = SqliteBundles.prototype;

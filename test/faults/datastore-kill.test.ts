@@ -9,7 +9,10 @@ import { Chance } from "./chance.ts";
 import { killAtRandom } from "./kill-at-random.ts";
 
 const PROGRAM = join(import.meta.dir, "create-entries.ts");
-const THREAD = Bun.resolveSync("#server/datastore/sqlite/writer-thread.ts", import.meta.dir);
+const THREAD = Bun.resolveSync(
+  "#server/datastore/sqlite/writing/writer-thread.ts",
+  import.meta.dir,
+);
 const log = createLog({ level: "error", format: "text" }, () => 0, { write: () => undefined });
 
 let directory: string;

@@ -13,7 +13,7 @@ import {
   extractArchive,
 } from "#server/backup/archive.ts";
 import { inspectContents } from "#server/backup/contents.ts";
-import { migrate } from "#server/datastore/sqlite/schema.ts";
+import { migrate } from "#server/datastore/sqlite/file/schema.ts";
 import { attempt, damagedBytes, FUZZ_RUNS, FUZZ_TIMEOUT_MS, fuzz } from "../support/fuzzing.ts";
 
 /** Each is a file, and a database. */

@@ -98,7 +98,7 @@ const conversation = fc
   );
 
 /** After that many milliseconds of silence a caller has said all it has to say. */
-const PATIENCE_MS = 40;
+const TIMEOUT_MS = 40;
 
 /** Says everything, listens for a moment, and leaves. */
 function speak(
@@ -113,7 +113,7 @@ function speak(
   socket.once("close", () => resolve());
   socket.once(ready, () => {
     socket.write(bytes);
-    setTimeout(() => socket.destroy(), PATIENCE_MS);
+    setTimeout(() => socket.destroy(), TIMEOUT_MS);
   });
   return promise;
 }

@@ -128,7 +128,7 @@ function requestsOf(method: Method): fc.Arbitrary<Buffer> {
 }
 
 /** Streams that wait for news end by this, milliseconds. */
-const PATIENCE_MS = 100;
+const TIMEOUT_MS = 100;
 
 interface Ending {
   readonly code: number;
@@ -140,7 +140,7 @@ function call(client: Client, method: Method, request: Buffer): Promise<Ending> 
   const { promise, resolve } = Promise.withResolvers<Ending>();
   const metadata = new Metadata();
   metadata.set("workload.spiffe.io", "true");
-  const options = { deadline: Date.now() + (method.responseStream ? PATIENCE_MS : 10_000) };
+  const options = { deadline: Date.now() + (method.responseStream ? TIMEOUT_MS : 10_000) };
   const codes = [method.path, identity, identity] as const;
   const done = (error: ServiceError | null): void =>
     resolve({ code: error?.code ?? StatusCode.OK, details: error?.details ?? "" });

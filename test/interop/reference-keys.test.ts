@@ -6,8 +6,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadAgentConfig } from "#agent/config.ts";
-import { loadServerConfig } from "#server/config.ts";
+import { loadAgentConfig } from "#agent/config/config.ts";
+import { loadServerConfig } from "#server/config/config.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { documentedStates, type KeyState } from "../support/documented-keys.ts";
 import {

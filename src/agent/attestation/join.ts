@@ -1,5 +1,5 @@
 /** Joins a node to its server: finds the first trust bundle, attests, and stores what came of it before anything uses it. */
-import type { AgentConfig } from "#agent/config.ts";
+import type { AgentConfig } from "#agent/config/config.ts";
 import type { OpenNodeAttestor } from "#agent/plugins.ts";
 import { connectServer } from "#agent/sync/server-connection.ts";
 import type { Clock } from "#clock/clock.ts";

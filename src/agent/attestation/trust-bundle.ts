@@ -4,7 +4,7 @@
  */
 
 import { readFile } from "node:fs/promises";
-import type { BootstrapConfig } from "#agent/config-bootstrap.ts";
+import type { BootstrapConfig } from "#agent/config/bootstrap.ts";
 import type { Clock } from "#clock/clock.ts";
 import { obeyed } from "#files/obeyed.ts";
 import type { ServerAddress } from "#grpc/server-channel.ts";

@@ -1,4 +1,4 @@
-import type { AgentConfig } from "#agent/config.ts";
+import type { AgentConfig } from "#agent/config/config.ts";
 import { type Command, defineLeaf, type Invocation } from "#cli/command.ts";
 import { type Flag, intFlag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { pickGiven } from "#cli/given.ts";
@@ -113,7 +113,7 @@ async function loadConfig(
   isFromOutside = false,
 ): Promise<AgentConfig> {
   for (const secret of [flags.join, flags.joinToken]) hideArgument(secret);
-  const { loadAgentConfig } = await import("#agent/config.ts");
+  const { loadAgentConfig } = await import("#agent/config/config.ts");
   return loadAgentConfig(pickGiven(flags, given), isFromOutside);
 }
 

@@ -7,7 +7,7 @@ import {
   DEFAULT_SOCKET,
   loadAgentConfig,
   storedStatePath,
-} from "#agent/config.ts";
+} from "#agent/config/config.ts";
 import { connectAgent } from "#agent/workload-client/connection.ts";
 import { examineConfiguration } from "#cli/doctor/configuration.ts";
 import {

@@ -16,7 +16,7 @@ const knowledge = {
   cache,
   clock,
   jwtSvids: { of: () => [] },
-  server: { status: undefined, outlook: () => ({ isUnderWay: false, failure }) },
+  server: { status: undefined, issuanceStatus: () => ({ isUnderWay: false, failure }) },
 };
 
 test("why something failed is for the operator; a workload learns that it did, and when it is tried again", () => {

@@ -5,7 +5,7 @@ import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import type { Failure } from "#agent/sync/failure.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
-import type { Outlook } from "#agent/sync/svid-issuer.ts";
+import type { IssuanceStatus } from "#agent/sync/svid-issuer.ts";
 import type { SyncStatus } from "#agent/sync/synchronizer.ts";
 import { leftOutFor } from "#agent/workload-api/hints.ts";
 import type { Clock } from "#clock/clock.ts";
@@ -30,7 +30,7 @@ export interface Knowledge {
   readonly server: {
     /** Undefined while the agent waits to be let in again. */
     readonly status: SyncStatus | undefined;
-    outlook(entry: WorkloadEntry): Outlook;
+    issuanceStatus(entry: WorkloadEntry): IssuanceStatus;
   };
   readonly clock: Clock;
 }
@@ -63,8 +63,8 @@ export function identityMessages(
   const awaited = new Set([...(due?.urgent ?? []), ...(due?.routine ?? [])]);
   const leftOut = leftOutFor(identities);
   return identities.map(({ entry, svid }) => {
-    const outlook = server.outlook(entry);
-    const missing = outlook.isUnderWay ? State.BEING_ISSUED : stateOf(awaited.has(entry));
+    const issuanceStatus = server.issuanceStatus(entry);
+    const missing = issuanceStatus.isUnderWay ? State.BEING_ISSUED : stateOf(awaited.has(entry));
     return {
       spiffeId: entry.spiffeId.toString(),
       entryId: entry.id,
@@ -72,8 +72,8 @@ export function identityMessages(
       selectors: [...entry.selectors],
       leftOutFor: leftOut.get(entry)?.id ?? "",
       x509Svid: {
-        ...x509SvidMessage(svid, svid === undefined ? missing : State.CACHED, outlook),
-        failure: failureMessage(outlook.failure, audience),
+        ...x509SvidMessage(svid, svid === undefined ? missing : State.CACHED, issuanceStatus),
+        failure: failureMessage(issuanceStatus.failure, audience),
         ...lifetimeOf(entry, svid, cache.ownBundle?.bundle),
       },
       jwtSvids: jwtSvids.of(entry).map((kept) => ({
@@ -92,7 +92,7 @@ function stateOf(isAwaited: boolean): State {
 function x509SvidMessage(
   svid: Identity["svid"],
   state: State,
-  { beginsAt = 0 }: Outlook,
+  { beginsAt = 0 }: IssuanceStatus,
 ): Omit<X509SvidMessage, "lifetime" | "limit" | "failure"> {
   return {
     state,

@@ -5,9 +5,14 @@
 import { constants } from "node:os";
 import { resolve } from "node:path";
 import { Block, Problems } from "#config/block.ts";
-import { type NeedlessKeys, type RefusedKeys, refuse, takeNeedless } from "#config/other-keys.ts";
 import { AGENT_SOCKET, unnamedSocket } from "#config/packaged.ts";
 import { type LogConfig, readConfigFile, readLogConfig } from "#config/settings.ts";
+import {
+  type NeedlessKeys,
+  type RefusedKeys,
+  refuse,
+  takeNeedless,
+} from "#config/unsupported-settings.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { type FilesConfig, isKeyOpen, readFiles } from "./config-files.ts";
 

@@ -93,16 +93,16 @@ test("whoever asks is told why an SVID is not there, until it is", async () => {
   const [a, b] = [entry("a"), entry("b")];
   await using one = await stand((request) => answer(request), [a, b]);
   await until(() => one.calls.length === 1);
-  expect(one.issuer.outlook(a)).toEqual({ isUnderWay: true });
+  expect(one.issuer.issuanceStatus(a)).toEqual({ isUnderWay: true });
   await pauseOf(one.clock);
   const failure = { error: "not now", failedAt: NOW, retryAt: NOW + 1 };
-  expect(one.issuer.outlook(a)).toEqual({ isUnderWay: false, failure });
+  expect(one.issuer.issuanceStatus(a)).toEqual({ isUnderWay: false, failure });
   answer = (request) => sign(request, (id) => id === "b");
   one.clock.pass(500);
   await until(() => one.svidOf("a") !== undefined);
-  expect(one.issuer.outlook(a)).toEqual({ isUnderWay: false });
-  expect(one.issuer.outlook(b).failure?.error).toBe("no entry");
-  expect(one.issuer.outlook({ ...b, revisionNumber: 1 })).toEqual({ isUnderWay: false });
+  expect(one.issuer.issuanceStatus(a)).toEqual({ isUnderWay: false });
+  expect(one.issuer.issuanceStatus(b).failure?.error).toBe("no entry");
+  expect(one.issuer.issuanceStatus({ ...b, revisionNumber: 1 })).toEqual({ isUnderWay: false });
 });
 
 test("a server that does not manage is asked for fewer at a time, then for more again", async () => {

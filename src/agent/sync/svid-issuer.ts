@@ -11,9 +11,9 @@ import { Wakeup } from "#clock/wakeup.ts";
 import { isLogged } from "#log/log.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
-import { ComingSvids } from "./coming-svids.ts";
 import { type Failure, failureOf } from "./failure.ts";
 import { type IssuedSvid, type IssueTools, issueSvids, type RefusedSvid } from "./issue-svids.ts";
+import { SvidsNotYetValid } from "./not-yet-valid.ts";
 import type { Connection } from "./server-link.ts";
 
 /** The server's burst: more in one call is refused. */
@@ -45,7 +45,7 @@ interface Refusal {
 }
 
 /** How an X509-SVID that is not there yet, or the next one, comes along. */
-export interface Outlook {
+export interface IssuanceStatus {
   /** Whether the server has been asked for it. */
   readonly isUnderWay: boolean;
   /** Unix seconds: it is there, and served from then on; the server's clock is ahead. */
@@ -60,7 +60,7 @@ export class SvidIssuer {
   readonly #underWay: Set<string> = new Set();
   /** Entries that the server would not give an SVID for, by ID. */
   readonly #refusals: Map<string, Refusal> = new Map();
-  readonly #coming: ComingSvids = new ComingSvids();
+  readonly #notYetValid: SvidsNotYetValid = new SvidsNotYetValid();
   #batchSize = MAX_BATCH_SIZE;
 
   constructor(parts: SvidIssuerParts) {
@@ -71,8 +71,8 @@ export class SvidIssuer {
     });
   }
 
-  outlook(entry: WorkloadEntry): Outlook {
-    const beginsAt = this.#coming.beginsAt(entry.id);
+  issuanceStatus(entry: WorkloadEntry): IssuanceStatus {
+    const beginsAt = this.#notYetValid.beginsAt(entry.id);
     const refusal = this.#refusals.get(entry.id);
     const isRefused = refusal !== undefined && isSameRevision(refusal.entry, entry);
     const failures = this.#lanes.flatMap(({ failure }) => failure ?? []);
@@ -116,15 +116,15 @@ export class SvidIssuer {
   async #round(lane: Lane, stopping: AbortSignal): Promise<number> {
     const { cache, clock } = this.#parts;
     cache.dropExpired(clock.nowSeconds());
-    this.#serve(this.#coming.take(clock.nowSeconds(), (id) => cache.hasSvid(id)));
+    this.#serve(this.#notYetValid.take(clock.nowSeconds(), (id) => cache.hasSvid(id)));
     const due = cache.dueForIssue(clock.nowSeconds());
     const waitMs = lane.retryAtMs - clock.monotonicMs();
-    const nextAt = Math.min(due.nextAt, this.#coming.nextAt);
+    const nextAt = Math.min(due.nextAt, this.#notYetValid.nextAt);
     const untilDueMs = Math.max(1, nextAt * 1000 - clock.nowMs());
     if (waitMs > 0) return Math.min(waitMs, untilDueMs);
     const wanted = lane
       .pick(due)
-      .filter((entry) => !this.#underWay.has(entry.id) && !this.#coming.has(entry));
+      .filter((entry) => !this.#underWay.has(entry.id) && !this.#notYetValid.has(entry));
     const batch = wanted.filter((entry) => this.#retryInMs(entry) <= 0).slice(0, this.#batchSize);
     if (batch.length > 0) {
       await this.#issue(lane, batch, stopping);
@@ -180,8 +180,8 @@ export class SvidIssuer {
   #take(svids: ReadonlyMap<string, IssuedSvid>): void {
     const { cache, clock, log } = this.#parts;
     const now = clock.nowSeconds();
-    for (const [id, svid] of svids) this.#coming.add(id, svid);
-    this.#serve(this.#coming.take(now, (id) => cache.hasSvid(id)));
+    for (const [id, svid] of svids) this.#notYetValid.add(id, svid);
+    this.#serve(this.#notYetValid.take(now, (id) => cache.hasSvid(id)));
     const aheadSeconds = Math.max(...[...svids.values()].map(({ notBefore }) => notBefore - now));
     if (aheadSeconds > 0) {
       log.warn(

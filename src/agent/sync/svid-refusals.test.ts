@@ -38,12 +38,12 @@ describe("the first answer to a workload", () => {
   test("waits where the server does not know the entry yet, and where nothing else is there", async () => {
     await using unknown = await stand(answering(StatusCode.NOT_FOUND), mixed);
     using workload = unknown.cache.subscribe(selectors("good"), "x509-svids");
-    await until(() => unknown.issuer.outlook(bad).failure !== undefined);
+    await until(() => unknown.issuer.issuanceStatus(bad).failure !== undefined);
     expect(unknown.cache.hasSvid("good")).toBe(true);
     expect(waitsForSvids(unknown.cache, workload.identities(), true)).toBe(true);
     await using nothing = await stand(answering(StatusCode.INTERNAL), [bad]);
     using other = nothing.cache.subscribe(selectors("good"), "x509-svids");
-    await until(() => nothing.issuer.outlook(bad).failure !== undefined);
+    await until(() => nothing.issuer.issuanceStatus(bad).failure !== undefined);
     expect(waitsForSvids(nothing.cache, other.identities(), true)).toBe(true);
   });
 });

@@ -36,7 +36,7 @@ import { pauseMs, pausesAfterFailures } from "./pace.ts";
 import type { RotationRule } from "./rotation.ts";
 import type { ServerClients } from "./server-connection.ts";
 import { ServerLink, type ServerLinkParts } from "./server-link.ts";
-import { type Outlook, SvidIssuer } from "./svid-issuer.ts";
+import { type IssuanceStatus, SvidIssuer } from "./svid-issuer.ts";
 import { TaintedAuthorities } from "./taint.ts";
 import { ChangeWatch } from "./watch-changes.ts";
 
@@ -173,8 +173,8 @@ export class Synchronizer {
   }
 
   /** How the X509-SVID for an entry comes along. */
-  outlook(entry: WorkloadEntry): Outlook {
-    return this.#issuer.outlook(entry);
+  issuanceStatus(entry: WorkloadEntry): IssuanceStatus {
+    return this.#issuer.issuanceStatus(entry);
   }
 
   /** Synchronises as soon as possible, whatever the interval; an SVID of the agent's own that could not be replaced is tried again. */

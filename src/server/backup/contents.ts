@@ -5,8 +5,8 @@ import {
   type JournalRequest,
   journalAuthorities,
   journalRequest,
-} from "#server/ca/journal-authorities.ts";
-import { type DatabaseContent, inspectDatabase } from "#server/datastore/sqlite/copy.ts";
+} from "#server/ca/authority/journal-authorities.ts";
+import { type DatabaseContent, inspectDatabase } from "#server/datastore/sqlite/file/copy.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { signerFromPrivateKey } from "#x509/keys.ts";
 

@@ -11,7 +11,7 @@ import { type FileHandle, open, readFile, rm } from "node:fs/promises";
 import { constants, setPriority } from "node:os";
 import { removeDrafts, writeFileAtomically } from "#files/atomic-write.ts";
 import { writeError } from "#files/full-disk.ts";
-import { copyDatabase } from "#server/datastore/sqlite/copy.ts";
+import { copyDatabase } from "#server/datastore/sqlite/file/copy.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { archiveBytes, describePart, type PartContent } from "./archive.ts";
 import { type Contents, inspectContents, keyProblem } from "./contents.ts";

@@ -13,7 +13,7 @@ import { type FileLock, lockFile } from "#files/lock.ts";
 import { giveToOwnerOfDirectory } from "#files/owner.ts";
 import type { SafetyRules } from "#files/safe-path.ts";
 import { prepareDataDirectory } from "#server/data-directory.ts";
-import { companionsOf, prepareRestored } from "#server/datastore/sqlite/copy.ts";
+import { companionsOf, prepareRestored } from "#server/datastore/sqlite/file/copy.ts";
 import { lostTimePath, writeLostTime } from "#server/restored.ts";
 import type { Extracted } from "./archive.ts";
 import type { Contents } from "./contents.ts";

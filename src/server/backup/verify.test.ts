@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { SCHEMA_VERSION } from "#server/datastore/sqlite/schema.ts";
+import { SCHEMA_VERSION } from "#server/datastore/sqlite/file/schema.ts";
 import { startTestServer, testConfig, unary } from "#server/server.fixture.ts";
 import { archiveBytes, describePart } from "./archive.ts";
 import { createBackup } from "./create.ts";

@@ -3,13 +3,16 @@
  * bundle and journal. Called by the API, and by the server for its own SVID.
  */
 import type { KeyObject } from "node:crypto";
-import type { Bundle, JwtAuthority } from "#spiffe/bundle.ts";
-import { serverId } from "#spiffe/reserved-id.ts";
-import type { SpiffeId } from "#spiffe/spiffe-id.ts";
-import { StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { Authorities } from "./authorities.ts";
-import type { TokenKey, X509Ca } from "./authority.ts";
-import { UpstreamFollower } from "./follow-upstream.ts";
+import type { TokenKey, X509Ca } from "#server/ca/authority/authority.ts";
+import type { CaManagerParts } from "#server/ca/authority/parts.ts";
+import { allowsCaBelow } from "#server/ca/authority/path-length.ts";
+import { Authorities } from "#server/ca/lifecycle/authorities.ts";
+import { checkSvid } from "#server/ca/profile/lint.ts";
+import {
+  caSubjectDer,
+  NOT_BEFORE_CUSHION_SECONDS,
+  svidSubjectDer,
+} from "#server/ca/profile/profile.ts";
 import {
   issueDownstreamCa,
   issueJwtSvid,
@@ -17,11 +20,12 @@ import {
   issueX509Svid,
   type TokenSvid,
   type X509Svid,
-} from "./issue.ts";
-import { checkSvid } from "./lint.ts";
-import type { CaManagerParts } from "./parts.ts";
-import { caSubjectDer, NOT_BEFORE_CUSHION_SECONDS, svidSubjectDer } from "./profile.ts";
-import { hasRoomBelow } from "./room-below.ts";
+} from "#server/ca/signing/issue.ts";
+import { UpstreamFollower } from "#server/ca/upstream/follow-upstream.ts";
+import type { Bundle, JwtAuthority } from "#spiffe/bundle.ts";
+import { serverId } from "#spiffe/reserved-id.ts";
+import type { SpiffeId } from "#spiffe/spiffe-id.ts";
+import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 export type { TokenSvid, X509Svid };
 
@@ -159,7 +163,7 @@ export class CaManager {
     const { caSubject, caTtlSeconds } = this.#parts.profile();
     const ca = this.#activeX509();
     const now = clock.nowSeconds();
-    if (!hasRoomBelow(ca, await this.#parts.bundles.find(trustDomain.name), now)) {
+    if (!allowsCaBelow(ca, await this.#parts.bundles.find(trustDomain.name), now)) {
       throw new StatusError(
         StatusCode.FAILED_PRECONDITION,
         "no CA may be below the CA of this server: its path length, or that of one above it, ends here; have it signed with one more",

@@ -7,6 +7,7 @@ import { ManualClock } from "#clock/manual-clock.fixture.ts";
 import { systemRandom } from "#clock/random.ts";
 import { DiskKeyManager } from "#keymanager/disk.ts";
 import { createLog } from "#log/log.ts";
+import type { WitSvidProfile } from "#server/ca/profile/profile.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import { openSqliteDataStore } from "#server/datastore/sqlite/open.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
@@ -16,7 +17,6 @@ import { noMetrics } from "#telemetry/metrics.ts";
 import type { OfflineAuthority, UpstreamAuthority } from "#upstream/upstream-authority.ts";
 import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
 import { CaManager, type TokenSvid, type X509Svid } from "./ca-manager.ts";
-import type { WitSvidProfile } from "./profile.ts";
 
 export class CaStage {
   readonly clock: ManualClock;

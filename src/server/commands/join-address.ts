@@ -4,7 +4,7 @@ import { isIP } from "node:net";
 import { systemClock } from "#clock/clock.ts";
 
 /** A name server that keeps silent holds up no command for longer. */
-const PATIENCE_MS = 3_000;
+const TIMEOUT_MS = 3_000;
 
 /** The full name of this machine, with its domain, where it has one; else the name as it is. */
 export async function fullName(name: string): Promise<string> {
@@ -33,7 +33,7 @@ function isLoopback(host: string): boolean {
 /** Undefined when it fails, or takes too long. */
 async function inTime<T>(ask: () => Promise<T>): Promise<T | undefined> {
   try {
-    return await Promise.race([ask(), systemClock.sleep(PATIENCE_MS).then(() => undefined)]);
+    return await Promise.race([ask(), systemClock.sleep(TIMEOUT_MS).then(() => undefined)]);
   } catch {
     return undefined;
   }

@@ -6,7 +6,7 @@ import { isOneOutput } from "#cli/same-output.ts";
 import { VERSION } from "#cli/version.ts";
 import { obeyOwnFilesOnly } from "#files/obeyed.ts";
 import { asJournalError } from "#notify/journal-stream.ts";
-import type { ServerConfig } from "#server/config.ts";
+import type { ServerConfig } from "#server/config/config.ts";
 import { errorText } from "#spiffe/status-error.ts";
 
 export interface RunFlags extends Record<string, Flag<unknown>> {
@@ -78,7 +78,7 @@ async function loadConfig(
   { flags, given }: Invocation<RunFlags>,
   isFromOutside = false,
 ): Promise<ServerConfig> {
-  const { loadServerConfig } = await import("#server/config.ts");
+  const { loadServerConfig } = await import("#server/config/config.ts");
   return loadServerConfig(pickGiven(flags, given), isFromOutside);
 }
 
@@ -88,7 +88,7 @@ async function serve(
   say: (text: string) => void,
 ): Promise<number> {
   // First, so that it starts while this thread loads all the rest.
-  const { startWriterThread } = await import("#server/datastore/sqlite/thread.ts");
+  const { startWriterThread } = await import("#server/datastore/sqlite/writing/thread.ts");
   const writerThread = startWriterThread();
   const [
     { DaemonLog },

@@ -13,8 +13,8 @@ import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { auditFields, summaryFields } from "./audit-fields.ts";
 import { changeMessage } from "./change-message.ts";
 import { listFiles } from "./list-files.ts";
-import { readAside } from "./read-aside.ts";
 import type { DirectoryContent } from "./read-directory.ts";
+import { readInWorker } from "./read-in-worker.ts";
 import type { MadeChange, Plan, Reconciler } from "./reconcile.ts";
 import { DirectoryWatch } from "./watch-directory.ts";
 
@@ -161,7 +161,7 @@ export class DirectoryKeeper {
     let restMs = COMPARE_MS;
     this.#mark = mark;
     try {
-      const content = await readAside(directory, clock);
+      const content = await readInWorker(directory, clock);
       this.#mark = content.fingerprint;
       if (!isSame) for (const warning of content.warnings) this.#parts.log.warn(warning);
       restMs = Math.max(LOOK_MS, REST_FACTOR * (clock.monotonicMs() - startedMs));

@@ -14,8 +14,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "#clock/clock.ts";
 import { listFiles } from "./list-files.ts";
-import { readAside } from "./read-aside.ts";
 import { readDirectory } from "./read-directory.ts";
+import { readInWorker } from "./read-in-worker.ts";
 
 let base: string;
 let directory: string;
@@ -65,13 +65,13 @@ describe("a directory of declared entries", () => {
     const many = Array.from({ length: 600 }, (_, number) => yaml(`w${number}`).split("\n")[1]);
     write("many.yml", `entries:\n${many.join("\n")}\n`);
     write("notes.txt", "");
-    expect(await readAside(directory, systemClock)).toEqual(
+    expect(await readInWorker(directory, systemClock)).toEqual(
       await readDirectory(directory, "anybody"),
     );
     write("broken.yaml", "entries: [");
-    expect(await readAside(directory, systemClock).catch(String)).toContain("broken.yaml:1:11");
+    expect(await readInWorker(directory, systemClock).catch(String)).toContain("broken.yaml:1:11");
     rmSync(join(directory, "many.yml"));
-    expect(await readAside(directory, systemClock).catch(String)).toContain("broken.yaml:1:11");
+    expect(await readInWorker(directory, systemClock).catch(String)).toContain("broken.yaml:1:11");
   });
 
   test("with one broken file is nothing, and every file's problems are told", async () => {

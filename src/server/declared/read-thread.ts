@@ -1,14 +1,14 @@
 /**
  * The program of the thread that reads a directory: parsing ten thousand entries takes half a second, which nobody else must wait for.
- * Started by `readAside`; an entry point of its own in the server's executable. It sends what it found in pieces, the next one when
+ * Started by `readInWorker`; an entry point of its own in the server's executable. It sends what it found in pieces, the next one when
  * it is asked for.
  */
 
 import { parentPort, workerData } from "node:worker_threads";
 import { ownerRules } from "#files/obeyed.ts";
 import { errorText } from "#spiffe/status-error.ts";
-import type { ReadReply } from "./read-aside.ts";
 import { type DirectoryContent, readDirectory } from "./read-directory.ts";
+import type { ReadReply } from "./read-in-worker.ts";
 
 /** Entries in one message; to unpack it takes two milliseconds. */
 const PIECE = 250;

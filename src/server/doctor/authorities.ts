@@ -3,7 +3,7 @@ import { type Finding, fail, ok, warn } from "#cli/doctor/finding.ts";
 import { CLOCK_TOLERANCE_SECONDS, whenText } from "#cli/doctor/times.ts";
 import type { GetX509AuthorityStateResponse } from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
 import type { Bundle } from "#proto/spire/api/types/bundle.ts";
-import { activateAt, prepareAt } from "#server/ca/rotation.ts";
+import { activateAt, prepareAt } from "#server/ca/rotation/rotation.ts";
 import { Certificate } from "#x509/certificate.ts";
 
 /** How late the rotation may be before something must have gone wrong. */

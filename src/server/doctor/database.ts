@@ -6,7 +6,11 @@ import { constants, Database } from "bun:sqlite";
 import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { type Finding, fail, ok, warn } from "#cli/doctor/finding.ts";
 import { CLOCK_TOLERANCE_SECONDS, whenText } from "#cli/doctor/times.ts";
-import { APPLICATION_ID, SCHEMA_VERSION, schemaVersion } from "#server/datastore/sqlite/schema.ts";
+import {
+  APPLICATION_ID,
+  SCHEMA_VERSION,
+  schemaVersion,
+} from "#server/datastore/sqlite/file/schema.ts";
 
 const CHECK = "database";
 /** Looking through all of a larger one takes long, and reads it from disk. */

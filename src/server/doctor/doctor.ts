@@ -21,7 +21,7 @@ import {
   loadServerConfig,
   type ServerConfig,
   type ServerRunFlags,
-} from "#server/config.ts";
+} from "#server/config/config.ts";
 import { readDirectory } from "#server/declared/read-directory.ts";
 import { sqlitePath } from "#server/plugins.ts";
 import { errorText } from "#spiffe/status-error.ts";

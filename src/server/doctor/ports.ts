@@ -1,5 +1,5 @@
 import type { Finding } from "#cli/doctor/finding.ts";
-import type { ServerConfig } from "#server/config.ts";
+import type { ServerConfig } from "#server/config/config.ts";
 import { checkTlsPort } from "./listener.ts";
 
 /** The ports of the configuration, where agents and other trust domains connect. @param now Unix seconds */

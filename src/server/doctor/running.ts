@@ -5,7 +5,7 @@ import { failureText } from "#cli/rpc-error.ts";
 import type { Agent } from "#proto/spire/api/types/agent.ts";
 import type { Bundle } from "#proto/spire/api/types/bundle.ts";
 import type { ServerConnection } from "#server/commands/connection.ts";
-import type { ServerConfig } from "#server/config.ts";
+import type { ServerConfig } from "#server/config/config.ts";
 import { checkAgents } from "./agents.ts";
 import { type AuthoritiesAsked, checkAuthorities, checkBundle } from "./authorities.ts";
 import { checkCaRequest } from "./ca-request.ts";

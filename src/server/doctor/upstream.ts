@@ -1,7 +1,7 @@
 import { type Finding, fail, ok, warn } from "#cli/doctor/finding.ts";
 import { whenText } from "#cli/doctor/times.ts";
 import { isCredential } from "#config/credential.ts";
-import type { ServerConfig } from "#server/config.ts";
+import type { ServerConfig } from "#server/config/config.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { checkAuthority } from "#upstream/disk/authority.ts";
 import { loadAuthority } from "#upstream/disk/load.ts";

@@ -47,7 +47,7 @@ export function checkAuthority(parts: AuthorityParts, atSeconds: number): Author
   try {
     checkIssuer(certificate);
     const path = pathToRoot(parts, atSeconds);
-    path.forEach(checkRoomBelow);
+    path.forEach(checkPathLength);
     return {
       signer,
       certificate,
@@ -123,7 +123,7 @@ function checkTime({ notBefore, notAfter, subjectText }: Certificate, atSeconds:
 }
 
 /** RFC 5280 §4.2.1.9: the server's certificate is one CA more below each of the path. */
-function checkRoomBelow({ extensions, subjectText }: Certificate, below: number): void {
+function checkPathLength({ extensions, subjectText }: Certificate, below: number): void {
   const limit = extensions.basicConstraints?.pathLength;
   if (limit !== undefined && below + 1 > limit) {
     throw new Error(

@@ -1,6 +1,6 @@
 import type { CallerIdentity } from "#server/api/call/caller-identity.ts";
 import type { Exclusive } from "#server/api/call/exclusive.ts";
-import { NOT_BEFORE_CUSHION_SECONDS } from "#server/ca/profile.ts";
+import { NOT_BEFORE_CUSHION_SECONDS } from "#server/ca/profile/profile.ts";
 import type { AttestedNode, NodeChange, Nodes } from "#server/datastore/datastore.ts";
 import type { LostTime } from "#server/restored.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";

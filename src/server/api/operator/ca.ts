@@ -11,9 +11,9 @@ import {
 import { type ApiCall, apiCall } from "#server/api/call/api-call.ts";
 import { audited } from "#server/api/call/audited.ts";
 import type { ServiceOptions } from "#server/api/call/guard.ts";
-import { likelyAuthorityId, type X509Ca } from "#server/ca/authority.ts";
+import { likelyAuthorityId, type X509Ca } from "#server/ca/authority/authority.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
-import type { OfflineCa } from "#server/ca/offline-ca.ts";
+import type { OfflineCa } from "#server/ca/offline/offline-ca.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { parseCsr } from "#x509/csr.ts";

@@ -35,7 +35,7 @@ async function create(invocation: Invocation<typeof CREATE_FLAGS>): Promise<void
   const { flags, given, io } = invocation;
   checkOutput(flags.output, flags.overwrite);
   const [{ configurationPath, loadServerConfig }, { createBackup }] = await Promise.all([
-    import("#server/config.ts"),
+    import("#server/config/config.ts"),
     import("#server/backup/create.ts"),
   ]);
   const { config, dataDir, trustDomain, expandEnv } = flags;

@@ -73,7 +73,9 @@ async function readTarget({
   flags,
   given,
 }: Invocation<typeof RESTORE_FLAGS>): Promise<Pick<RestoreRequest, "files" | "trustDomain">> {
-  const { configurationPath, loadServerConfig, zeroDataDir } = await import("#server/config.ts");
+  const { configurationPath, loadServerConfig, zeroDataDir } = await import(
+    "#server/config/config.ts"
+  );
   const { config, dataDir, expandEnv } = flags;
   const placed = pickGiven({ config, dataDir, expandEnv }, given);
   if (configurationPath(placed, true) === undefined) {

@@ -17,13 +17,13 @@ import { createLog } from "#log/log.ts";
 import { describeDataStore } from "#server/datastore/datastore.conformance.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import { makeEntry, makeNode, rejection } from "#server/datastore/records.conformance.ts";
+import { inspectDatabase } from "#server/datastore/sqlite/file/copy.ts";
+import { prepareFile } from "#server/datastore/sqlite/file/file.ts";
+import { writeOlder } from "#server/datastore/sqlite/file/older.fixture.ts";
+import { migrate, SCHEMA_VERSION } from "#server/datastore/sqlite/file/schema.ts";
 import { emptyBundle } from "#spiffe/bundle.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
-import { inspectDatabase } from "./copy.ts";
-import { prepareFile } from "./file.ts";
-import { writeOlder } from "./older.fixture.ts";
 import { openSqliteDataStore } from "./open.ts";
-import { migrate, SCHEMA_VERSION } from "./schema.ts";
 
 const log = createLog({ level: "error", format: "text" }, () => 0, { write: () => undefined });
 

@@ -19,17 +19,17 @@ import { type FileLock, lockFile } from "#files/lock.ts";
 import { ownerRules } from "#files/obeyed.ts";
 import type { Log } from "#log/log.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
+import { openReadable } from "#server/datastore/sqlite/file/connection.ts";
+import { prepareFile } from "#server/datastore/sqlite/file/file.ts";
+import { SqliteBundles } from "#server/datastore/sqlite/tables/bundles.ts";
+import { SqliteCaJournals } from "#server/datastore/sqlite/tables/ca-journals.ts";
+import { SqliteDeclaredEntries } from "#server/datastore/sqlite/tables/declared-entries.ts";
+import { SqliteEntries } from "#server/datastore/sqlite/tables/entries.ts";
+import { SqliteFederationRelationships } from "#server/datastore/sqlite/tables/federation-relationships.ts";
+import { SqliteJoinTokens } from "#server/datastore/sqlite/tables/join-tokens.ts";
+import { SqliteNodes } from "#server/datastore/sqlite/tables/nodes.ts";
+import { Writer } from "#server/datastore/sqlite/writing/writer.ts";
 import { errorText } from "#spiffe/status-error.ts";
-import { SqliteBundles } from "./bundles.ts";
-import { SqliteCaJournals } from "./ca-journals.ts";
-import { openReadable } from "./connection.ts";
-import { SqliteDeclaredEntries } from "./declared-entries.ts";
-import { SqliteEntries } from "./entries.ts";
-import { SqliteFederationRelationships } from "./federation-relationships.ts";
-import { prepareFile } from "./file.ts";
-import { SqliteJoinTokens } from "./join-tokens.ts";
-import { SqliteNodes } from "./nodes.ts";
-import { Writer } from "./writer.ts";
 
 interface SqliteSettings {
   /** The database file. It and its directory are created if missing, readable by their owner alone. */
