@@ -46,10 +46,18 @@ function roomRule(room: string): Override {
   );
 }
 
+/** What a room within another may have of the rooms outside: what the nearest room around it may. */
+function outsideOf(room: string): string | undefined {
+  if (!room.includes("/")) return rooms[room];
+  return lessOutside[room] ?? outsideOf(room.slice(0, room.lastIndexOf("/")));
+}
+
 /** The allowances of a room within another: those of the rooms outside, then what it may have of the outer room. */
 function withinGroup(room: string): string[] {
-  const outside = words(lessOutside[room] ?? rooms[outerOf(room)]);
-  return [...outside.map(wholly), ...[room, ...words(within[room])].map(directly)];
+  const outside = words(outsideOf(room));
+  // A line for many rooms gives none of them the others; its own files a room has as `./sibling.ts`.
+  const own = room.endsWith("*") ? [] : [room];
+  return [...outside.map(wholly), ...[...own, ...words(within[room])].map(directly)];
 }
 
 function withinRule(room: string): Override {

@@ -1,5 +1,6 @@
 /** Typed calls of a gRPC service over a local socket, for commands. Loaded only when a command first needs a connection. */
 import { type CallOptions, type Client, type ClientReadableStream, Metadata } from "@grpc/grpc-js";
+import { systemClock } from "#clock/clock.ts";
 import {
   type Channel,
   type ConnectionWatch,
@@ -104,5 +105,5 @@ export function openServices(options: ServicesOptions): Services {
 
 function deadline(timeoutMs: number | undefined): Partial<CallOptions> {
   if (timeoutMs === undefined) return {};
-  return { deadline: new Date(performance.timeOrigin + performance.now() + timeoutMs) };
+  return { deadline: new Date(systemClock.nowMs() + timeoutMs) };
 }
