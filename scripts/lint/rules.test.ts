@@ -10,6 +10,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
+import { repetition } from "./repetition.ts";
 import { ownTree, type Tree, treeFaults } from "./tree.ts";
 
 const root = join(import.meta.dir, "../..");
@@ -183,5 +184,29 @@ describe("of the tree is refused", () => {
     expect(treeFaults(planted({ "docs/ARCHITECTURE.md": architecture }))).toContain(
       `docs/ARCHITECTURE.md does not list the room ${room}`,
     );
+  });
+});
+
+describe("of equal tokens", () => {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "spire-edge-lint-")));
+
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  /** Two files that begin differently and then have these elements in common. */
+  const runs = (elements: number, suffix = ".ts"): number => {
+    const here = join(folder, `${elements}${suffix}`);
+    mkdirSync(here);
+    const common = Array.from({ length: elements }, (_, index) => `n${index}`).join(" +\n");
+    writeFileSync(join(here, `one${suffix}`), `export const one = new Map([["a", 1]]);\n${common}`);
+    writeFileSync(join(here, `two${suffix}`), `export class Two { b = 2 }\n${common}`);
+    return repetition([here], here).length;
+  };
+
+  test("a run of 30 is counted, one of fewer is not", () => {
+    expect([runs(13), runs(18)]).toEqual([0, 1]);
+  });
+
+  test("a run in tests is not", () => {
+    expect(runs(18, ".test.ts")).toBe(0);
   });
 });
