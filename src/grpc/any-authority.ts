@@ -37,11 +37,12 @@ const LOCALHOST: Field = {
  * descriptor, which costs it far less.
  *
  * @param inject hands the socket to the stack and returns the session that the stack made for it
+ * @returns that session
  */
 export function injectWithAnyAuthority(
   socket: Socket,
   inject: () => Http2Session | undefined,
-): void {
+): Http2Session | undefined {
   const internals = socket as unknown as SocketInternals;
   const handle = internals._handle;
   internals._handle = undefined;
@@ -52,9 +53,10 @@ export function injectWithAnyAuthority(
     internals._handle = handle;
   }
   const [onData] = socket.listeners("data") as OnData[];
-  if (session === undefined || onData === undefined) return;
+  if (session === undefined || onData === undefined) return session;
   socket.off("data", onData);
   socket.on("data", readerFor(socket, session, onData));
+  return session;
 }
 
 type OnData = (chunk: Buffer) => void;

@@ -1,4 +1,4 @@
-import type { ServerSurfaceCall } from "@grpc/grpc-js/build/src/server-call";
+import type { Http2Session } from "node:http2";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { UnixPeer } from "./peer.ts";
 import type { ConnectionShare } from "./user-shares.ts";
@@ -22,31 +22,40 @@ export type Caller =
       readonly hangUp: () => void;
     };
 
-/**
- * The callers of the open connections. gRPC tells a handler of its connection just the peer's address, so each accepted socket
- * gets a name of its own in that place.
- */
+/** The callers of the open connections: gRPC tells a handler no more of its connection than an address. */
 export class Callers {
-  readonly #byName = new Map<string, { readonly caller: Caller; readonly onCall: () => void }>();
-  #count = 0;
+  readonly #bySession: WeakMap<
+    Http2Session,
+    { readonly caller: Caller; readonly onCall: () => void }
+  > = new WeakMap();
 
-  /** Names the socket and remembers its caller until the socket closes. @param onCall is told of each of its calls */
-  attach(socket: NodeJS.EventEmitter, caller: Caller, onCall: () => void): void {
-    const name = `caller-${++this.#count}`;
-    Object.defineProperty(socket, "remoteAddress", { value: name, configurable: true });
-    Object.defineProperty(socket, "remotePort", { value: undefined, configurable: true });
-    this.#byName.set(name, { caller, onCall });
+  /**
+   * Remembers the caller until the socket closes.
+   *
+   * @param session what the HTTP/2 stack made of the socket; undefined when it takes no more
+   * @param onCall is told of each of its calls
+   */
+  attach(
+    session: Http2Session | undefined,
+    socket: NodeJS.EventEmitter,
+    caller: Caller,
+    onCall: () => void,
+  ): void {
+    if (session !== undefined) this.#bySession.set(session, { caller, onCall });
     socket.once("close", () => {
-      this.#byName.delete(name);
+      if (session !== undefined) this.#bySession.delete(session);
       if (caller.kind !== "unix") return;
       caller.peer.close();
       caller.share.close();
     });
   }
 
-  /** @throws StatusError UNAVAILABLE when the connection closed meanwhile */
-  of(call: Pick<ServerSurfaceCall, "getPeer">): Caller {
-    const found = this.#byName.get(call.getPeer());
+  /**
+   * @param session of a call; undefined when its connection is gone
+   * @throws StatusError UNAVAILABLE when the connection closed meanwhile
+   */
+  of(session: Http2Session | undefined): Caller {
+    const found = session === undefined ? undefined : this.#bySession.get(session);
     if (found === undefined) throw new StatusError(StatusCode.UNAVAILABLE, "connection is closed");
     found.onCall();
     return found.caller;

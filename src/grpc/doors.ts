@@ -170,10 +170,10 @@ class GuardedCall extends PlainCall implements InterceptingServerListener {
   }
 
   async #admit(metadata: Metadata): Promise<void> {
-    const { method, call, doors } = this.#parts;
+    const { method, call, stream, doors } = this.#parts;
     if (!this.#isWorkedOn) return;
     try {
-      const caller = doors.callers.of(call);
+      const caller = doors.callers.of(stream.session);
       const { signal } = this.#gone;
       const context = { method: method.path, caller, metadata, signal, values: new Map() };
       if (caller.kind === "unix") this.#discount = caller.share.call();

@@ -83,9 +83,9 @@ export function createInjector(
         silent.delete(socket);
         deadline.cancel();
       });
-      callers.attach(socket, caller, () => silent.delete(socket));
-      if (caller.kind === "unix") injectWithAnyAuthority(socket, () => injector.inject(socket));
-      else injector.inject(socket);
+      const inject = () => injector.inject(socket);
+      const session = caller.kind === "unix" ? injectWithAnyAuthority(socket, inject) : inject();
+      callers.attach(session, socket, caller, () => silent.delete(socket));
     },
     close: async (graceMs) => {
       for (const socket of silent) socket.destroy();

@@ -41,19 +41,28 @@ export interface ReceivingOptions {
 }
 
 /** The parts of a call of grpc-js that are replaced. They are private there, so that they are in place is looked at. */
+interface DecoderInternals {
+  maxReadMessageLength: number;
+  write(data: Buffer): Buffer[];
+}
+
 interface CallInternals {
-  decoder: unknown;
+  readonly decoder: DecoderInternals;
   maxReceiveMessageSize: unknown;
   decompressMessage: unknown;
   readonly stream: unknown;
 }
-const REPLACED = ["decoder", "maxReceiveMessageSize", "decompressMessage"] as const;
+const REPLACED = ["maxReceiveMessageSize", "decompressMessage"] as const;
 /** All calls of grpc-js are made alike: looking at one is enough. */
 let isLookedAt = false;
 
 /** @throws Error when grpc-js is not built as it was */
 function internalsOf(call: ServerInterceptingCallInterface): CallInternals {
   if (isLookedAt) return call as unknown as CallInternals;
+  const decoder: unknown = Reflect.get(call, "decoder");
+  if (!(decoder instanceof StreamDecoder && "maxReadMessageLength" in decoder)) {
+    throw new Error("a call of grpc-js has no decoder");
+  }
   const missing = REPLACED.filter((name) => !Reflect.has(call, name));
   if (missing.length > 0) throw new Error(`a call of grpc-js has no ${missing.join()}`);
   if (!(Reflect.get(call, "stream") instanceof Duplex)) {
@@ -92,7 +101,7 @@ export class Receiving {
     this.#options = options;
     const { bytes } = options.allowance;
     const internals = internalsOf(call);
-    internals.decoder = new Decoder(bytes, this);
+    watch(internals.decoder, bytes, this);
     internals.maxReceiveMessageSize = bytes;
     internals.decompressMessage = (message: Buffer, encoding: string) =>
       this.#inflated(message.subarray(PREFIX_BYTES), encoding);
@@ -173,27 +182,22 @@ function failed(code: StatusCode, details: string): StatusError & { readonly det
   return Object.assign(new StatusError(code, details), { details });
 }
 
-/** Tells of bytes that came, and when they are whole messages. */
-class Decoder extends StreamDecoder {
-  readonly #receiving: Receiving;
+/** Has a decoder tell of bytes that came, and when they are whole messages. @param limit bytes of a message */
+function watch(decoder: DecoderInternals, limit: number, receiving: Receiving): void {
+  const write = decoder.write.bind(decoder);
   /** Bytes of the message that is not whole yet. */
-  #partial = 0;
-
-  constructor(limit: number, receiving: Receiving) {
-    super(limit);
-    this.#receiving = receiving;
-  }
-
-  override write(data: Buffer): Buffer[] {
-    this.#receiving.hold(data.length);
-    const messages = super.write(data);
-    this.#partial += data.length;
+  let partial = 0;
+  decoder.maxReadMessageLength = limit;
+  decoder.write = (data) => {
+    receiving.hold(data.length);
+    const messages = write(data);
+    partial += data.length;
     if (messages.length > 0) {
-      for (const { length } of messages) this.#partial -= length;
-      this.#receiving.whole();
-      this.#receiving.hold(this.#partial);
+      for (const { length } of messages) partial -= length;
+      receiving.whole();
+      receiving.hold(partial);
     }
-    if (this.#partial > 0) this.#receiving.expect();
+    if (partial > 0) receiving.expect();
     return messages;
-  }
+  };
 }

@@ -107,7 +107,8 @@ export class HandedOut {
     fields: () => LogFields,
   ): void {
     if (!this.#parts.auditLogEnabled()) return;
-    const key = JSON.stringify([kind, entry.id, audience]);
+    // An audience is the last of it, as it may hold anything.
+    const key = `${kind} ${entry.id} ${audience ?? ""}`;
     const given = this.#givenTo(caller.peer);
     if (given.get(key) === version) return;
     given.set(key, version);

@@ -9,7 +9,9 @@ type Names = ReadonlyMap<number, string>;
 
 interface Table {
   readonly version: string;
-  readonly names: Promise<Names>;
+  readonly reading: Promise<Names>;
+  /** As soon as they are read. */
+  names?: Names;
 }
 
 /** Reads one of the two files, and again when it changed. */
@@ -27,20 +29,36 @@ export class AccountNames {
    *
    * @throws Error when the file cannot be read, as nobody may lose his name by that
    */
-  async current(): Promise<Names> {
+  current(): Names | Promise<Names> {
     try {
       // At once: the file is asked for at each call and lies in memory, where another thread would take ten times as long.
       const { mtimeNs, ino, size } = statSync(this.#path, { bigint: true });
       const version = `${ino}.${size}.${mtimeNs}`;
-      if (this.#table?.version !== version) {
-        this.#table = { version, names: readFile(this.#path, "utf8").then(parse) };
-      }
-      return await this.#table.names;
+      if (this.#table?.version !== version) this.#table = this.#read(version);
+      return this.#table.names ?? this.#table.reading;
     } catch (error) {
-      this.#table = undefined;
-      if (error instanceof Error && "code" in error && error.code === "ENOENT") return new Map();
-      throw error;
+      return this.#failed(error);
     }
+  }
+
+  #read(version: string): Table {
+    const reading = readFile(this.#path, "utf8")
+      .then(parse)
+      .then(
+        (names) => {
+          table.names = names;
+          return names;
+        },
+        (error: unknown) => this.#failed(error),
+      );
+    const table: Table = { version, reading };
+    return table;
+  }
+
+  #failed(error: unknown): Names {
+    this.#table = undefined;
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return new Map();
+    throw error;
   }
 }
 

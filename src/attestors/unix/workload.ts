@@ -30,7 +30,11 @@ export function createUnixWorkloadAttestor(
   const parts = { config, clock, digests: new ExecutableDigests(clock) };
 
   const addIds = async ({ uid, gid, groups: others }: ProcessStatus, findings: Findings) => {
-    const [userNames, groupNames] = await Promise.all([users.current(), groups.current()]);
+    const [ofUsers, ofGroups] = [users.current(), groups.current()];
+    const [userNames, groupNames] =
+      ofUsers instanceof Map && ofGroups instanceof Map
+        ? [ofUsers, ofGroups]
+        : await Promise.all([ofUsers, ofGroups]);
     findings.give("uid", uid);
     const user = userNames.get(uid);
     if (user !== undefined) findings.give("user", user);
