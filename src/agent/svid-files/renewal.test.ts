@@ -1,5 +1,7 @@
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "#clock/clock.ts";
@@ -82,4 +84,27 @@ test("a pid file that is not there, or names nobody, is no mistake", async () =>
   for (const path of [pidFile, join(directory, "absent")]) {
     expect((await done({ signal: 10, pidFile: path })).lines).toContain("Nobody to tell");
   }
+});
+
+test("a pid file that others can write signals the processes of its owner alone", async () => {
+  const nobody = 65_534;
+  const children = [nobody, 0].map((uid) => spawn("sleep", ["60"], { uid, gid: uid }));
+  const ended = children.map(async (child) => (await once(child, "exit"))[1] as unknown);
+  const [own, root] = children.map(({ pid }) => pid ?? 0);
+  const theirs = join(directory, "theirs");
+  mkdirSync(theirs);
+  chownSync(theirs, nobody, nobody);
+  const pidFile = join(theirs, "pid");
+  const signalled = async (pid: number | undefined, owner: number): Promise<string> => {
+    writeFileSync(pidFile, `${pid}`);
+    chownSync(pidFile, owner, owner);
+    return (await done({ signal: 15, pidFile })).lines;
+  };
+  const refusal = `and process ${root} belongs to uid 0`;
+  expect(await signalled(root, nobody)).toContain(refusal);
+  expect(await signalled(root, 0)).toContain(refusal);
+  expect(await signalled(own, nobody)).toContain("Told of the new files");
+  expect(await ended[0]).toBe("SIGTERM");
+  children[1]?.kill("SIGKILL");
+  expect(await ended[1]).toBe("SIGKILL");
 });
