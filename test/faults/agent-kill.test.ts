@@ -4,7 +4,7 @@ import { copyFileSync, mkdtempSync, readdirSync, rmSync, statSync, watch } from 
 import { join } from "node:path";
 import { recoverSvid } from "#agent/attestation/agent-svid.ts";
 import { StoredState } from "#agent/attestation/stored-state.ts";
-import { DiskKeyManager } from "#keymanager/disk.ts";
+import { DiskKeyManager } from "#keymanager/disk/disk.ts";
 import { type Clients, closeClients, localClients } from "#server/server.fixture.ts";
 import { type Daemon, eventually } from "../support/process.ts";
 import { Stage, TestAgent, TestServer } from "../support/spire.ts";

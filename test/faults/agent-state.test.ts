@@ -3,7 +3,7 @@ import { afterAll, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { StoredState } from "#agent/attestation/stored-state.ts";
-import { DiskKeyManager } from "#keymanager/disk.ts";
+import { DiskKeyManager } from "#keymanager/disk/disk.ts";
 import { Stage } from "../support/spire.ts";
 import { Chance } from "./chance.ts";
 import { killAtRandom } from "./kill-at-random.ts";

@@ -1,7 +1,7 @@
 /** Writes an agent's keys and state without end, as fast as it can, and says what it wrote. Usage: write-agent-state.ts DIRECTORY */
 import { join } from "node:path";
 import { StoredState } from "#agent/attestation/stored-state.ts";
-import { DiskKeyManager } from "#keymanager/disk.ts";
+import { DiskKeyManager } from "#keymanager/disk/disk.ts";
 
 const [directory = ""] = process.argv.slice(2);
 const keys = await DiskKeyManager.open(join(directory, "keys.json"));

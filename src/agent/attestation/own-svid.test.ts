@@ -8,7 +8,7 @@ import { TaintedAuthorities } from "#agent/sync/taint.ts";
 import { CannotAttestError, type NodeAttestorAgent } from "#attestors/attestor.ts";
 import { createJoinTokenAgent } from "#attestors/join_token/agent.ts";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
-import { MemoryKeyManager } from "#keymanager/memory.ts";
+import { MemoryKeyManager } from "#keymanager/memory/memory.ts";
 import { AttestAgentResponse, RenewAgentResponse } from "#proto/spire/api/server/agent/v1/agent.ts";
 import { type PermissionDeniedReason, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";

@@ -23,7 +23,7 @@ import { failureText } from "#cli/rpc-error.ts";
 import type { Clock } from "#clock/clock.ts";
 import { isCredential } from "#config/credential.ts";
 import { AGENT_SOCKET, ownerOfUnnamed } from "#config/packaged.ts";
-import { readKeyFile } from "#keymanager/key-file.ts";
+import { readKeyFile } from "#keymanager/disk/key-file.ts";
 import { signerFromPrivateKey } from "#x509/keys.ts";
 import { checkIdentity, checkNodeCertificate } from "./identity.ts";
 import { checkSight, statusOf } from "./process.ts";

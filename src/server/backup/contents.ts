@@ -1,5 +1,5 @@
 /** What a backup holds, and whether a server could go on with it: the keys must be those of the CA journal. */
-import { parseKeyFile } from "#keymanager/key-file.ts";
+import { parseKeyFile } from "#keymanager/disk/key-file.ts";
 import {
   type JournalAuthority,
   type JournalRequest,

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
 import { systemRandom } from "#clock/random.ts";
-import { DiskKeyManager } from "#keymanager/disk.ts";
+import { DiskKeyManager } from "#keymanager/disk/disk.ts";
 import { createLog } from "#log/log.ts";
 import type { WitSvidProfile } from "#server/ca/profile/profile.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";

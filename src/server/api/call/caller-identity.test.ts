@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type Clock, systemClock } from "#clock/clock.ts";
 import { systemRandom } from "#clock/random.ts";
 import type { Caller } from "#grpc/caller.ts";
-import { MemoryKeyManager } from "#keymanager/memory.ts";
+import { MemoryKeyManager } from "#keymanager/memory/memory.ts";
 import { createLog } from "#log/log.ts";
 import { CaManager } from "#server/ca/ca-manager.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";

@@ -1,8 +1,9 @@
 /** The KeyManager `memory`: keys end with the process, so a server that uses it starts with a new CA each time. */
+
+import type { KeyManager, ManagedKey } from "#keymanager/key-manager.ts";
+import { managedKey } from "#keymanager/managed-key.ts";
 import { generatePrivateKey } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
-import type { KeyManager, ManagedKey } from "./key-manager.ts";
-import { managedKey } from "./managed-key.ts";
 
 export class MemoryKeyManager implements KeyManager {
   readonly #keys: Map<string, ManagedKey> = new Map();

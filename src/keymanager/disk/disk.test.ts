@@ -12,9 +12,9 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { keyManagerConformance } from "#keymanager/keymanager.conformance.ts";
 import { createLog } from "#log/log.ts";
 import { DiskKeyManager } from "./disk.ts";
-import { keyManagerConformance } from "./keymanager.conformance.ts";
 
 let directory: string;
 let path: string;

@@ -8,13 +8,13 @@ import { closeToOthers } from "#files/close-to-others.ts";
 import { writeError } from "#files/full-disk.ts";
 import { ownerRules } from "#files/obeyed.ts";
 import { followSafely } from "#files/safe-path.ts";
+import type { KeyManager, ManagedKey } from "#keymanager/key-manager.ts";
+import { managedKey } from "#keymanager/managed-key.ts";
 import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { generatePrivateKey } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
 import { formatKeyFile, readKeyFile } from "./key-file.ts";
-import type { KeyManager, ManagedKey } from "./key-manager.ts";
-import { managedKey } from "./managed-key.ts";
 
 const PRIVATE_MODE = 0o600;
 
