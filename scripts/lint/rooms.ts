@@ -52,6 +52,7 @@ export const outsideSrc: Readonly<Record<string, string>> = { proto: "proto/gen"
  * room's line alone.
  */
 export const within: Readonly<Record<string, string>> = {
+  "keymanager/*": "keymanager",
   "attestors/*": "attestors",
   "upstream/*": "upstream",
   "cli/doctor": "cli",
@@ -65,7 +66,7 @@ export const within: Readonly<Record<string, string>> = {
     "server/datastore server/datastore/sqlite/file server/datastore/sqlite/rows server/datastore/sqlite/tables",
   "server/datastore/sqlite/tables":
     "server/datastore server/datastore/sqlite/rows server/datastore/sqlite/writing",
-  "server/config": "server/bundle-endpoint server/config-plugins.ts",
+  "server/config": "server/bundle-endpoint server/plugins.ts",
   "server/entries": "server/datastore",
   "server/ca": "server/datastore server/ca/*",
   "server/ca/profile": "",
@@ -102,10 +103,10 @@ export const within: Readonly<Record<string, string>> = {
   "server/commands":
     "server/datastore/sqlite server/datastore/sqlite/* server/config server/server.ts server/doctor server/commands/bundle",
   "server/commands/*":
-    "server/backup server/config server/config-plugins.ts server/plugins.ts server/declared server/entries server/commands server/commands/bundle",
+    "server/backup server/config server/plugins.ts server/declared server/entries server/commands server/commands/bundle",
 
   "agent/config":
-    "agent/sds/secrets.ts agent/offline/open-keeper.ts agent/attestation/call-rates.ts agent/config-plugins.ts",
+    "agent/sds/secrets.ts agent/offline/open-keeper.ts agent/attestation/call-rates.ts agent/plugins.ts",
   "agent/cache": "",
   "agent/workload-client": "",
   "agent/svid-files": "agent/workload-client",
@@ -118,7 +119,8 @@ export const within: Readonly<Record<string, string>> = {
   "agent/explain": "agent/cache agent/sync agent/attestation agent/workload-api",
   "agent/admin-api": "agent/cache agent/sync agent/attestation agent/audit agent/explain",
   "agent/credentials": "agent/cache agent/audit agent/workload-api",
-  "agent/doctor": "agent/sync agent/attestation agent/workload-client agent/config",
+  "agent/doctor":
+    "agent/sync agent/attestation agent/workload-client agent/config agent/plugins.ts",
   "agent/commands":
     "agent/attestation agent/svid-files agent/workload-client agent/doctor agent/config agent/agent.ts agent/unit-status.ts",
 };

@@ -3,6 +3,7 @@
  * and never ends the process.
  */
 import { join } from "node:path";
+import { openNodeAttestor } from "#agent/attestation/node-attestor.ts";
 import { refuseOtherTrustDomain } from "#agent/attestation/other-trust-domain.ts";
 import { StoredState } from "#agent/attestation/stored-state.ts";
 import { WorkloadCache } from "#agent/cache/workload-cache.ts";
@@ -11,8 +12,11 @@ import { AGENT_KEYS } from "#agent/config/reloadable-settings.ts";
 import type { CacheKeeper } from "#agent/offline/cache-keeper.ts";
 import { openCacheKeeper } from "#agent/offline/open-keeper.ts";
 import { JwtSvids } from "#agent/sync/jwt-svids.ts";
+import type { WorkloadAttestor } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
+import { openPlugin } from "#config/open-plugin.ts";
+import { configsByKind } from "#config/plugin.ts";
 import { Reconfigurer } from "#config/reconfigurer.ts";
 import { ConfigInForce } from "#config/reload.ts";
 import { tellReload } from "#config/tell-reload.ts";
@@ -30,7 +34,7 @@ import { errorText } from "#spiffe/status-error.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
 import { Membership } from "./membership.ts";
 import { measure, openTelemetry, startHealthChecks } from "./observed.ts";
-import { openKeyManager, openWorkloadAttestors } from "./plugins.ts";
+import { AGENT_PLUGINS } from "./plugins.ts";
 import { serveAdmin, servePublic, serveUnits } from "./sockets.ts";
 import { agentStatus } from "./status.ts";
 
@@ -93,9 +97,9 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   const isReady = (): boolean =>
     isServing && kept.problem() === undefined && cache.bundles.has(config.trustDomain.name);
   await startHealthChecks(config, isReady, tools, parts);
-  const reconfigurer = new Reconfigurer(tools.log);
+  const reconfigurer = new Reconfigurer(tools.log, config);
   const pluginTools = { ...tools, reconfigurer };
-  const keys = await openKeyManager(config, pluginTools);
+  const keys = await openPlugin(AGENT_PLUGINS.keyManager, config.plugins.keyManager, pluginTools);
   const state = await StoredState.open(storedStatePath(config.dataDir));
   refuseOtherTrustDomain(config.trustDomain, state.current, keptFiles(config));
   const jwtSvids = new JwtSvids(
@@ -107,7 +111,8 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   const keeper = await openKeeper(config, tools, cache, state);
   const restored = await keeper?.restore();
   const held = { keys, state, cache, jwtSvids, metrics };
-  const membership = new Membership({ config, ...held, ...pluginTools });
+  const { open: openAttestor } = await openNodeAttestor(config, pluginTools);
+  const membership = new Membership({ config, ...held, ...tools, openAttestor });
   await membership.open();
   keeper?.start();
   parts.defer(() => keeper?.stop());
@@ -120,7 +125,11 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   await Promise.race([membership.firstRound, work, tools.clock.sleep(timeoutMs)]);
   const systemd = new Systemd(tools.clock, process.env);
   parts.defer(() => systemd.close());
-  const attestors = openWorkloadAttestors(config, { ...pluginTools, systemd });
+  const attestors: WorkloadAttestor[] = [];
+  for (const one of config.plugins.workloadAttestors) {
+    const workloadTools = { ...pluginTools, systemd };
+    attestors.push(await openPlugin(AGENT_PLUGINS.workloadAttestors, one, workloadTools));
+  }
   const inForce = new ConfigInForce(AGENT_KEYS, config);
   const settings = (): AgentConfig => inForce.config;
   const served = {
@@ -148,12 +157,7 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
     reconfigure: () => reconfigurer.reconfigure(),
     reload: async (next) => {
       tellReload(tools.log, inForce.take(next), next);
-      const { keyManager, nodeAttestor, workloadAttestors } = inForce.config.plugins;
-      await reconfigurer.follow({
-        KeyManager: [keyManager],
-        NodeAttestor: [nodeAttestor],
-        WorkloadAttestor: workloadAttestors,
-      });
+      await reconfigurer.follow(configsByKind(AGENT_PLUGINS, inForce.config.plugins));
       cache.reconsider();
       membership.wake();
     },

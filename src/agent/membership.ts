@@ -16,16 +16,15 @@ import { rotationRule } from "#agent/sync/rotation.ts";
 import type { ServerClients } from "#agent/sync/server-connection.ts";
 import type { IssuanceStatus } from "#agent/sync/svid-issuer.ts";
 import { Synchronizer, type SyncStatus } from "#agent/sync/synchronizer.ts";
+import type { OpenNodeAttestor } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import { Wakeup } from "#clock/wakeup.ts";
-import type { Reconfigurer } from "#config/reconfigurer.ts";
 import type { KeyManager } from "#keymanager/key-manager.ts";
 import type { Log } from "#log/log.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
 import { parseX509SvidChain } from "#x509/svid.ts";
-import { nodeAttestorOpener, type OpenNodeAttestor } from "./plugins.ts";
 import {
   FIRST_ATTESTATION,
   FIRST_ATTESTATION_REBOOTSTRAPPING,
@@ -44,7 +43,7 @@ export interface MembershipParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly metrics: Metrics;
-  readonly reconfigurer: Reconfigurer;
+  readonly openAttestor: OpenNodeAttestor;
   readonly log: Log;
   /** What the server is told. */
   readonly version: string;
@@ -56,7 +55,6 @@ export class Membership {
   readonly #parts: MembershipParts;
   readonly #attestorLog: Log;
   readonly #bootstrap: Bootstrap;
-  readonly #openAttestor: OpenNodeAttestor;
   readonly #joinFile: JoinFile;
   readonly #wakeup: Wakeup;
   readonly #stopping: AbortController = new AbortController();
@@ -73,7 +71,6 @@ export class Membership {
       log: this.#attestorLog,
       signal: this.#stopping.signal,
     });
-    this.#openAttestor = nodeAttestorOpener(parts.config, parts);
     const { joinTokenFile, joinFile } = parts.config;
     this.#joinFile = new JoinFile(joinTokenFile ?? joinFile, parts.clock);
     this.#wakeup = new Wakeup(parts.clock);
@@ -154,7 +151,7 @@ export class Membership {
     } else {
       this.#attestorLog.info("SVID is not found. Starting node attestation");
       // What the attestor lacks shows at once.
-      await this.#openAttestor();
+      await this.#parts.openAttestor();
       const once = config.rebootstrapMode === "never";
       this.#begin(await this.#join(once ? FIRST_ATTESTATION : FIRST_ATTESTATION_REBOOTSTRAPPING));
     }
@@ -187,7 +184,6 @@ export class Membership {
     const parts = {
       ...this.#parts,
       bootstrap: this.#bootstrap,
-      openAttestor: this.#openAttestor,
       log: this.#attestorLog,
       pause: (milliseconds: number, signal: AbortSignal) =>
         this.#joinFile.wait(this.#wakeup, milliseconds, signal),
@@ -212,7 +208,6 @@ export class Membership {
         syncIntervalSeconds: config.syncIntervalSeconds,
         rotation: rotationRule(config, random),
         workloadKeyType: config.workloadX509SvidKeyType,
-        openAttestor: this.#openAttestor,
         joinFile: this.#joinFile,
         log: log.with({ subsystem_name: "manager" }),
         save: async (current, bundle) => {

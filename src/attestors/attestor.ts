@@ -2,7 +2,14 @@
  * The three attestor ports. A node attestor has an agent half that proves and a server half that checks; a workload
  * attestor names the properties of a process that called the Workload API. Plain data in, plain data out.
  */
+import type { KeyObject } from "node:crypto";
+import type { Clock } from "#clock/clock.ts";
+import type { Random } from "#clock/random.ts";
+import type { Systemd } from "#dbus/systemd.ts";
+import type { Log } from "#log/log.ts";
+import type { Bundle } from "#spiffe/bundle.ts";
 import type { Selector } from "#spiffe/selector.ts";
+import type { TrustDomain } from "#spiffe/trust-domain.ts";
 
 /** What the agent half needs from the stream to the server: one challenge in, one response out. */
 export interface ChallengeStream {
@@ -27,6 +34,30 @@ export interface NodeAttestorAgent {
    * @throws CannotAttestError before anything is sent, or StatusError
    */
   attest(stream: ChallengeStream): Promise<void>;
+}
+
+/** Gets a node attestor ready for one attestation. @throws CannotAttestError or Error when it lacks what it needs */
+export type OpenNodeAttestor = () => Promise<NodeAttestorAgent>;
+
+/** A node attestor as an agent has it over its whole life. */
+export interface NodeAttestorOpener {
+  readonly open: OpenNodeAttestor;
+}
+
+/** What the agent half of a node attestor may use. */
+export interface NodeAttestorAgentParts {
+  readonly random: Random;
+  /** The join token that the operator has given. @throws CannotAttestError when there is none */
+  readonly joinToken: () => Promise<string>;
+  /** The node's own X509-SVID from the Workload API behind a socket. @throws StatusError when there is none */
+  readonly fetchIdentity: (socketPath: string) => Promise<NodeIdentity>;
+}
+
+/** A certificate of the node, and its key. */
+export interface NodeIdentity {
+  readonly privateKey: KeyObject;
+  /** DER, the node's first, then intermediates. */
+  readonly certificates: readonly Uint8Array[];
 }
 
 export interface NodeAttestation {
@@ -74,6 +105,28 @@ export interface NodeAttestorServer {
   ): Promise<NodeAttestation>;
 }
 
+/** What the server half of a node attestor may use. */
+export interface NodeAttestorServerParts {
+  readonly trustDomain: TrustDomain;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly joinTokens: {
+    /** Finds a token that is good for the claimant. */
+    find(claim: JoinTokenClaim): Promise<FoundToken | undefined>;
+  };
+  readonly bundles: {
+    find(trustDomain: string): Promise<Pick<Bundle, "x509Authorities"> | undefined>;
+  };
+  readonly log: Log;
+}
+
+export interface FoundToken {
+  /** Unix seconds. */
+  readonly expiresAt: number;
+  /** The agent ID that the node has from before; undefined for a new node. */
+  readonly rejoins?: string;
+}
+
 /** The process at the other end of a Unix socket, as the kernel vouches for it. */
 export interface PeerProcess {
   readonly pid: number;
@@ -109,4 +162,10 @@ export interface WorkloadAttestor {
    * @throws StatusError when nothing can be said about the process at present, or when it went away meanwhile
    */
   attest(peer: PeerProcess, signal: AbortSignal): Promise<WorkloadAttestation>;
+}
+
+/** What a workload attestor may use. */
+export interface WorkloadAttestorParts {
+  readonly systemd: Pick<Systemd, "unitOf">;
+  readonly clock: Clock;
 }

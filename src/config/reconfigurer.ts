@@ -6,24 +6,13 @@ import type { Log } from "#log/log.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { type Block, Problems } from "./block.ts";
 import { type DataFile, hashOf, openDataFile } from "./data-file.ts";
-import type { Sourced } from "./plugins.ts";
+import type { AnyPlugin, Named, Place, Sourced } from "./plugin.ts";
 import { readText } from "./settings.ts";
 
-/** For plugins without any key: what stands in their file is then reported as unknown. */
-export function readNothing(): void {}
-
-/** A plugin's configuration. */
-interface Named extends Sourced {
-  readonly name: string;
-}
-
-/** The configurations of all plugins, by their kind. */
-export type PluginsByKind = Readonly<Record<string, readonly Named[]>>;
-
-interface Plugin {
+interface Running {
   readonly kind: string;
   /** What the plugin was given last of a configuration as a whole. */
-  config: Named;
+  config: Sourced & Named;
   file: DataFile | undefined;
   readonly log: Log;
   /** @throws Error when the data is wrong, or the plugin cannot use it */
@@ -34,12 +23,14 @@ interface Plugin {
 
 export class Reconfigurer {
   readonly #log: Log;
-  readonly #plugins: Plugin[] = [];
+  readonly #place: Place;
+  readonly #plugins: Running[] = [];
   /** One round at a time: two would overtake each other. */
   #last: Promise<void> = Promise.resolve();
 
-  constructor(log: Log) {
+  constructor(log: Log, place: Place) {
     this.#log = log;
+    this.#place = place;
   }
 
   /**
@@ -49,11 +40,11 @@ export class Reconfigurer {
    * @param read its data as a configuration, problems collected
    * @param configure takes the new configuration; what it throws leaves the plugin as it was
    */
-  add<Config>(
+  add(
     kind: string,
-    config: Named,
-    read: (data: Block, problems: Problems) => Config,
-    configure: (config: Config) => Promise<void> | void = () => {},
+    config: Sourced & Named,
+    read: AnyPlugin["read"],
+    configure: (config: Named) => Promise<void> | void,
   ): void {
     const { name, dataFile: file } = config;
     const log = this.#log.with({
@@ -71,21 +62,20 @@ export class Reconfigurer {
       file,
       log,
       configureFrom: async (data, problems) => {
-        const given = read(data, problems);
+        const given = read(data, problems, this.#place);
         data.finish();
         problems.check();
         await configure(given);
       },
-      // The plugin of that kind and name: its configuration has the form that it was added with.
-      configure: async (next) => configure(next as Named & Config),
+      configure: async (next) => configure(next),
     });
   }
 
   /** Gives each plugin the configuration that is its own by now. Resolves when all have it or refused it; never rejects. */
-  follow(plugins: PluginsByKind): Promise<void> {
+  follow(plugins: ReadonlyMap<string, readonly (Sourced & Named)[]>): Promise<void> {
     this.#last = this.#last.then(async () => {
       for (const plugin of this.#plugins) {
-        const next = plugins[plugin.kind]?.find(({ name }) => name === plugin.config.name);
+        const next = plugins.get(plugin.kind)?.find(({ name }) => name === plugin.config.name);
         if (next !== undefined && next !== plugin.config) await follow(plugin, next);
       }
     });
@@ -102,7 +92,7 @@ export class Reconfigurer {
   }
 }
 
-async function follow(plugin: Plugin, next: Named): Promise<void> {
+async function follow(plugin: Running, next: Sourced & Named): Promise<void> {
   const { log } = plugin;
   try {
     await plugin.configure(next);
@@ -114,7 +104,7 @@ async function follow(plugin: Plugin, next: Named): Promise<void> {
   }
 }
 
-async function reconfigure(plugin: Plugin): Promise<void> {
+async function reconfigure(plugin: Running): Promise<void> {
   const { file, log } = plugin;
   if (file === undefined) return;
   try {

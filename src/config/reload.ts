@@ -3,6 +3,8 @@
  * compares two checked configurations by a table that names every field's key, so that no field can be forgotten.
  */
 
+import type { PluginTable } from "./plugin.ts";
+
 /** A key as the operator knows it. */
 export interface Key {
   readonly name: string;
@@ -26,6 +28,17 @@ export function live(name: string): Key {
 /** A change counts after a restart. */
 export function atStart(name: string): Key {
   return { name, isLive: () => false };
+}
+
+/** The keys of the plugins: a change counts at once while they stay the same ones by name, and each of them can be configured anew. */
+export function pluginKeys<Table extends PluginTable>(
+  table: Table,
+): { readonly [Field in keyof Table]: Key } {
+  const keys = Object.entries(table).map(([field, { kind, builtIn }]) => {
+    const isFixed = builtIn.some(({ reconfigure }) => reconfigure === "at start");
+    return [field, isFixed ? atStart(kind) : livePlugins(kind)];
+  });
+  return Object.fromEntries(keys) as { readonly [Field in keyof Table]: Key };
 }
 
 /** A change counts at once while the plugins stay the same ones by name: each of them is configured anew. */

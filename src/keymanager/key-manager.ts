@@ -3,6 +3,7 @@
  * under a name that is taken replaces it. Used by the CA of the server and by the agent for its own SVID; workload keys
  * never come here.
  */
+import type { Log } from "#log/log.ts";
 import type { KeyType, Signer } from "#x509/signer.ts";
 
 export interface ManagedKey extends Signer {
@@ -21,4 +22,9 @@ export interface KeyManager {
   /** The key of that name, or undefined. */
   key(id: string): ManagedKey | undefined;
   keys(): readonly ManagedKey[];
+}
+
+/** What a KeyManager may use. */
+export interface KeyManagerParts {
+  readonly log: Log;
 }

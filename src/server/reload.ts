@@ -1,5 +1,6 @@
 /** A configuration that was read again, taken over by a server that runs; the files that it names are read again with it. */
 
+import { configsByKind } from "#config/plugin.ts";
 import type { Reconfigurer } from "#config/reconfigurer.ts";
 import type { ConfigInForce } from "#config/reload.ts";
 import { tellReload } from "#config/tell-reload.ts";
@@ -9,6 +10,7 @@ import type { BundleRefresher } from "./bundle-endpoint/refresher.ts";
 import type { CaManager } from "./ca/ca-manager.ts";
 import type { DirectoryKeeper } from "./declared/keep-directory.ts";
 import type { ShownBundleEndpoint } from "./federation.ts";
+import { SERVER_PLUGINS } from "./plugins.ts";
 
 export interface ReloadParts {
   readonly inForce: ConfigInForce<ServerConfig>;
@@ -25,12 +27,7 @@ export interface ReloadParts {
 export async function reloadServer(parts: ReloadParts, next: ServerConfig): Promise<void> {
   const { inForce, reconfigurer, ca, refresher, bundleEndpoint, keeper, log } = parts;
   tellReload(log, inForce.take(next), next);
-  const { keyManager, nodeAttestors, upstreamAuthority } = inForce.config.plugins;
-  await reconfigurer.follow({
-    KeyManager: [keyManager],
-    NodeAttestor: nodeAttestors,
-    UpstreamAuthority: upstreamAuthority === undefined ? [] : [upstreamAuthority],
-  });
+  await reconfigurer.follow(configsByKind(SERVER_PLUGINS, inForce.config.plugins));
   await Promise.all([
     ca.lookNow(),
     bundleEndpoint.lookNow(),

@@ -157,6 +157,7 @@ export function testConfig(directory: string, change: Partial<ServerConfig> = {}
     rateLimit: { attestation: false, signing: false },
     plugins: {
       dataStore: {
+        name: "sql",
         databaseType: "sqlite3",
         connectionString: join(directory, "data", "datastore.sqlite3"),
       },

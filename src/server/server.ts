@@ -4,6 +4,8 @@
  */
 import { hostname } from "node:os";
 import { join } from "node:path";
+import type { NodeAttestorServer, NodeAttestorServerParts } from "#attestors/attestor.ts";
+import { openPlugin } from "#config/open-plugin.ts";
 import { Reconfigurer } from "#config/reconfigurer.ts";
 import { ConfigInForce } from "#config/reload.ts";
 import { KeptFiles } from "#files/kept-files.ts";
@@ -17,6 +19,7 @@ import { joinAddress } from "#server/config/join-address.ts";
 import { SERVER_KEYS } from "#server/config/reloadable-settings.ts";
 import type { Metrics } from "#telemetry/metrics.ts";
 import { startTelemetry } from "#telemetry/telemetry.ts";
+import type { Upstream, UpstreamParts } from "#upstream/upstream-authority.ts";
 import { type ApiParts, createApi } from "./api/api.ts";
 import { refuseUnfinished } from "./backup/unfinished.ts";
 import { CaManager } from "./ca/ca-manager.ts";
@@ -30,13 +33,7 @@ import { type ShownBundleEndpoint, startBundleRefresher } from "./federation.ts"
 import { meteredDataStore } from "./metered-datastore.ts";
 import { refuseOtherTrustDomain } from "./other-trust-domain.ts";
 import { type PeriodicTask, periodically } from "./periodic.ts";
-import {
-  openDataStore,
-  openKeyManager,
-  openNodeAttestors,
-  openUpstreamAuthority,
-  sqlitePath,
-} from "./plugins.ts";
+import { ALWAYS_TAKEN, SERVER_PLUGINS, type ServerPlugins } from "./plugins.ts";
 import { startPruning } from "./pruning.ts";
 import { reloadServer } from "./reload.ts";
 import { readLostTime } from "./restored.ts";
@@ -64,17 +61,18 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   tellStart(config, tools);
   const inForce = new ConfigInForce(SERVER_KEYS, config);
   const metrics = await openTelemetry(config, tools, parts);
-  const storeLog = subsystem(tools, "datastore");
-  const opened = await openDataStore(config.plugins.dataStore, storeLog, tools.writerThread);
+  const reconfigurer = new Reconfigurer(tools.log, config);
+  const pluginTools = { ...tools, reconfigurer };
+  const { dataStore } = config.plugins;
+  const storeTools = { ...pluginTools, log: subsystem(tools, "datastore") };
+  const opened = await openPlugin(SERVER_PLUGINS.dataStore, dataStore, storeTools);
   parts.defer(() => opened.close());
-  const place = sqlitePath(config.plugins.dataStore.connectionString);
+  const place = dataStore.connectionString;
   await refuseOtherTrustDomain(config.trustDomain, opened, place);
   const kept = new KeptFiles([config.dataDir, place]);
   const looking = lookAfter(kept, tools);
   parts.defer(() => looking.stop());
   const store = meteredDataStore(opened, { metrics, clock: tools.clock });
-  const reconfigurer = new Reconfigurer(tools.log);
-  const pluginTools = { ...tools, reconfigurer };
   const ca = await startCa(inForce, pluginTools, store, metrics, parts);
   const authorized = await EntryRegistry.open(store, config.trustDomain);
   const watchers = new Watchers({ ...tools, registry: authorized });
@@ -205,7 +203,7 @@ async function startCa(
 ): Promise<CaManager> {
   const { trustDomain, caKeyType, jwtKeyType, disableJwtSvids, plugins } = inForce.config;
   const pluginParts = { trustDomain, ...tools };
-  const above = await openUpstreamAuthority(plugins.upstreamAuthority, pluginParts);
+  const above = await openUpstream(plugins.upstreamAuthority, pluginParts);
   const ca = await CaManager.open({
     trustDomain,
     profile: () => inForce.config,
@@ -213,7 +211,7 @@ async function startCa(
     jwtKeyType,
     jwtSvidsDisabled: disableJwtSvids,
     witSvids: witSvidsOf(inForce.config),
-    keyManager: await openKeyManager(plugins.keyManager, pluginParts),
+    keyManager: await openPlugin(SERVER_PLUGINS.keyManager, plugins.keyManager, pluginParts),
     ...above,
     bundles: store.bundles,
     journals: store.caJournals,
@@ -227,6 +225,13 @@ async function startCa(
   // Before the CA Manager stops: it waits for calls under way.
   parts.defer(() => above.upstream?.close?.());
   return ca;
+}
+
+async function openUpstream(
+  config: ServerPlugins["upstreamAuthority"],
+  parts: PluginTools & UpstreamParts,
+): Promise<Upstream> {
+  return config === undefined ? {} : openPlugin(SERVER_PLUGINS.upstreamAuthority, config, parts);
 }
 
 function witSvidsOf({ experimental, caKeyType }: ServerConfig): WitSvidProfile | undefined {
@@ -291,6 +296,18 @@ async function createServices(
     random: tools.random,
     log: subsystem(tools, "api"),
   });
+}
+
+/** By their attestation type. */
+async function openNodeAttestors(
+  configured: ServerPlugins["nodeAttestors"],
+  parts: PluginTools & NodeAttestorServerParts,
+): Promise<ReadonlyMap<string, NodeAttestorServer>> {
+  const isTaken = configured.some(({ name }) => name === ALWAYS_TAKEN.name);
+  const configs = isTaken ? configured : [ALWAYS_TAKEN, ...configured];
+  const opened = configs.map((config) => openPlugin(SERVER_PLUGINS.nodeAttestors, config, parts));
+  const attestors: readonly NodeAttestorServer[] = await Promise.all(opened);
+  return new Map(attestors.map((attestor) => [attestor.type, attestor]));
 }
 
 function startPruningTasks(

@@ -2,7 +2,11 @@
  * UpstreamAuthority: an authority above the server's own CA. It signs the server's intermediate and names the roots that
  * belong into the trust bundle. Called by the CA Manager only.
  */
+import type { Clock } from "#clock/clock.ts";
+import type { Random } from "#clock/random.ts";
+import type { Log } from "#log/log.ts";
 import type { Bundle, JwtAuthority, X509Authority } from "#spiffe/bundle.ts";
+import type { TrustDomain } from "#spiffe/trust-domain.ts";
 
 export interface MintX509CaResult {
   /** The new intermediate first, then whatever lies between it and the root; DER. */
@@ -63,4 +67,18 @@ export interface OfflineAuthority {
   trustAnchors(): Promise<readonly Uint8Array[] | undefined>;
   /** The certificates that were dropped for the server to find, DER; undefined when there is nothing new. @throws Error naming the file */
   newAnswer(): Promise<readonly Uint8Array[] | undefined>;
+}
+
+/** What signs the CA: an authority that answers at once, or one that signs by hand. */
+export interface Upstream {
+  readonly upstream?: UpstreamAuthority;
+  readonly offline?: OfflineAuthority;
+}
+
+/** What either may use. */
+export interface UpstreamParts {
+  readonly trustDomain: TrustDomain;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
 }

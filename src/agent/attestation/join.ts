@@ -1,7 +1,7 @@
 /** Joins a node to its server: finds the first trust bundle, attests, and stores what came of it before anything uses it. */
 import type { AgentConfig } from "#agent/config/config.ts";
-import type { OpenNodeAttestor } from "#agent/plugins.ts";
 import { connectServer } from "#agent/sync/server-connection.ts";
+import type { OpenNodeAttestor } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
 import { isUnknownAuthority } from "#grpc/verifying-credentials.ts";
 import type { ManagedKey } from "#keymanager/key-manager.ts";

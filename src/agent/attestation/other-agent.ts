@@ -1,7 +1,7 @@
 /** What this agent takes from the Workload API of another one: where agents are nested, or a node has an SVID before it joins. */
 import { createPrivateKey } from "node:crypto";
 import { type CallOptions, Metadata } from "@grpc/grpc-js";
-import type { NodeIdentity } from "#attestors/x509pop/node-identity.ts";
+import type { NodeIdentity } from "#attestors/attestor.ts";
 import { deadline, readStream, unixChannel } from "#grpc/client.ts";
 import { SpiffeWorkloadAPIClient } from "#proto/spiffe/workload/workload.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";

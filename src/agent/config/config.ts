@@ -4,11 +4,12 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type AgentPlugins, readAgentPlugins, zeroAgentPlugins } from "#agent/config-plugins.ts";
 import type { OfflineConfig } from "#agent/offline/open-keeper.ts";
+import { ABSENT_AGENT_PLUGINS, AGENT_PLUGINS, type AgentPlugins } from "#agent/plugins.ts";
 import { Block, Problems } from "#config/block.ts";
 import { isCredential } from "#config/credential.ts";
 import { AGENT_CONFIG, isThere } from "#config/packaged.ts";
+import { readPlugins, zeroPlugins } from "#config/read-plugins.ts";
 import {
   flagOrKey,
   type LogConfig,
@@ -121,7 +122,7 @@ export async function loadAgentConfig(
     const problems = new Problems("command line");
     const empty = new Block([], "the agent block", problems);
     return finish(empty, { ...flags, dataDir }, problems, undefined, () =>
-      zeroAgentPlugins(dataDir),
+      zeroPlugins(AGENT_PLUGINS, { dataDir }),
     );
   }
   const file = path ?? DEFAULT_FILE;
@@ -139,7 +140,7 @@ export async function loadAgentConfig(
   root.finish();
   const none = new Block([], "the file", problems);
   return finish(agent ?? none, { ...flags, config: file }, problems, observed, (dataDir) =>
-    readAgentPlugins(plugins ?? none, dataDir, problems),
+    readPlugins(AGENT_PLUGINS, ABSENT_AGENT_PLUGINS, plugins ?? none, { dataDir }, problems),
   );
 }
 

@@ -1,5 +1,7 @@
 /** Which keys of agent.conf count as soon as the file is read again. */
-import { atStart, type KeyTable, live, livePlugins } from "#config/reload.ts";
+
+import { AGENT_PLUGINS } from "#agent/plugins.ts";
+import { atStart, type KeyTable, live, pluginKeys } from "#config/reload.ts";
 import type { AgentConfig } from "./config.ts";
 
 export const AGENT_KEYS: KeyTable<AgentConfig> = {
@@ -46,11 +48,7 @@ export const AGENT_KEYS: KeyTable<AgentConfig> = {
   logSelectors: live("log_selectors"),
   auditLogEnabled: live("audit_log_enabled"),
   log: { file: live("log_file"), level: live("log_level"), format: live("log_format") },
-  plugins: {
-    keyManager: livePlugins("KeyManager"),
-    nodeAttestor: livePlugins("NodeAttestor"),
-    workloadAttestors: livePlugins("WorkloadAttestor"),
-  },
+  plugins: pluginKeys(AGENT_PLUGINS),
   telemetry: atStart("telemetry"),
   healthChecks: atStart("health_checks"),
 };

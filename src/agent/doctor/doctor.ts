@@ -8,6 +8,7 @@ import {
   loadAgentConfig,
   storedStatePath,
 } from "#agent/config/config.ts";
+import { AGENT_PLUGINS } from "#agent/plugins.ts";
 import { connectAgent } from "#agent/workload-client/connection.ts";
 import { examineConfiguration } from "#cli/doctor/configuration.ts";
 import {
@@ -23,6 +24,7 @@ import { failureText } from "#cli/rpc-error.ts";
 import type { Clock } from "#clock/clock.ts";
 import { isCredential } from "#config/credential.ts";
 import { AGENT_SOCKET, ownerOfUnnamed } from "#config/packaged.ts";
+import { privateFiles } from "#config/plugin.ts";
 import { readKeyFile } from "#keymanager/disk/key-file.ts";
 import { signerFromPrivateKey } from "#x509/keys.ts";
 import { checkIdentity, checkNodeCertificate } from "./identity.ts";
@@ -55,7 +57,7 @@ async function checkNode(config: AgentConfig, clock: Clock): Promise<readonly Fi
   const parts = await Promise.all([
     tried("data_directory", READABLE, () => checkDataDirectory(dataDir)),
     tried("private_keys", READABLE, () =>
-      privateFiles(config).flatMap((path) =>
+      secretFiles(config).flatMap((path) =>
         checkPrivateFile("private_keys", path, ownerOf(dataDir)),
       ),
     ),
@@ -106,19 +108,9 @@ async function publicKeys({ plugins }: AgentConfig): Promise<readonly Uint8Array
 }
 
 /** Files with keys and passwords. */
-function privateFiles({ dataDir, plugins }: AgentConfig): readonly string[] {
-  const { keyManager, nodeAttestor } = plugins;
-  const keys = keyManager.name === "disk" ? [keyManager.keysPath] : [];
-  const node =
-    "files" in nodeAttestor
-      ? [
-          nodeAttestor.files.privateKeyPath,
-          nodeAttestor.files.pkcs12FilePath,
-          nodeAttestor.files.pkcs12PasswordFile,
-        ]
-      : [];
-  const files = [...keys, ...node, storedStatePath(dataDir)];
-  return files.filter((path) => path !== undefined).filter((path) => !isCredential(path));
+function secretFiles({ dataDir, plugins }: AgentConfig): readonly string[] {
+  const files = [...privateFiles(AGENT_PLUGINS, plugins), storedStatePath(dataDir)];
+  return files.filter((path) => !isCredential(path));
 }
 
 async function checkHealth(socketPath: string): Promise<readonly Finding[]> {

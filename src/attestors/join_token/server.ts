@@ -4,11 +4,14 @@
  * node may ask again, and is known by its key.
  */
 import { createHash } from "node:crypto";
-import type { JoinTokenClaim, NodeAttestation, NodeAttestorServer } from "#attestors/attestor.ts";
-import type { Clock } from "#clock/clock.ts";
+import type {
+  JoinTokenClaim,
+  NodeAttestation,
+  NodeAttestorServer,
+  NodeAttestorServerParts,
+} from "#attestors/attestor.ts";
 import { agentId } from "#spiffe/reserved-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
-import type { TrustDomain } from "#spiffe/trust-domain.ts";
 
 /** Longer than any token there is. */
 const MAX_TOKEN_BYTES = 1024;
@@ -16,19 +19,7 @@ const MAX_TOKEN_BYTES = 1024;
 /** How long after its use a token still lets in the key that used it. An agent waits half of that for an answer. */
 export const REPEAT_SECONDS = 60;
 
-export interface JoinTokenParts {
-  /** Finds a token that is good for the claimant. */
-  readonly findToken: (claim: JoinTokenClaim) => Promise<FoundToken | undefined>;
-  readonly trustDomain: TrustDomain;
-  readonly clock: Clock;
-}
-
-interface FoundToken {
-  /** Unix seconds. */
-  readonly expiresAt: number;
-  /** The agent ID that the node has from before; undefined for a new node. */
-  readonly rejoins?: string;
-}
+type JoinTokenParts = Pick<NodeAttestorServerParts, "joinTokens" | "trustDomain" | "clock">;
 
 export function createJoinTokenServer(parts: JoinTokenParts): NodeAttestorServer {
   return {
@@ -42,7 +33,7 @@ export function createJoinTokenServer(parts: JoinTokenParts): NodeAttestorServer
         now,
         usedSince: now - REPEAT_SECONDS,
       };
-      const found = await parts.findToken(joinToken);
+      const found = await parts.joinTokens.find(joinToken);
       if (found === undefined) throw joinTokenRefusal();
       if (found.expiresAt < now) throw refusal("join token expired");
       const id = found.rejoins ?? agentId(parts.trustDomain, `join_token/${token}`).toString();

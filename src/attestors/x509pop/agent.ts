@@ -1,8 +1,7 @@
 /** The agent half of x509pop: shows the node's certificate, and signs the server's nonce together with one of its own. */
-import type { NodeAttestorAgent } from "#attestors/attestor.ts";
+import type { NodeAttestorAgent, NodeIdentity } from "#attestors/attestor.ts";
 import type { Random } from "#clock/random.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
-import type { NodeIdentity } from "./node-identity.ts";
 import {
   ATTESTATION_TYPE,
   decodeChallenge,

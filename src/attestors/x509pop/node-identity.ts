@@ -1,19 +1,14 @@
 /** The node's certificate and key, as they lie in files. They are read anew for each attestation, so that a renewed certificate is used. */
 
-import { createHash, createPublicKey, type KeyObject } from "node:crypto";
+import { createHash, createPublicKey } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import type { NodeIdentity } from "#attestors/attestor.ts";
 import { obeyed } from "#files/obeyed.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { Certificate } from "#x509/certificate.ts";
 import { privateKeyFromPem } from "#x509/keys.ts";
 import { readCertificatesFromPem } from "#x509/pem.ts";
 import { readPkcs12 } from "#x509/pkcs12.ts";
-
-export interface NodeIdentity {
-  readonly privateKey: KeyObject;
-  /** DER, the node's first, then intermediates. */
-  readonly certificates: readonly Uint8Array[];
-}
 
 export interface IdentityFiles {
   readonly privateKeyPath?: string;

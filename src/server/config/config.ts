@@ -4,6 +4,7 @@
  */
 import { Block, Problems } from "#config/block.ts";
 import { isThere, SERVER_CONFIG } from "#config/packaged.ts";
+import { readPlugins, zeroPlugins } from "#config/read-plugins.ts";
 import {
   flagOrKey,
   type LogConfig,
@@ -13,11 +14,7 @@ import {
 } from "#config/settings.ts";
 import type { TrustedProxies } from "#grpc/proxied-connections.ts";
 import { type HealthChecksConfig, readHealthChecks } from "#health/health-checks.ts";
-import {
-  readServerPlugins,
-  type ServerPlugins,
-  zeroServerPlugins,
-} from "#server/config-plugins.ts";
+import { ABSENT_SERVER_PLUGINS, SERVER_PLUGINS, type ServerPlugins } from "#server/plugins.ts";
 import { type HostPort, isHost, unbracketed } from "#spiffe/host-port.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";
@@ -119,7 +116,7 @@ export async function loadServerConfig(
     const empty = new Block([], "the server block", problems);
     const observed = readObserved(empty, problems);
     return finishServer(empty, { ...flags, dataDir }, problems, observed, () =>
-      zeroServerPlugins(dataDir),
+      zeroPlugins(SERVER_PLUGINS, { dataDir }),
     );
   }
   const file = path ?? DEFAULT_FILE;
@@ -133,6 +130,7 @@ export async function loadServerConfig(
   if (server === undefined) problems.add("server section must be configured");
   const plugins = root.block("plugins");
   if (plugins === undefined) problems.add("plugins section must be configured");
+  const blocks = plugins ?? new Block([], "the plugins block", problems);
   const observed = readObserved(root, problems);
   root.finish();
   return finishServer(
@@ -140,8 +138,7 @@ export async function loadServerConfig(
     flags,
     problems,
     observed,
-    (dataDir) =>
-      readServerPlugins(plugins ?? new Block([], "the plugins block", problems), dataDir, problems),
+    (dataDir) => readPlugins(SERVER_PLUGINS, ABSENT_SERVER_PLUGINS, blocks, { dataDir }, problems),
   );
 }
 

@@ -1,5 +1,6 @@
 /** Which keys of server.conf count as soon as the file is read again. */
-import { atStart, type KeyTable, live, livePlugins } from "#config/reload.ts";
+import { atStart, type KeyTable, live, pluginKeys } from "#config/reload.ts";
+import { SERVER_PLUGINS } from "#server/plugins.ts";
 import type { ServerConfig } from "./config.ts";
 
 export const SERVER_KEYS: KeyTable<ServerConfig> = {
@@ -35,12 +36,7 @@ export const SERVER_KEYS: KeyTable<ServerConfig> = {
     bundleEndpoint: atStart("federation.bundle_endpoint"),
     federatesWith: live("federation.federates_with"),
   },
-  plugins: {
-    dataStore: atStart("DataStore"),
-    keyManager: livePlugins("KeyManager"),
-    nodeAttestors: livePlugins("NodeAttestor"),
-    upstreamAuthority: livePlugins("UpstreamAuthority"),
-  },
+  plugins: pluginKeys(SERVER_PLUGINS),
   telemetry: atStart("telemetry"),
   healthChecks: atStart("health_checks"),
 };

@@ -15,6 +15,7 @@ import { type Finding, fail, ok, tried, warn } from "#cli/doctor/finding.ts";
 import { checkExecutable, holderOf, programOf } from "#cli/doctor/process.ts";
 import { isCredential } from "#config/credential.ts";
 import { ownerOfUnnamed, SERVER_SOCKET } from "#config/packaged.ts";
+import { privateFiles } from "#config/plugin.ts";
 import { connectServer } from "#server/commands/connection.ts";
 import {
   DEFAULT_SOCKET,
@@ -23,7 +24,7 @@ import {
   type ServerRunFlags,
 } from "#server/config/config.ts";
 import { readDirectory } from "#server/declared/read-directory.ts";
-import { sqlitePath } from "#server/plugins.ts";
+import { SERVER_PLUGINS } from "#server/plugins.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { authorityTimes, checkDatabase } from "./database.ts";
 import { checkPorts } from "./ports.ts";
@@ -56,9 +57,7 @@ export async function examineServer(
   const connection = connectServer(path, TIMEOUT_MS, owner);
   try {
     const madeAt =
-      config === undefined
-        ? new Map()
-        : authorityTimes(sqlitePath(config.plugins.dataStore.connectionString));
+      config === undefined ? new Map() : authorityTimes(config.plugins.dataStore.connectionString);
     const running = await checkRunning(connection, { config, madeAt }, now);
     const ports = config === undefined ? [] : await checkPorts(config, now);
     return [...findings, ...offline, ...socket, ...running, ...ports];
@@ -69,11 +68,11 @@ export async function examineServer(
 
 async function checkOffline(config: ServerConfig, now: number): Promise<readonly Finding[]> {
   const { dataDir, plugins } = config;
-  const database = sqlitePath(config.plugins.dataStore.connectionString);
+  const database = plugins.dataStore.connectionString;
   const parts = await Promise.all([
     tried("data_directory", READABLE, () => checkDataDirectory(dataDir)),
     tried("private_keys", READABLE, () =>
-      privateFiles(config).flatMap((path) =>
+      secretFiles(config).flatMap((path) =>
         checkPrivateFile("private_keys", path, ownerOf(dataDir)),
       ),
     ),
@@ -122,14 +121,6 @@ async function checkDeclared({
 }
 
 /** Files with keys and passwords. */
-function privateFiles({ plugins }: ServerConfig): readonly string[] {
-  const { keyManager, upstreamAuthority: upstream } = plugins;
-  const keys = keyManager.name === "disk" ? [keyManager.keysPath] : [];
-  const above =
-    upstream?.name === "disk"
-      ? [upstream.keyFilePath, upstream.pkcs12FilePath, upstream.pkcs12PasswordFile]
-      : [];
-  return [...keys, ...above]
-    .filter((path) => path !== undefined)
-    .filter((path) => !isCredential(path));
+function secretFiles({ plugins }: ServerConfig): readonly string[] {
+  return privateFiles(SERVER_PLUGINS, plugins).filter((path) => !isCredential(path));
 }

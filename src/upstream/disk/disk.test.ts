@@ -12,7 +12,7 @@ import { encodeName } from "#x509/name.ts";
 import { certificatesFromPem, certificatesToPem } from "#x509/pem.ts";
 import type { Signer } from "#x509/signer.ts";
 import { openDiskUpstreamAuthority } from "./disk.ts";
-import type { DiskUpstreamConfig } from "./load.ts";
+import type { AuthorityFiles } from "./load.ts";
 import { Authorities } from "./openssl.fixture.ts";
 
 const SUBJECT = encodeName({ country: ["US"], organization: ["SPIFFE"] });
@@ -40,7 +40,7 @@ beforeEach(() => {
   ahead = 0;
 });
 
-function open(config: DiskUpstreamConfig) {
+function open(config: AuthorityFiles) {
   return openDiskUpstreamAuthority(config, {
     trustDomain: TrustDomain.parse("example.org"),
     clock: { ...systemClock, nowSeconds: () => Math.floor(Date.now() / 1000) + ahead },
@@ -51,12 +51,12 @@ function open(config: DiskUpstreamConfig) {
   });
 }
 
-function pem(name: string, certificates = `${name}.pem`): DiskUpstreamConfig {
+function pem(name: string, certificates = `${name}.pem`): AuthorityFiles {
   return { certFilePath: files.path(certificates), keyFilePath: files.path(`${name}.key`) };
 }
 
 /** The issuing CA with those above it in one file, and the root as the bundle. */
-function chained(): DiskUpstreamConfig {
+function chained(): AuthorityFiles {
   files.write("chain.pem", files.read("issuing.pem"), files.read("policy.pem"));
   return { ...pem("issuing", "chain.pem"), bundleFilePath: files.path("root.pem") };
 }
@@ -264,7 +264,7 @@ describe("PEM files", () => {
 });
 
 describe("an authority that does not fit is refused at start", () => {
-  const broken: readonly (readonly [string, () => DiskUpstreamConfig, RegExp])[] = [
+  const broken: readonly (readonly [string, () => AuthorityFiles, RegExp])[] = [
     ["no files", () => ({}), /'cert_file_path' and 'key_file_path' must be set/],
     ["no key file", () => ({ certFilePath: files.path("root.pem") }), /must be set/],
     [

@@ -1,24 +1,18 @@
 /**
  * The UpstreamAuthority `disk`: a CA whose key and certificates lie in files. The files are looked at again and again, so that a
- * CA can be replaced under a running server. Opened by server/plugins.ts, called by the CA Manager.
+ * CA can be replaced under a running server. Opened by its plugin, called by the CA Manager.
  */
 import { createHash } from "node:crypto";
 import type { Clock } from "#clock/clock.ts";
-import type { Random } from "#clock/random.ts";
-import type { Log } from "#log/log.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
-import type { TrustDomain } from "#spiffe/trust-domain.ts";
-import type { MintX509CaResult, UpstreamAuthority } from "#upstream/upstream-authority.ts";
+import type {
+  MintX509CaResult,
+  UpstreamAuthority,
+  UpstreamParts,
+} from "#upstream/upstream-authority.ts";
 import { type Authority, checkAuthority } from "./authority.ts";
 import { issueIntermediate } from "./issue-intermediate.ts";
-import { contentDigest, type DiskUpstreamConfig, loadAuthority } from "./load.ts";
-
-export interface DiskUpstreamParts {
-  readonly trustDomain: TrustDomain;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-}
+import { type AuthorityFiles, contentDigest, loadAuthority } from "./load.ts";
 
 /**
  * Opens the authority; what is wrong with its files shows at start, not at the first rotation.
@@ -26,8 +20,8 @@ export interface DiskUpstreamParts {
  * @throws StatusError INVALID_ARGUMENT naming the file or what does not fit
  */
 export async function openDiskUpstreamAuthority(
-  config: DiskUpstreamConfig,
-  parts: DiskUpstreamParts,
+  config: AuthorityFiles,
+  parts: UpstreamParts,
 ): Promise<DiskUpstreamAuthority> {
   try {
     return new DiskUpstreamAuthority(config, parts, await load(config, parts.clock));
@@ -39,15 +33,15 @@ export async function openDiskUpstreamAuthority(
 
 export class DiskUpstreamAuthority implements UpstreamAuthority {
   readonly name: string = "disk";
-  #config: DiskUpstreamConfig;
-  readonly #parts: DiskUpstreamParts;
+  #config: AuthorityFiles;
+  readonly #parts: UpstreamParts;
   #authority: Authority;
   /** What the files held when the authority was read from them. */
   #readFrom: string | undefined;
   /** The last problem that was logged: files that stay as they are make one line, not one every few seconds. */
   #problem: string | undefined;
 
-  constructor(config: DiskUpstreamConfig, parts: DiskUpstreamParts, authority: Authority) {
+  constructor(config: AuthorityFiles, parts: UpstreamParts, authority: Authority) {
     this.#config = config;
     this.#parts = parts;
     this.#authority = authority;
@@ -58,7 +52,7 @@ export class DiskUpstreamAuthority implements UpstreamAuthority {
   }
 
   /** Takes other files. @throws Error when they do not fit; those before are used on */
-  async configure(config: DiskUpstreamConfig): Promise<void> {
+  async configure(config: AuthorityFiles): Promise<void> {
     this.#authority = await load(config, this.#parts.clock);
     this.#config = config;
     this.#readFrom = undefined;
@@ -115,7 +109,7 @@ export class DiskUpstreamAuthority implements UpstreamAuthority {
   }
 }
 
-async function load(config: DiskUpstreamConfig, clock: Clock): Promise<Authority> {
+async function load(config: AuthorityFiles, clock: Clock): Promise<Authority> {
   return checkAuthority(await loadAuthority(config), clock.nowSeconds());
 }
 

@@ -10,7 +10,7 @@ import { isSelfSigned } from "#x509/self-signed.ts";
 import type { AuthorityParts } from "./authority.ts";
 
 /** Where the authority lies: in PEM files, or in a PKCS#12 file. */
-export interface DiskUpstreamConfig {
+export interface AuthorityFiles {
   readonly certFilePath?: string;
   readonly keyFilePath?: string;
   /** The roots. Without it the authority must be self-signed, or the PKCS#12 file hold its root. */
@@ -25,7 +25,7 @@ export interface DiskUpstreamConfig {
  *
  * @throws Error naming the file
  */
-export async function loadAuthority(config: DiskUpstreamConfig): Promise<AuthorityParts> {
+export async function loadAuthority(config: AuthorityFiles): Promise<AuthorityParts> {
   const { pkcs12FilePath, certFilePath, keyFilePath } = config;
   if (pkcs12FilePath !== undefined) {
     if (certFilePath !== undefined || keyFilePath !== undefined) {
@@ -42,7 +42,7 @@ export async function loadAuthority(config: DiskUpstreamConfig): Promise<Authori
 }
 
 /** Tells whether the files hold what they held before. @throws Error when one cannot be read */
-export async function contentDigest(config: DiskUpstreamConfig): Promise<string> {
+export async function contentDigest(config: AuthorityFiles): Promise<string> {
   const { certFilePath, keyFilePath, bundleFilePath, pkcs12FilePath, pkcs12PasswordFile } = config;
   const hash = createHash("sha256");
   for (const path of [
@@ -87,7 +87,7 @@ async function fromPem(
   return { privateKey, certificate, intermediates, roots: [certificate], files };
 }
 
-async function fromPkcs12(path: string, config: DiskUpstreamConfig): Promise<AuthorityParts> {
+async function fromPkcs12(path: string, config: AuthorityFiles): Promise<AuthorityParts> {
   const { pkcs12PasswordFile, bundleFilePath } = config;
   const password =
     pkcs12PasswordFile === undefined

@@ -10,7 +10,7 @@ import { generatePrivateKey, signerFromPrivateKey } from "#x509/keys.ts";
 import { encodeName } from "#x509/name.ts";
 import { certificatesToPem } from "#x509/pem.ts";
 import { openDiskUpstreamAuthority } from "./disk.ts";
-import type { DiskUpstreamConfig } from "./load.ts";
+import type { AuthorityFiles } from "./load.ts";
 import { Authorities } from "./openssl.fixture.ts";
 
 let files: Authorities;
@@ -28,7 +28,7 @@ beforeAll(async () => {
 
 afterAll(() => files.remove());
 
-function open(config: DiskUpstreamConfig) {
+function open(config: AuthorityFiles) {
   return openDiskUpstreamAuthority(config, {
     trustDomain: TrustDomain.parse("example.org"),
     clock: systemClock,
@@ -127,7 +127,7 @@ describe("PKCS#12 files", () => {
   test("what cannot be opened is refused with the file's name and never with the password", async () => {
     const path = files.pkcs12("root", "s3cret", []);
     const wrong = { pkcs12FilePath: path, pkcs12PasswordFile: files.write("pw", "wr0ng") };
-    const refusal = async (config: DiskUpstreamConfig): Promise<string> =>
+    const refusal = async (config: AuthorityFiles): Promise<string> =>
       await open(config).then(
         () => "opened",
         (error: unknown) => String(error),

@@ -1,6 +1,6 @@
 /**
  * The UpstreamAuthority `offline`: a CA that is on no network. This adapter has the files between the server and whoever carries
- * them; what is in them is for the CA Manager to judge. Opened by server/plugins.ts, called by the CA Manager.
+ * them; what is in them is for the CA Manager to judge. Opened by its plugin, called by the CA Manager.
  */
 
 import { rm } from "node:fs/promises";

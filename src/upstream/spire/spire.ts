@@ -1,6 +1,6 @@
 /**
  * The UpstreamAuthority `spire`: a server of the same trust domain, whose downstream this server is. It signs the CA, has the trust
- * bundle of all, and makes the JWT keys of each known to all others. Opened by server/plugins.ts, called by the CA Manager.
+ * bundle of all, and makes the JWT keys of each known to all others. Opened by its plugin, called by the CA Manager.
  */
 import type { JwtAuthority } from "#spiffe/bundle.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
@@ -8,11 +8,12 @@ import type {
   MintX509CaResult,
   UpstreamAuthority,
   UpstreamBundle,
+  UpstreamParts,
 } from "#upstream/upstream-authority.ts";
 import { upstreamBundleFrom, upstreamJwtKeysFrom } from "./bundle-message.ts";
 import type { SpireUpstreamConfig } from "./config.ts";
 import { UpstreamServer } from "./upstream-server.ts";
-import { WorkloadIdentity, type WorkloadIdentityParts } from "./workload-identity.ts";
+import { WorkloadIdentity } from "./workload-identity.ts";
 
 /** Authorities come and go above without this server having to act: its CA stays good until its time, or until a taint. */
 const VERSION = "spire";
@@ -20,18 +21,18 @@ const VERSION = "spire";
 /** Opens the authority. It may be out of reach now: it is called when there is something to ask. */
 export function openSpireUpstreamAuthority(
   config: SpireUpstreamConfig,
-  parts: WorkloadIdentityParts,
+  parts: UpstreamParts,
 ): SpireUpstreamAuthority {
   return new SpireUpstreamAuthority(config, parts);
 }
 
 export class SpireUpstreamAuthority implements UpstreamAuthority {
   readonly name: string = "spire";
-  readonly #parts: WorkloadIdentityParts;
+  readonly #parts: UpstreamParts;
   #identity: WorkloadIdentity;
   #server: UpstreamServer;
 
-  constructor(config: SpireUpstreamConfig, parts: WorkloadIdentityParts) {
+  constructor(config: SpireUpstreamConfig, parts: UpstreamParts) {
     const { trustDomain, clock } = parts;
     this.#parts = parts;
     this.#identity = new WorkloadIdentity(config.workloadApiSocket, parts);

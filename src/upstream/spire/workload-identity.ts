@@ -1,28 +1,18 @@
 /** This server as a workload of a local agent: its X509-SVID and the bundle, kept up to date through the Workload API. */
 import { Metadata } from "@grpc/grpc-js";
 import { Backoff } from "#clock/backoff.ts";
-import type { Clock } from "#clock/clock.ts";
-import type { Random } from "#clock/random.ts";
 import { readStream, unixChannel } from "#grpc/client.ts";
-import type { Log } from "#log/log.ts";
 import { SpiffeWorkloadAPIClient } from "#proto/spiffe/workload/workload.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
-import type { TrustDomain } from "#spiffe/trust-domain.ts";
+import type { UpstreamParts } from "#upstream/upstream-authority.ts";
 import { type WorkloadSvid, workloadSvidFrom } from "./workload-svid.ts";
 
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 10_000;
 
-export interface WorkloadIdentityParts {
-  readonly trustDomain: TrustDomain;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-}
-
 export class WorkloadIdentity {
   readonly #socket: string;
-  readonly #parts: WorkloadIdentityParts;
+  readonly #parts: UpstreamParts;
   readonly #closing = new AbortController();
   /** Aborted and replaced whenever there is something new. */
   #changed = new AbortController();
@@ -30,7 +20,7 @@ export class WorkloadIdentity {
   #problem = "it has not answered yet";
 
   /** Starts to follow the Workload API at once. @param socket its path */
-  constructor(socket: string, parts: WorkloadIdentityParts) {
+  constructor(socket: string, parts: UpstreamParts) {
     this.#socket = socket;
     this.#parts = parts;
     void this.#follow();

@@ -43,7 +43,7 @@ async function create(invocation: Invocation<typeof CREATE_FLAGS>): Promise<void
   const server = await loadServerConfig(runFlags, true);
   const passphrase = await readPassphrase(flags.passphraseFile, io);
   const made = await createBackup({
-    files: await serverFiles(server.dataDir, server.plugins),
+    files: serverFiles(server.dataDir, server.plugins),
     trustDomain: server.trustDomain.name,
     configurationPath: configurationPath(runFlags, true),
     programVersion: VERSION,

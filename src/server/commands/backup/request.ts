@@ -3,7 +3,7 @@ import { type Flag, stringFlag, switchFlag } from "#cli/flags.ts";
 import { readInputFile } from "#cli/input-file.ts";
 import type { Io } from "#cli/io.ts";
 import type { ServerFiles } from "#server/backup/create.ts";
-import type { ServerPlugins } from "#server/config-plugins.ts";
+import type { ServerPlugins } from "#server/plugins.ts";
 
 interface PlaceFlags extends Record<string, Flag<unknown>> {
   readonly config: Flag<string>;
@@ -44,14 +44,13 @@ export function backupFile(operands: readonly string[]): string {
   throw new Error(`what is ${JSON.stringify(word)}? Flags go before the file of the backup`);
 }
 
-export async function serverFiles(
+export function serverFiles(
   dataDir: string,
   { dataStore, keyManager }: Pick<ServerPlugins, "dataStore" | "keyManager">,
-): Promise<ServerFiles> {
-  const { sqlitePath } = await import("#server/plugins.ts");
+): ServerFiles {
   return {
     dataDir,
-    databasePath: sqlitePath(dataStore.connectionString),
+    databasePath: dataStore.connectionString,
     keysPath: keyManager.name === "disk" ? keyManager.keysPath : undefined,
   };
 }

@@ -79,16 +79,19 @@ async function readTarget({
   const { config, dataDir, expandEnv } = flags;
   const placed = pickGiven({ config, dataDir, expandEnv }, given);
   if (configurationPath(placed, true) === undefined) {
-    const { zeroServerPlugins } = await import("#server/config-plugins.ts");
+    const [{ zeroPlugins }, { SERVER_PLUGINS }] = await Promise.all([
+      import("#config/read-plugins.ts"),
+      import("#server/plugins.ts"),
+    ]);
     const directory = zeroDataDir(placed);
     return {
-      files: await serverFiles(directory, zeroServerPlugins(directory)),
+      files: serverFiles(directory, zeroPlugins(SERVER_PLUGINS, { dataDir: directory })),
       trustDomain: undefined,
     };
   }
   const server = await loadServerConfig(placed, true);
   return {
-    files: await serverFiles(server.dataDir, server.plugins),
+    files: serverFiles(server.dataDir, server.plugins),
     trustDomain: server.trustDomain.name,
   };
 }

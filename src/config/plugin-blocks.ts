@@ -1,21 +1,17 @@
 /** The plugins block, the same in both files: kind, name, `plugin_data` or the file that has it. */
 import { errorText } from "#spiffe/status-error.ts";
 import type { Block, Problems } from "./block.ts";
-import { type DataFile, openDataFile } from "./data-file.ts";
+import { openDataFile } from "./data-file.ts";
+import type { Sourced } from "./plugin.ts";
 import { type NeedlessKeys, takeNeedless } from "./unsupported-settings.ts";
 
-export interface Plugin {
+export interface PluginBlock {
   readonly name: string;
   readonly data: Block;
   /** Where the data is read from, when it has a file of its own. */
   readonly source: Sourced;
   /** Reports keys that nobody asked for, of the block and of the data. */
   finish(): void;
-}
-
-/** A plugin's configuration whose data can be read again. */
-export interface Sourced {
-  readonly dataFile?: DataFile;
 }
 
 /**
@@ -28,7 +24,7 @@ export function pluginsOf(
   kind: string,
   builtIn: readonly string[] | string,
   problems: Problems,
-): readonly Plugin[] {
+): readonly PluginBlock[] {
   const seen = new Set<string>();
   return plugins.labelled(kind).flatMap(({ label: name, block }) => {
     if (block.boolean("enabled") === false) return [];
@@ -101,15 +97,3 @@ const BUILT_IN_NEEDLESS: NeedlessKeys = {
   plugin_args: ["strings", OF_EXTERNAL],
   plugin_checksum: ["string", OF_EXTERNAL],
 };
-
-/** Reports a kind that must be there once and is not. */
-export function exactlyOne(
-  found: readonly Plugin[],
-  kind: string,
-  problems: Problems,
-): Plugin | undefined {
-  if (found.length !== 1) {
-    problems.add(`${kind}: constraint not satisfied: expected exactly 1 but got ${found.length}`);
-  }
-  return found[0];
-}

@@ -1,8 +1,10 @@
 import { expect, test } from "bun:test";
 import { Block, Problems } from "#config/block.ts";
 import { parseHcl } from "#config/hcl.ts";
+import { documentedPlugins, pluginRows } from "#config/plugin-rows.fixture.ts";
+import { readPlugins } from "#config/read-plugins.ts";
 import { errorText } from "#spiffe/status-error.ts";
-import { readServerPlugins } from "./config-plugins.ts";
+import { ABSENT_SERVER_PLUGINS, SERVER_PLUGINS } from "./plugins.ts";
 
 /** The path of the store, notes, or what is wrong. */
 function store(connection: string): readonly string[] {
@@ -15,7 +17,13 @@ DataStore "sql" {
   }
 }`;
   const plugins = new Block([parseHcl(text, "server.conf")], "the plugins block", problems);
-  const { dataStore } = readServerPlugins(plugins, "data", problems);
+  const { dataStore } = readPlugins(
+    SERVER_PLUGINS,
+    ABSENT_SERVER_PLUGINS,
+    plugins,
+    { dataDir: "data" },
+    problems,
+  );
   try {
     problems.check();
   } catch (error) {
@@ -44,3 +52,7 @@ test.each(["file:memdb?mode=memory&cache=shared", ":memory:", "file::memory:"])(
     ]);
   },
 );
+
+test("docs/CONFIGURATION.md has a row for each plugin, and how many of its kind there may be", () => {
+  expect(documentedPlugins("server")).toEqual(pluginRows(SERVER_PLUGINS));
+});

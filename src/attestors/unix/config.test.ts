@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { Block, Problems } from "#config/block.ts";
 import { parseHcl } from "#config/hcl.ts";
-import { readUnixConfig } from "./config-plugins.ts";
+import { readUnixConfig } from "./config.ts";
 
 function read(text: string): ReturnType<typeof readUnixConfig> {
   const problems = new Problems("agent.conf");
