@@ -81,29 +81,31 @@ export const within: Readonly<Record<string, string>> = {
   "server/bundle-endpoint": "server/datastore server/periodic.ts",
   "server/backup":
     "server/datastore/sqlite server/datastore/sqlite/* server/ca server/ca/* server/data-directory.ts server/restored.ts",
-  "server/api/call": "server/datastore",
-  "server/api/message": "server/datastore server/ca server/ca/* server/api/call",
+  "server/api/call": "server/datastore server/message",
+  "server/message": "server/datastore server/ca server/ca/*",
   "server/api/entry":
-    "server/datastore server/entries server/declared server/api/call server/api/message",
+    "server/datastore server/entries server/declared server/api/call server/message",
   "server/api/agent":
-    "server/datastore server/ca server/ca/* server/restored.ts server/api/call server/api/message",
-  "server/api/bundle": "server/datastore server/ca server/ca/* server/api/call server/api/message",
+    "server/datastore server/ca server/ca/* server/restored.ts server/api/call server/message",
+  "server/api/bundle": "server/datastore server/ca server/ca/* server/api/call server/message",
   "server/api/svid":
-    "server/datastore server/ca server/ca/* server/api/call server/api/message server/api/entry",
+    "server/datastore server/ca server/ca/* server/api/call server/message server/api/entry",
   "server/api/changes":
-    "server/datastore server/entries server/api/call server/api/agent server/api/entry",
-  "server/api/trust-domain": "server/datastore server/api/call server/api/bundle",
-  "server/api/local-authority": "server/datastore server/ca server/ca/* server/api/call",
+    "server/datastore server/entries server/api/call server/api/agent server/api/entry server/message",
+  "server/api/trust-domain": "server/datastore server/api/call server/api/bundle server/message",
+  "server/api/local-authority":
+    "server/datastore server/ca server/ca/* server/api/call server/message",
   "server/api/operator": "server/datastore server/ca server/ca/* server/api/call",
   "server/api":
     "server/datastore server/ca server/ca/* server/declared server/restored.ts server/api/*",
-  "server/declared": "server/datastore server/api/call server/api/entry",
+  "server/declared": "server/datastore server/message",
   "server/doctor":
-    "server/datastore/sqlite server/datastore/sqlite/* server/ca server/ca/* server/declared server/config server/plugins.ts server/commands",
+    "server/datastore/sqlite server/datastore/sqlite/* server/ca server/ca/* server/declared server/config server/plugins.ts server/client",
+  "server/client": "",
   "server/commands":
-    "server/datastore/sqlite server/datastore/sqlite/* server/config server/server.ts server/doctor server/commands/bundle",
+    "server/datastore/sqlite server/datastore/sqlite/* server/config server/server.ts server/doctor server/commands/bundle server/client",
   "server/commands/*":
-    "server/backup server/config server/plugins.ts server/declared server/entries server/commands server/commands/bundle",
+    "server/backup server/config server/plugins.ts server/declared server/entries server/commands server/commands/bundle server/client",
 
   "agent/config":
     "agent/sds/secrets.ts agent/offline/open-keeper.ts agent/attestation/call-rates.ts agent/plugins.ts",
@@ -111,12 +113,13 @@ export const within: Readonly<Record<string, string>> = {
   "agent/workload-client": "",
   "agent/svid-files": "agent/workload-client",
   "agent/offline": "agent/cache agent/sync/fetch-bundles.ts",
-  "agent/sync": "agent/cache agent/attestation",
-  "agent/attestation": "agent/cache agent/sync agent/config agent/plugins.ts",
+  "agent/own-svid": "agent/cache agent/attestation",
+  "agent/sync": "agent/cache agent/attestation agent/own-svid",
+  "agent/attestation": "agent/cache agent/config agent/plugins.ts",
   "agent/audit": "agent/cache agent/attestation",
   "agent/workload-api": "agent/cache agent/sync agent/attestation agent/audit",
   "agent/sds": "agent/cache agent/attestation agent/audit",
-  "agent/explain": "agent/cache agent/sync agent/attestation agent/workload-api",
+  "agent/explain": "agent/cache agent/sync agent/attestation agent/workload-api agent/own-svid",
   "agent/admin-api": "agent/cache agent/sync agent/attestation agent/audit agent/explain",
   "agent/credentials": "agent/cache agent/audit agent/workload-api",
   "agent/doctor":

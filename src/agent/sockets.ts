@@ -2,6 +2,7 @@
 import type { AgentFacts } from "#agent/admin-api/debug.ts";
 import { listenAdmin } from "#agent/admin-api/listen.ts";
 import { CallLimits } from "#agent/attestation/call-rates.ts";
+import type { ServerClients } from "#agent/attestation/server-connection.ts";
 import { HandedOut } from "#agent/audit/handed-out.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { AgentConfig } from "#agent/config/config.ts";
@@ -9,7 +10,6 @@ import { createExplainService } from "#agent/explain/explain.ts";
 import type { Knowledge } from "#agent/explain/explanation.ts";
 import { createSecretDiscoveryService } from "#agent/sds/sds.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
-import type { ServerClients } from "#agent/sync/server-connection.ts";
 import { RefusalLog } from "#agent/workload-api/refusal-log.ts";
 import { createWorkloadApi, type WorkloadApiParts } from "#agent/workload-api/workload-api.ts";
 import type { WorkloadAttestor } from "#attestors/attestor.ts";

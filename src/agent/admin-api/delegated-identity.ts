@@ -4,11 +4,11 @@
  * its holder an administrator or a downstream server is never handed out.
  */
 
+import type { ServerClients } from "#agent/attestation/server-connection.ts";
 import type { HandedOut } from "#agent/audit/handed-out.ts";
 import type { Subscription } from "#agent/cache/subscription.ts";
 import { anyChangedSince, waitsForSvids } from "#agent/cache/waiting.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
-import type { ServerClients } from "#agent/sync/server-connection.ts";
 import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
 import {
   DelegatedIdentityService,

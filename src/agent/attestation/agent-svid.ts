@@ -3,7 +3,6 @@
  * the one in use is never overwritten before its successor is certified.
  */
 
-import type { ServerClients } from "#agent/sync/server-connection.ts";
 import type { NodeAttestorAgent } from "#attestors/attestor.ts";
 import { callUnary, openBidi } from "#grpc/client.ts";
 import type { ClientIdentity } from "#grpc/server-channel.ts";
@@ -17,6 +16,7 @@ import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { createCsr } from "#x509/csr.ts";
 import { parseX509SvidChain, type X509SvidChain } from "#x509/svid.ts";
+import type { ServerClients } from "./server-connection.ts";
 
 const KEY_SLOTS = ["agent-svid-A", "agent-svid-B"] as const;
 const RPC_TIMEOUT_MS = 30_000;

@@ -1,6 +1,5 @@
 /** Joins a node to its server: finds the first trust bundle, attests, and stores what came of it before anything uses it. */
 import type { AgentConfig } from "#agent/config/config.ts";
-import { connectServer } from "#agent/sync/server-connection.ts";
 import type { OpenNodeAttestor } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
 import { isUnknownAuthority } from "#grpc/verifying-credentials.ts";
@@ -12,6 +11,7 @@ import type { Bootstrap } from "./bootstrap.ts";
 import { explainRefusal } from "./refusal.ts";
 import { unvouchedServer } from "./server-bundle.ts";
 import { explainClocks } from "./server-clock.ts";
+import { connectServer } from "./server-connection.ts";
 import type { StoredState } from "./stored-state.ts";
 
 const NEW_SVID = ["node", "attestor", "new_svid"];

@@ -1,7 +1,7 @@
 /** Checks of the way to the server: whether it answers, is the one that is trusted, and has the same time. */
 
 import { type ClockDifference, clockDifference } from "#agent/attestation/server-clock.ts";
-import { connectServer } from "#agent/sync/server-connection.ts";
+import { connectServer } from "#agent/attestation/server-connection.ts";
 import { type Finding, fail, ok, warn } from "#cli/doctor/finding.ts";
 import { CLOCK_TOLERANCE_SECONDS } from "#cli/doctor/times.ts";
 import { failureText } from "#cli/rpc-error.ts";

@@ -3,7 +3,7 @@ import type { AttestorAnswer } from "#agent/attestation/workload-attestation.ts"
 import type { Identity } from "#agent/cache/subscription.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
-import type { Failure } from "#agent/sync/failure.ts";
+import type { Failure } from "#agent/own-svid/failure.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
 import type { IssuanceStatus } from "#agent/sync/svid-issuer.ts";
 import type { SyncStatus } from "#agent/sync/synchronizer.ts";

@@ -1,6 +1,7 @@
 /** Brings what the server has into the cache: everything on demand, single changes as they are told. */
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import { isEarlier, type WorkloadEntry } from "#agent/cache/workload-entry.ts";
+import type { ServerLink } from "#agent/own-svid/server-link.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { Log } from "#log/log.ts";
@@ -12,7 +13,6 @@ import { countedCall, type Metrics } from "#telemetry/metrics.ts";
 import { countEntries, logEntries, measureEntries } from "./entry-figures.ts";
 import { FederatedBundles, fetchOwnBundle } from "./fetch-bundles.ts";
 import { fetchEntries, workloadEntries } from "./fetch-entries.ts";
-import type { ServerLink } from "./server-link.ts";
 
 export interface CacheUpdatesParts {
   readonly trustDomain: TrustDomain;

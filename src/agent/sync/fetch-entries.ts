@@ -1,5 +1,6 @@
 /** The entries this agent may issue for: only what changed crosses the wire, from servers that can say what changed. */
 import { isSameRevision, type WorkloadEntry, workloadEntry } from "#agent/cache/workload-entry.ts";
+import { entriesDenied } from "#agent/own-svid/failure.ts";
 import { type Conversation, callUnary, openBidi } from "#grpc/client.ts";
 import type { Log } from "#log/log.ts";
 import type {
@@ -9,7 +10,6 @@ import type {
 } from "#proto/spire/api/server/entry/v1/entry.ts";
 import { type Entry, EntryMask } from "#proto/spire/api/types/entry.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { entriesDenied } from "./failure.ts";
 
 const TIMEOUT_MS = 30_000;
 

@@ -1,6 +1,12 @@
 /** Has the server sign X509-SVIDs for entries, many in a call. Each gets a key of its own, made off the event loop's thread. */
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
 import type { WorkloadX509Svid } from "#agent/cache/x509-svids.ts";
+import { missesTarget, type RotationRule, rotateAt } from "#agent/own-svid/rotation.ts";
+import {
+  signatoryOf,
+  TAINTED_LIFE_SECONDS,
+  type TaintedAuthorities,
+} from "#agent/own-svid/taint.ts";
 import type { Clock } from "#clock/clock.ts";
 import { callUnary } from "#grpc/client.ts";
 import type { Log } from "#log/log.ts";
@@ -11,8 +17,6 @@ import { Certificate } from "#x509/certificate.ts";
 import { createCsr } from "#x509/csr.ts";
 import { generatePrivateKey, privateKeyToPkcs8Der, signerFromPrivateKey } from "#x509/keys.ts";
 import type { KeyType } from "#x509/signer.ts";
-import { missesTarget, type RotationRule, rotateAt } from "./rotation.ts";
-import { signatoryOf, TAINTED_LIFE_SECONDS, type TaintedAuthorities } from "./taint.ts";
 
 const TIMEOUT_MS = 30_000;
 

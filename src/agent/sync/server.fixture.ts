@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { ServerClients } from "#agent/attestation/server-connection.ts";
 import { type BoundService, bindService, type Handlers } from "#grpc/bind.ts";
 import { unixChannel } from "#grpc/client.ts";
 import { listenUnix } from "#grpc/unix-listener.ts";
@@ -11,7 +12,6 @@ import { BundleClient, BundleService } from "#proto/spire/api/server/bundle/v1/b
 import { EntryClient, EntryService } from "#proto/spire/api/server/entry/v1/entry.ts";
 import { SVIDClient, SVIDService } from "#proto/spire/api/server/svid/v1/svid.ts";
 import { ChangesClient, ChangesService } from "#proto/spire_edge/changes/v1/changes.ts";
-import type { ServerClients } from "./server-connection.ts";
 
 export const quiet: Log = createLog({ level: "panic", format: "text" }, () => 0, {
   write: () => {},

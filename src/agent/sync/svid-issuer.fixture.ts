@@ -1,6 +1,8 @@
 import type { Identity } from "#agent/cache/subscription.ts";
 import { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { WorkloadEntry } from "#agent/cache/workload-entry.ts";
+import type { Connection } from "#agent/own-svid/server-link.ts";
+import { TaintedAuthorities } from "#agent/own-svid/taint.ts";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
 import type { Random } from "#clock/random.ts";
 import {
@@ -13,9 +15,7 @@ import { noMetrics } from "#telemetry/metrics.ts";
 import { parseCsr } from "#x509/csr.ts";
 import { type Made, make, NOW } from "#x509/pki.fixture.ts";
 import { quiet, serve } from "./server.fixture.ts";
-import type { Connection } from "./server-link.ts";
 import { SvidIssuer, type SvidIssuerParts } from "./svid-issuer.ts";
-import { TaintedAuthorities } from "./taint.ts";
 
 export const trustDomain: TrustDomain = TrustDomain.parse("example.org");
 const random: Random = { bytes: () => new Uint8Array(), uuid: () => "", fraction: () => 0.5 };

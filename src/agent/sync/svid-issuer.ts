@@ -5,16 +5,16 @@
 import type { DueSvids } from "#agent/cache/due-svids.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import { isSameRevision, type WorkloadEntry } from "#agent/cache/workload-entry.ts";
+import { type Failure, failureOf } from "#agent/own-svid/failure.ts";
+import type { Connection } from "#agent/own-svid/server-link.ts";
 import { Backoff } from "#clock/backoff.ts";
 import type { Random } from "#clock/random.ts";
 import { Wakeup } from "#clock/wakeup.ts";
 import { isLogged } from "#log/log.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
-import { type Failure, failureOf } from "./failure.ts";
 import { type IssuedSvid, type IssueTools, issueSvids, type RefusedSvid } from "./issue-svids.ts";
 import { SvidsNotYetValid } from "./not-yet-valid.ts";
-import type { Connection } from "./server-link.ts";
 
 /** The server's burst: more in one call is refused. */
 const MAX_BATCH_SIZE = 500;

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
+import type { Connection } from "#agent/own-svid/server-link.ts";
 import { ManualClock } from "#clock/manual-clock.fixture.ts";
 import { Change } from "#proto/spire_edge/changes/v1/changes.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { quiet, serve, until } from "./server.fixture.ts";
-import type { Connection } from "./server-link.ts";
 import { ChangeWatch, type ChangeWatchParts } from "./watch-changes.ts";
 
 const random = { bytes: () => new Uint8Array(), uuid: () => "", fraction: () => 0.5 };

@@ -2,6 +2,9 @@
  * Holds a stream open on which the server tells what changed, for as long as there is a server that can. Ours alone: the reference's
  * server has no such stream, and the agent then asks every few seconds instead.
  */
+
+import { entriesDenied } from "#agent/own-svid/failure.ts";
+import type { Connection } from "#agent/own-svid/server-link.ts";
 import { Backoff } from "#clock/backoff.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
@@ -10,8 +13,6 @@ import { readStream } from "#grpc/client.ts";
 import type { Log } from "#log/log.ts";
 import type { Change } from "#proto/spire_edge/changes/v1/changes.ts";
 import { errorText, StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { entriesDenied } from "./failure.ts";
-import type { Connection } from "./server-link.ts";
 
 /** Two streams on end that end sooner are one too many to open another at once, even if they ended in peace. */
 const SHORT_LIFE_MS = 1000;

@@ -3,6 +3,7 @@
  * what the cache holds for it, again whenever that changed, and until it has no identity any more.
  */
 import { type AttestedCaller, attestCaller, type CallerTools } from "#agent/attestation/caller.ts";
+import type { ServerClients } from "#agent/attestation/server-connection.ts";
 import { attestationIncomplete } from "#agent/attestation/workload-attestation.ts";
 import type { HandedOut } from "#agent/audit/handed-out.ts";
 import type { CallerNeed } from "#agent/cache/callers.ts";
@@ -10,7 +11,6 @@ import type { Identity, Subscription } from "#agent/cache/subscription.ts";
 import { checkOpen, SERVER_AWAY, unavailable, waitsForSvids } from "#agent/cache/waiting.ts";
 import type { WorkloadCache } from "#agent/cache/workload-cache.ts";
 import type { JwtSvids } from "#agent/sync/jwt-svids.ts";
-import type { ServerClients } from "#agent/sync/server-connection.ts";
 import { type BoundService, bindService, type CallContext } from "#grpc/bind.ts";
 import { type Codec, type Encoded, encodedOnce } from "#grpc/encoded.ts";
 import {

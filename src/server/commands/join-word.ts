@@ -5,11 +5,11 @@ import { type OutputFormat, printMessages } from "#cli/printer.ts";
 import { explained } from "#cli/rpc-error.ts";
 import type { JoinToken } from "#proto/spire/api/types/jointoken.ts";
 import type { JoinAddress } from "#proto/spire_edge/jointoken/v1/jointoken.ts";
+import type { ServerConnection } from "#server/client/connection.ts";
 import { formatHostPort, parseHostPort } from "#spiffe/host-port.ts";
 import { JoinWord } from "#spiffe/join-word.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
-import type { ServerConnection } from "./connection.ts";
 
 interface JoinWordFlags extends Record<string, Flag<unknown>> {
   readonly join: Flag<boolean>;

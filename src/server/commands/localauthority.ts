@@ -7,7 +7,7 @@ import type {
   AuthorityState,
   GetX509AuthorityStateResponse,
 } from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
-import type { ServerConnection } from "./connection.ts";
+import type { ServerConnection } from "#server/client/connection.ts";
 import { serverCommand } from "./server-command.ts";
 
 /** One kind of authority: its name in texts, and its RPCs. */

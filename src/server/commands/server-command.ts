@@ -7,7 +7,7 @@ import { type Flag, type FlagSpecs, stringFlag } from "#cli/flags.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import { type SocketRules, socketFlag, socketOwner, socketPath } from "#cli/socket-path.ts";
 import { SERVER_SOCKET as PACKAGED } from "#config/packaged.ts";
-import type { ServerConnection } from "./connection.ts";
+import type { ServerConnection } from "#server/client/connection.ts";
 
 /** How commands find the socket when nobody names it. */
 export const SERVER_SOCKET: SocketRules = {
@@ -59,7 +59,7 @@ export function serverCommand<S extends FlagSpecs>(spec: ServerCommandSpec<S>): 
         const path = socketPath(SERVER_SOCKET, flags, io.env);
         const owner = socketOwner(SERVER_SOCKET, flags, io.env);
         const server = async (): Promise<ServerConnection> => {
-          const { connectServer } = await import("./connection.ts");
+          const { connectServer } = await import("#server/client/connection.ts");
           connection ??= connectServer(path, undefined, owner);
           return connection;
         };

@@ -2,7 +2,7 @@ import type { Command } from "#cli/command.ts";
 import { stringFlag } from "#cli/flags.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
 import { explained } from "#cli/rpc-error.ts";
-import type { ServerConnection } from "./connection.ts";
+import type { ServerConnection } from "#server/client/connection.ts";
 import { serverCommand } from "./server-command.ts";
 
 export const upstreamAuthorityTaint: Command = upstreamCommand({

@@ -7,8 +7,8 @@ import { outputFlag, printStruct } from "#cli/printer.ts";
 import { explained } from "#cli/rpc-error.ts";
 import { systemClock } from "#clock/clock.ts";
 import type { X509SVID } from "#proto/spire/api/types/x509svid.ts";
+import type { ServerConnection } from "#server/client/connection.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
-import type { ServerConnection } from "./connection.ts";
 import { ttlSeconds } from "./int32.ts";
 import { serverCommand } from "./server-command.ts";
 

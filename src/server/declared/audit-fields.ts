@@ -1,6 +1,6 @@
 import type { LogFields } from "#log/log.ts";
 import type { Change as ChangeMessage } from "#proto/spire_edge/declared/v1/declared.ts";
-import { entryAuditFields } from "#server/api/entry/entry-audit.ts";
+import { entryAuditFields } from "#server/message/entry-audit.ts";
 import { countChanges, type Plan } from "./reconcile.ts";
 
 /** What the audit log says of a change that was made: the fields of an entry written by hand, and where it is declared. */

@@ -5,7 +5,7 @@ import {
   Change as ChangeMessage,
   type Summary,
 } from "#proto/spire_edge/declared/v1/declared.ts";
-import { entryMessage } from "#server/api/entry/convert-entry.ts";
+import { entryMessage } from "#server/message/convert-entry.ts";
 import type { Change } from "./difference.ts";
 import { countChanges, type Plan } from "./reconcile.ts";
 

@@ -1,4 +1,4 @@
-import type { EntryFields } from "#server/api/entry/convert-entry.ts";
+import type { EntryFields } from "#server/message/convert-entry.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import { selectorKey } from "#spiffe/selector.ts";
 

@@ -1,7 +1,7 @@
 /** Declared entries held to the rules that entries made by hand are held to, and to each other. */
 import type { DeclaredEntry } from "#proto/spire_edge/declared/v1/declared.ts";
-import { type EntryFields, entryFieldsFrom } from "#server/api/entry/convert-entry.ts";
-import { entryProblem } from "#server/api/entry/entry-rules.ts";
+import { type EntryFields, entryFieldsFrom } from "#server/message/convert-entry.ts";
+import { entryProblem } from "#server/message/entry-rules.ts";
 import { selectorKey } from "#spiffe/selector.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import type { EntryFields } from "#server/api/entry/convert-entry.ts";
 import { makeEntry } from "#server/datastore/records.conformance.ts";
+import type { EntryFields } from "#server/message/convert-entry.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { type CheckedEntry, placeOf } from "./check-entries.ts";
 import { type Change, type Difference, findDifference, type KnownEntry } from "./difference.ts";

@@ -4,7 +4,7 @@
  * A declared entry is known again by its entry ID, when it has one; else by SPIFFE ID, parent ID and selectors; else, when there is one
  * left on either side with the same SPIFFE ID, it is that one, changed. So a workload whose selectors or parent change keeps its entry.
  */
-import type { EntryFields } from "#server/api/entry/convert-entry.ts";
+import type { EntryFields } from "#server/message/convert-entry.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import { changedFields } from "./changed-fields.ts";
 import { type CheckedEntry, placeOf } from "./check-entries.ts";

@@ -6,8 +6,8 @@
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { DeclaredEntry } from "#proto/spire_edge/declared/v1/declared.ts";
-import { codeOf, invalidArgument } from "#server/api/call/failure.ts";
 import type { DataStore, DeclaredStep, ExpectedEntry } from "#server/datastore/datastore.ts";
+import { codeOf, invalidArgument } from "#server/message/failure.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { type CheckedEntries, checkEntries } from "./check-entries.ts";

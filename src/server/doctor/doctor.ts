@@ -16,7 +16,7 @@ import { checkExecutable, holderOf, programOf } from "#cli/doctor/process.ts";
 import { isCredential } from "#config/credential.ts";
 import { ownerOfUnnamed, SERVER_SOCKET } from "#config/packaged.ts";
 import { privateFiles } from "#config/plugin.ts";
-import { connectServer } from "#server/commands/connection.ts";
+import { connectServer } from "#server/client/connection.ts";
 import {
   DEFAULT_SOCKET,
   loadServerConfig,

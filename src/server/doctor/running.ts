@@ -4,7 +4,7 @@ import { whenText } from "#cli/doctor/times.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import type { Agent } from "#proto/spire/api/types/agent.ts";
 import type { Bundle } from "#proto/spire/api/types/bundle.ts";
-import type { ServerConnection } from "#server/commands/connection.ts";
+import type { ServerConnection } from "#server/client/connection.ts";
 import type { ServerConfig } from "#server/config/config.ts";
 import { checkAgents } from "./agents.ts";
 import { type AuthoritiesAsked, checkAuthorities, checkBundle } from "./authorities.ts";

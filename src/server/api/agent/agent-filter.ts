@@ -1,8 +1,8 @@
 import type { LogFields } from "#log/log.ts";
 import type { CountAgentsRequest_Filter } from "#proto/spire/api/server/agent/v1/agent.ts";
-import { invalidArgument } from "#server/api/call/failure.ts";
-import { selectorFilterFrom, selectorsField } from "#server/api/message/convert-selector.ts";
 import type { NodeFilter } from "#server/datastore/datastore.ts";
+import { selectorFilterFrom, selectorsField } from "#server/message/convert-selector.ts";
+import { invalidArgument } from "#server/message/failure.ts";
 
 /**
  * Reads the filter that listing and counting agents share.

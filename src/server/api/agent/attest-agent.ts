@@ -10,14 +10,14 @@ import type {
 } from "#proto/spire/api/server/agent/v1/agent.ts";
 import { apiCall, attempt, waitForTurn } from "#server/api/call/api-call.ts";
 import type { Exclusive } from "#server/api/call/exclusive.ts";
-import { invalidArgument } from "#server/api/call/failure.ts";
 import { type NextMessage, nextMessageOf } from "#server/api/call/next-message.ts";
 import type { RateLimits } from "#server/api/call/rate-limit.ts";
-import { normalizedSelectors } from "#server/api/message/convert-selector.ts";
-import { x509SvidMessage } from "#server/api/message/convert-svid.ts";
-import { checkedCsr } from "#server/api/message/csr.ts";
 import type { CaManager, X509Svid } from "#server/ca/ca-manager.ts";
 import type { AttestedNode, JoinTokens, Nodes } from "#server/datastore/datastore.ts";
+import { normalizedSelectors } from "#server/message/convert-selector.ts";
+import { x509SvidMessage } from "#server/message/convert-svid.ts";
+import { checkedCsr } from "#server/message/csr.ts";
+import { invalidArgument } from "#server/message/failure.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";

@@ -1,8 +1,8 @@
 import { Agent, type AgentMask } from "#proto/spire/api/types/agent.ts";
-import { idMessage } from "#server/api/message/convert-id.ts";
-import { selectorMessages } from "#server/api/message/convert-selector.ts";
-import { maskedMessage } from "#server/api/message/output-mask.ts";
 import type { AttestedNode } from "#server/datastore/datastore.ts";
+import { idMessage } from "#server/message/convert-id.ts";
+import { selectorMessages } from "#server/message/convert-selector.ts";
+import { maskedMessage } from "#server/message/output-mask.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 
 /** A ban is stored as a node without a serial number: no SVID can match it any more. */

@@ -1,8 +1,8 @@
 /** Which node it is that attests: by which IDs it may be known, and what the server knows of it. */
 import type { NodeAttestation } from "#attestors/attestor.ts";
 import { attempt } from "#server/api/call/api-call.ts";
-import { failure } from "#server/api/call/failure.ts";
 import type { AttestedNode } from "#server/datastore/datastore.ts";
+import { failure } from "#server/message/failure.ts";
 import { isAgentId } from "#spiffe/reserved-id.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";

@@ -12,10 +12,10 @@ import {
 } from "#proto/spire_edge/node/v1/node.ts";
 import { attempt } from "#server/api/call/api-call.ts";
 import { audited } from "#server/api/call/audited.ts";
-import { invalidArgument } from "#server/api/call/failure.ts";
 import type { ServiceOptions } from "#server/api/call/guard.ts";
-import { agentIdFrom, idMessage, memberIdFrom } from "#server/api/message/convert-id.ts";
 import type { Nodes } from "#server/datastore/datastore.ts";
+import { agentIdFrom, idMessage, memberIdFrom } from "#server/message/convert-id.ts";
+import { invalidArgument } from "#server/message/failure.ts";
 import { SpiffeId } from "#spiffe/spiffe-id.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import type { Sightings } from "./sightings.ts";

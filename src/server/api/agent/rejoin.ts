@@ -15,10 +15,10 @@ import {
 } from "#proto/spire_edge/jointoken/v1/jointoken.ts";
 import { type ApiCall, apiCall, attempt } from "#server/api/call/api-call.ts";
 import { audited } from "#server/api/call/audited.ts";
-import { invalidArgument } from "#server/api/call/failure.ts";
 import type { ServiceOptions } from "#server/api/call/guard.ts";
-import { agentIdFrom } from "#server/api/message/convert-id.ts";
 import type { AttestedNode, Nodes } from "#server/datastore/datastore.ts";
+import { agentIdFrom } from "#server/message/convert-id.ts";
+import { invalidArgument } from "#server/message/failure.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { isBanned } from "./convert-agent.ts";
 import { expiryOf, type JoinTokenParts, readJoinerId } from "./join-token.ts";

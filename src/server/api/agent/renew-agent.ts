@@ -7,10 +7,10 @@ import type {
   RenewAgentResponse,
 } from "#proto/spire/api/server/agent/v1/agent.ts";
 import { apiCall, attempt, callerId, waitForTurn } from "#server/api/call/api-call.ts";
-import { codeOf, failure, invalidArgument } from "#server/api/call/failure.ts";
-import { x509SvidMessage } from "#server/api/message/convert-svid.ts";
-import { checkedCsr } from "#server/api/message/csr.ts";
 import type { NodeChange } from "#server/datastore/datastore.ts";
+import { x509SvidMessage } from "#server/message/convert-svid.ts";
+import { checkedCsr } from "#server/message/csr.ts";
+import { codeOf, failure, invalidArgument } from "#server/message/failure.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { checkStillActive } from "./agent-standing.ts";
 import type { AttestAgentParts } from "./attest-agent.ts";

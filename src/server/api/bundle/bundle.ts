@@ -18,10 +18,10 @@ import {
 import type { Bundle as BundleMessage } from "#proto/spire/api/types/bundle.ts";
 import { type ApiCall, apiCall, attempt, waitForTurn } from "#server/api/call/api-call.ts";
 import { audited } from "#server/api/call/audited.ts";
-import { codeOf, failure, invalidArgument } from "#server/api/call/failure.ts";
 import type { ServiceOptions } from "#server/api/call/guard.ts";
 import type { RateLimits } from "#server/api/call/rate-limit.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
+import { codeOf, failure, invalidArgument } from "#server/message/failure.ts";
 import { checkKeyId, emptyBundle } from "#spiffe/bundle.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { authorityFields, jwtAuthorityFields } from "./bundle-audit.ts";

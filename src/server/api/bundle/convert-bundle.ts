@@ -5,7 +5,7 @@ import {
   type JWTKey,
   type X509Certificate,
 } from "#proto/spire/api/types/bundle.ts";
-import { maskedMessage } from "#server/api/message/output-mask.ts";
+import { maskedMessage } from "#server/message/output-mask.ts";
 import {
   type Bundle,
   checkKeyId,

@@ -16,8 +16,8 @@ import {
 import type { BundleMask, Bundle as BundleMessage } from "#proto/spire/api/types/bundle.ts";
 import type { Status } from "#proto/spire/api/types/status.ts";
 import { type ApiCall, attempt, batchItem } from "#server/api/call/api-call.ts";
-import { codeOf, failure, invalidArgument, okStatus } from "#server/api/call/failure.ts";
 import type { BundleDeleteMode, Bundles } from "#server/datastore/datastore.ts";
+import { codeOf, failure, invalidArgument, okStatus } from "#server/message/failure.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";

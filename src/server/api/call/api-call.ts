@@ -3,13 +3,20 @@ import type { CallContext } from "#grpc/bind.ts";
 import { sourceOf } from "#grpc/remote-source.ts";
 import type { Log, LogFields } from "#log/log.ts";
 import type { Status } from "#proto/spire/api/types/status.ts";
+import {
+  asStatusError,
+  codeOf,
+  failure,
+  logFailure,
+  okStatus,
+  statusOf,
+} from "#server/message/failure.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import type { StatusCode } from "#spiffe/status-error.ts";
 import type { AuditTrail } from "./audit-trail.ts";
 import type { CallerRole } from "./authorization.ts";
 import type { CallerIdentity } from "./caller-identity.ts";
-import { asStatusError, codeOf, failure, logFailure, okStatus, statusOf } from "./failure.ts";
 import type { RateLimit } from "./rate-limit.ts";
 
 /** What the guard found out about a call; the handlers go by it. */

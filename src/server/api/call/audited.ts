@@ -1,6 +1,6 @@
 import type { CallContext } from "#grpc/bind.ts";
+import { asStatusError, logFailure } from "#server/message/failure.ts";
 import { apiCall } from "./api-call.ts";
-import { asStatusError, logFailure } from "./failure.ts";
 
 type Handler = (request: unknown, context: CallContext, send: unknown) => Promise<unknown>;
 

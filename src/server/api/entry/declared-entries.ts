@@ -16,7 +16,6 @@ import {
 } from "#proto/spire_edge/declared/v1/declared.ts";
 import { type ApiCall, apiCall, attempt } from "#server/api/call/api-call.ts";
 import { audited } from "#server/api/call/audited.ts";
-import { invalidArgument, okStatus } from "#server/api/call/failure.ts";
 import type { ServiceOptions } from "#server/api/call/guard.ts";
 import { nextMessageOf } from "#server/api/call/next-message.ts";
 import type { DeclaredEntries } from "#server/datastore/datastore.ts";
@@ -25,6 +24,7 @@ import { changeMessage, summaryMessage } from "#server/declared/change-message.t
 import { inTurns } from "#server/declared/in-turns.ts";
 import { MAX_ENTRIES } from "#server/declared/read-directory.ts";
 import type { Declaration, Plan, Reconciler } from "#server/declared/reconcile.ts";
+import { invalidArgument, okStatus } from "#server/message/failure.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 
 export interface DeclaredEntriesParts {

@@ -2,14 +2,14 @@ import type { LogFields } from "#log/log.ts";
 import type { CountEntriesRequest_Filter } from "#proto/spire/api/server/entry/v1/entry.ts";
 import type { FederatesWithMatch } from "#proto/spire/api/types/federateswith.ts";
 import type { SelectorMatch } from "#proto/spire/api/types/selector.ts";
-import { invalidArgument } from "#server/api/call/failure.ts";
-import { memberIdFrom, workloadIdFrom } from "#server/api/message/convert-id.ts";
+import type { EntryFilter } from "#server/datastore/datastore.ts";
+import { memberIdFrom, workloadIdFrom } from "#server/message/convert-id.ts";
 import {
   matchBehaviorFrom,
   selectorFilterFrom,
   selectorsField,
-} from "#server/api/message/convert-selector.ts";
-import type { EntryFilter } from "#server/datastore/datastore.ts";
+} from "#server/message/convert-selector.ts";
+import { invalidArgument } from "#server/message/failure.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 
 /**

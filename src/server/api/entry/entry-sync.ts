@@ -9,9 +9,9 @@ import {
 } from "#proto/spire/api/server/entry/v1/entry.ts";
 import type { EntryMask } from "#proto/spire/api/types/entry.ts";
 import { apiCall, callerId } from "#server/api/call/api-call.ts";
-import { invalidArgument } from "#server/api/call/failure.ts";
+import { entryMessage } from "#server/message/convert-entry.ts";
+import { invalidArgument } from "#server/message/failure.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
-import { entryMessage } from "./convert-entry.ts";
 import { EncodedEntries } from "./encoded-entries.ts";
 
 /** Entries in one message; with this many and fewer there is nothing to be gained by sending revisions first. */

@@ -13,15 +13,15 @@ import type {
 } from "#proto/spire/api/server/entry/v1/entry.ts";
 import type { Entry, EntryMask } from "#proto/spire/api/types/entry.ts";
 import { type ApiCall, batchItem } from "#server/api/call/api-call.ts";
-import { codeOf, failure, invalidArgument, okStatus } from "#server/api/call/failure.ts";
 import type { CreateEntryResult, Entries } from "#server/datastore/datastore.ts";
 import { isForTheSame } from "#server/entries/shared-hint.ts";
+import { entryChangeFrom, entryFieldsFrom, entryMessage } from "#server/message/convert-entry.ts";
+import { entryAuditFields } from "#server/message/entry-audit.ts";
+import { entryProblem } from "#server/message/entry-rules.ts";
+import { codeOf, failure, invalidArgument, okStatus } from "#server/message/failure.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
-import { entryChangeFrom, entryFieldsFrom, entryMessage } from "./convert-entry.ts";
-import { entryAuditFields } from "./entry-audit.ts";
-import { entryProblem } from "./entry-rules.ts";
 
 export interface EntryWriteParts {
   readonly trustDomain: TrustDomain;

@@ -17,10 +17,10 @@ import {
 import type { Entry } from "#proto/spire/api/types/entry.ts";
 import { type ApiCall, apiCall, attempt } from "#server/api/call/api-call.ts";
 import { audited } from "#server/api/call/audited.ts";
-import { invalidArgument } from "#server/api/call/failure.ts";
 import type { ServiceOptions } from "#server/api/call/guard.ts";
+import { entryMessage } from "#server/message/convert-entry.ts";
+import { invalidArgument } from "#server/message/failure.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { entryMessage } from "./convert-entry.ts";
 import { entryFilterFields, entryFilterFrom } from "./entry-filter.ts";
 import {
   type AuthorizedEntriesSource,

@@ -9,8 +9,8 @@ import type {
   TaintJWTAuthorityResponse,
 } from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
 import type { ApiCall } from "#server/api/call/api-call.ts";
-import { invalidArgument } from "#server/api/call/failure.ts";
 import { revokeJwtAuthority, taintJwtAuthority } from "#server/ca/authority/taint.ts";
+import { invalidArgument } from "#server/message/failure.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import {
   activateAuthority,

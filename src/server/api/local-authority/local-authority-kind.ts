@@ -1,11 +1,11 @@
 /** What the RPCs for both kinds of authority have in common: states, and which authority may be activated or tainted. */
 import type { AuthorityState } from "#proto/spire/api/server/localauthority/v1/localauthority.ts";
 import { type ApiCall, attempt } from "#server/api/call/api-call.ts";
-import { failure, invalidArgument } from "#server/api/call/failure.ts";
 import type { Authority } from "#server/ca/authority/authority.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
 import type { Rotation } from "#server/ca/rotation/rotation.ts";
 import type { Bundles } from "#server/datastore/datastore.ts";
+import { failure, invalidArgument } from "#server/message/failure.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";

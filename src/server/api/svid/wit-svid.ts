@@ -21,12 +21,12 @@ import {
   eachItem,
   waitForTurn,
 } from "#server/api/call/api-call.ts";
-import { invalidArgument, okStatus, unknownEntry } from "#server/api/call/failure.ts";
 import type { RateLimits } from "#server/api/call/rate-limit.ts";
 import type { AuthorizedEntriesSource } from "#server/api/entry/entry-sync.ts";
-import { workloadIdFrom } from "#server/api/message/convert-id.ts";
-import { witSvidMessage } from "#server/api/message/convert-svid.ts";
 import type { CaManager } from "#server/ca/ca-manager.ts";
+import { workloadIdFrom } from "#server/message/convert-id.ts";
+import { witSvidMessage } from "#server/message/convert-svid.ts";
+import { invalidArgument, okStatus, unknownEntry } from "#server/message/failure.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";

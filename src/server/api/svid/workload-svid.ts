@@ -17,13 +17,13 @@ import {
   eachItem,
   waitForTurn,
 } from "#server/api/call/api-call.ts";
-import { invalidArgument, okStatus, unknownEntry } from "#server/api/call/failure.ts";
 import type { RateLimits } from "#server/api/call/rate-limit.ts";
 import type { AuthorizedEntriesSource } from "#server/api/entry/entry-sync.ts";
-import { checkWorkloadId } from "#server/api/message/convert-id.ts";
-import { jwtSvidMessage, x509SvidMessage } from "#server/api/message/convert-svid.ts";
-import { checkedCsr } from "#server/api/message/csr.ts";
 import type { CaManager, X509Svid } from "#server/ca/ca-manager.ts";
+import { checkWorkloadId } from "#server/message/convert-id.ts";
+import { jwtSvidMessage, x509SvidMessage } from "#server/message/convert-svid.ts";
+import { checkedCsr } from "#server/message/csr.ts";
+import { invalidArgument, okStatus, unknownEntry } from "#server/message/failure.ts";
 import { namedAudience } from "#spiffe/audience.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";

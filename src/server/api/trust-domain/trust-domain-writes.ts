@@ -14,8 +14,8 @@ import type {
 } from "#proto/spire/api/types/federationrelationship.ts";
 import type { Status } from "#proto/spire/api/types/status.ts";
 import { type ApiCall, attempt, batchItem } from "#server/api/call/api-call.ts";
-import { codeOf, failure, invalidArgument, okStatus } from "#server/api/call/failure.ts";
 import type { Bundles, FederationRelationships } from "#server/datastore/datastore.ts";
+import { codeOf, failure, invalidArgument, okStatus } from "#server/message/failure.ts";
 import type { Bundle } from "#spiffe/bundle.ts";
 import type { FederationRelationship } from "#spiffe/federation-relationship.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";

@@ -14,8 +14,8 @@ import {
 import type { FederationRelationship } from "#proto/spire/api/types/federationrelationship.ts";
 import { type ApiCall, apiCall, attempt } from "#server/api/call/api-call.ts";
 import { audited } from "#server/api/call/audited.ts";
-import { invalidArgument } from "#server/api/call/failure.ts";
 import type { ServiceOptions } from "#server/api/call/guard.ts";
+import { invalidArgument } from "#server/message/failure.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
 import { relationshipMessage } from "./convert-federation-relationship.ts";

@@ -2,7 +2,7 @@
 import type { Agent } from "#proto/spire/api/types/agent.ts";
 import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
 import type { Node } from "#proto/spire_edge/node/v1/node.ts";
-import type { ServerConnection } from "#server/commands/connection.ts";
+import type { ServerConnection } from "#server/client/connection.ts";
 import { idMessage, idText } from "#server/commands/id-message.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
 

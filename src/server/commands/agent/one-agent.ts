@@ -4,7 +4,7 @@ import { printable } from "#cli/printable.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
 import { systemClock } from "#clock/clock.ts";
 import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
-import type { ServerConnection } from "#server/commands/connection.ts";
+import type { ServerConnection } from "#server/client/connection.ts";
 import { idMessage } from "#server/commands/id-message.ts";
 import { serverCommand } from "#server/commands/server-command.ts";
 import { agentBlock } from "./agent-block.ts";

@@ -6,7 +6,7 @@ import { outputFlag, printStruct } from "#cli/printer.ts";
 import { explained, failureText } from "#cli/rpc-error.ts";
 import { systemClock } from "#clock/clock.ts";
 import type { Agent } from "#proto/spire/api/types/agent.ts";
-import type { ServerConnection } from "#server/commands/connection.ts";
+import type { ServerConnection } from "#server/client/connection.ts";
 import { idText } from "#server/commands/id-message.ts";
 import { serverCommand } from "#server/commands/server-command.ts";
 

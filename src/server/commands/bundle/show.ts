@@ -3,7 +3,7 @@ import { stringFlag } from "#cli/flags.ts";
 import { counted } from "#cli/go-text.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
 import type { Bundle } from "#proto/spire/api/types/bundle.ts";
-import type { ServerConnection } from "#server/commands/connection.ts";
+import type { ServerConnection } from "#server/client/connection.ts";
 import { serverCommand } from "#server/commands/server-command.ts";
 import { bundleFormat, formatFlag } from "./format.ts";
 

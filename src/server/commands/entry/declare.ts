@@ -10,7 +10,7 @@ import type {
   ReconcileEntriesRequest,
   Summary,
 } from "#proto/spire_edge/declared/v1/declared.ts";
-import type { ServerConnection } from "#server/commands/connection.ts";
+import type { ServerConnection } from "#server/client/connection.ts";
 import { type ServerInvocation, serverCommand } from "#server/commands/server-command.ts";
 
 /** Bytes of entries in one message: far from the four megabytes that a server takes. */

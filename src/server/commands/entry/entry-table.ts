@@ -2,7 +2,7 @@
 import { utcTime } from "#cli/go-time.ts";
 import { tableText } from "#cli/table.ts";
 import type { Entry } from "#proto/spire/api/types/entry.ts";
-import type { ServerConnection } from "#server/commands/connection.ts";
+import type { ServerConnection } from "#server/client/connection.ts";
 import { idText } from "#server/commands/id-message.ts";
 
 /** `declaredSet` is beside the reference's fields in JSON, too; absent when the entry was made by hand. */

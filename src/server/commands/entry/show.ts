@@ -6,7 +6,7 @@ import { explained } from "#cli/rpc-error.ts";
 import type { ListEntriesRequest_Filter } from "#proto/spire/api/server/entry/v1/entry.ts";
 import type { Entry } from "#proto/spire/api/types/entry.ts";
 import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
-import type { ServerConnection } from "#server/commands/connection.ts";
+import type { ServerConnection } from "#server/client/connection.ts";
 import { serverCommand } from "#server/commands/server-command.ts";
 import { compareSelectors, type Selector } from "#spiffe/selector.ts";
 import { entryBlock } from "./entry-block.ts";

@@ -4,7 +4,7 @@ import type { Io } from "#cli/io.ts";
 import { outputFlag, printMessages } from "#cli/printer.ts";
 import { explained } from "#cli/rpc-error.ts";
 import type { Entry, EntryMask } from "#proto/spire/api/types/entry.ts";
-import type { ServerConnection } from "#server/commands/connection.ts";
+import type { ServerConnection } from "#server/client/connection.ts";
 import { idMessage } from "#server/commands/id-message.ts";
 import { serverCommand } from "#server/commands/server-command.ts";
 import { readEntries } from "./entry-file.ts";

@@ -6,7 +6,7 @@ import type { Io } from "#cli/io.ts";
 import { nearest } from "#config/nearest.ts";
 import type { Entry } from "#proto/spire/api/types/entry.ts";
 import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
-import type { ServerConnection } from "#server/commands/connection.ts";
+import type { ServerConnection } from "#server/client/connection.ts";
 import { idText } from "#server/commands/id-message.ts";
 import { isOfWorkloads, selectorAdvice } from "#server/entries/selector-advice.ts";
 import { isForTheSame } from "#server/entries/shared-hint.ts";

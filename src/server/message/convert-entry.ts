@@ -1,17 +1,13 @@
 import { Entry, type EntryMask } from "#proto/spire/api/types/entry.ts";
-import { idMessage, memberIdFrom, workloadIdFrom } from "#server/api/message/convert-id.ts";
-import {
-  normalizedSelectors,
-  selectorMessages,
-  selectorsFrom,
-} from "#server/api/message/convert-selector.ts";
-import { dnsNameProblem } from "#server/api/message/dns-name.ts";
-import { maskedMessage } from "#server/api/message/output-mask.ts";
 import type { EntryChange } from "#server/datastore/datastore.ts";
 import type { RegistrationEntry } from "#spiffe/registration-entry.ts";
 import type { SpiffeId } from "#spiffe/spiffe-id.ts";
 import { problemText } from "#spiffe/spiffe-id-error.ts";
 import { TrustDomain } from "#spiffe/trust-domain.ts";
+import { idMessage, memberIdFrom, workloadIdFrom } from "./convert-id.ts";
+import { normalizedSelectors, selectorMessages, selectorsFrom } from "./convert-selector.ts";
+import { dnsNameProblem } from "./dns-name.ts";
+import { maskedMessage } from "./output-mask.ts";
 
 const MAX_HINT_BYTES = 1024;
 

@@ -1,11 +1,12 @@
 /**
  * Keeps the agent's own SVID good: renewed when its time comes, or, where the node can prove itself again, attested anew.
  */
+
+import { type AgentSvid, attestNode, nextKey, renewSvid } from "#agent/attestation/agent-svid.ts";
+import type { Bootstrap } from "#agent/attestation/bootstrap.ts";
+import type { JoinFile } from "#agent/attestation/join-file.ts";
+import { AgentRefusedError, isFinal, reasonOf } from "#agent/attestation/refusal.ts";
 import type { Signatory } from "#agent/cache/x509-svids.ts";
-import { type Failure, failureOf } from "#agent/sync/failure.ts";
-import { type RotationRule, rotateAt } from "#agent/sync/rotation.ts";
-import type { Connection, ServerLink } from "#agent/sync/server-link.ts";
-import { signatoryOf, TAINTED_LIFE_SECONDS, type TaintedAuthorities } from "#agent/sync/taint.ts";
 import type { NodeAttestorAgent } from "#attestors/attestor.ts";
 import { Backoff } from "#clock/backoff.ts";
 import type { Clock } from "#clock/clock.ts";
@@ -18,10 +19,10 @@ import { errorText } from "#spiffe/status-error.ts";
 import type { TrustDomain } from "#spiffe/trust-domain.ts";
 import { countedCall, type Metrics } from "#telemetry/metrics.ts";
 import { isoTime } from "#x509/iso-time.ts";
-import { type AgentSvid, attestNode, nextKey, renewSvid } from "./agent-svid.ts";
-import type { Bootstrap } from "./bootstrap.ts";
-import type { JoinFile } from "./join-file.ts";
-import { AgentRefusedError, isFinal, reasonOf } from "./refusal.ts";
+import { type Failure, failureOf } from "./failure.ts";
+import { type RotationRule, rotateAt } from "./rotation.ts";
+import type { Connection, ServerLink } from "./server-link.ts";
+import { signatoryOf, TAINTED_LIFE_SECONDS, type TaintedAuthorities } from "./taint.ts";
 
 /** The clock on the wall may be set meanwhile, so it is looked at now and then. */
 const MAX_SLEEP_MS = 30_000;

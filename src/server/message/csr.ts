@@ -1,5 +1,5 @@
-import { invalidArgument } from "#server/api/call/failure.ts";
 import { type Csr, parseCsr } from "#x509/csr.ts";
+import { invalidArgument } from "./failure.ts";
 
 /**
  * Reads a certificate request and checks its signature, which proves that whoever asks holds the private key

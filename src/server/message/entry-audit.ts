@@ -1,8 +1,8 @@
 import type { LogFields } from "#log/log.ts";
 import type { Entry, EntryMask } from "#proto/spire/api/types/entry.ts";
 import type { SPIFFEID } from "#proto/spire/api/types/spiffeid.ts";
-import { selectorsField } from "#server/api/message/convert-selector.ts";
 import { momentField } from "#x509/iso-time.ts";
+import { selectorsField } from "./convert-selector.ts";
 
 /** What the audit log says about an entry that was to be written: the fields the mask names, all without a mask. */
 export function entryAuditFields(entry: Entry | undefined, mask: EntryMask | undefined): LogFields {

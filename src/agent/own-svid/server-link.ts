@@ -1,8 +1,8 @@
 /** What ties the agent to its server: its SVID, the authorities it trusts, and the connection made of the two. */
 import { type AgentSvid, identityOf } from "#agent/attestation/agent-svid.ts";
+import { connectServer, type ServerClients } from "#agent/attestation/server-connection.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { ServerAddress } from "#grpc/server-channel.ts";
-import { connectServer, type ServerClients } from "./server-connection.ts";
 
 export interface ServerLinkParts {
   readonly address: ServerAddress;
