@@ -26,6 +26,7 @@ import { KeptFiles } from "#files/kept-files.ts";
 import { lockFile } from "#files/lock.ts";
 import { ownerRules } from "#files/obeyed.ts";
 import { UserShares } from "#grpc/user-shares.ts";
+import { StorageTeller } from "#health/storage-teller.ts";
 import type { Log } from "#log/log.ts";
 import type { DescriptorStore } from "#notify/descriptor-store.ts";
 import type { StatusSource } from "#notify/status-line.ts";
@@ -79,7 +80,8 @@ export interface RunningAgent {
 export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<RunningAgent> {
   await using parts = new AsyncDisposableStack();
   openDataDirectory(config.dataDir, tools.log);
-  const lock = lockFile(join(config.dataDir, "agent.lock"));
+  const lockPath = join(config.dataDir, "agent.lock");
+  const lock = lockFile(lockPath);
   parts.defer(() => lock.release());
   tools.log.info("Starting agent", {
     version: tools.version,
@@ -91,7 +93,7 @@ export async function runAgent(config: AgentConfig, tools: AgentTools): Promise<
   const metrics = await openTelemetry(config, tools, parts);
   const cache = new WorkloadCache({ ...config, clock: tools.clock });
   let isServing = false;
-  const kept = new KeptFiles([config.dataDir]);
+  const kept = new KeptFiles([config.dataDir], [lockPath]);
   const looking = lookAfter(kept, tools);
   parts.defer(() => looking.abort());
   const isReady = (): boolean =>
@@ -175,20 +177,16 @@ function openDataDirectory(path: string, log: Log): void {
   }
 }
 
-/** Says once that what the agent keeps is lost, and once that it is there again. */
+/** Says once that what the agent keeps is lost or takes no change, and once that all is well again. */
 function lookAfter(kept: KeptFiles, { clock, log }: AgentTools): AbortController {
   const stopping = new AbortController();
+  const message = "The agent's data is lost to it";
+  const teller = new StorageTeller(kept, log, { message, next: REJOIN });
   const loop = async (): Promise<void> => {
-    let last: string | undefined;
     for (;;) {
       await clock.sleep(LOOK_INTERVAL_MS, stopping.signal);
       if (stopping.signal.aborted) return;
-      const problem = kept.problem();
-      if (problem !== undefined && problem !== last) {
-        log.error("The agent's data is lost to it", { problem, next: REJOIN });
-      }
-      if (problem === undefined && last !== undefined) log.info("The data is there again");
-      last = problem;
+      teller.look();
     }
   };
   void loop();

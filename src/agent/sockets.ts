@@ -16,7 +16,9 @@ import type { WorkloadAttestor } from "#attestors/attestor.ts";
 import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { Systemd } from "#dbus/systemd.ts";
+import { isNobodyElse } from "#files/accounts.ts";
 import type { KeptFiles } from "#files/kept-files.ts";
+import type { Caller } from "#grpc/caller.ts";
 import { createHealthService } from "#grpc/health.ts";
 import type { GrpcListener } from "#grpc/listener.ts";
 import { withReflection } from "#grpc/reflection.ts";
@@ -29,6 +31,7 @@ import { apiObserver } from "./observed.ts";
 
 /** FileDescriptorName= of spire-agent.socket. */
 const SOCKET_NAME = "workload-api";
+const NO_BUNDLE = "it has no trust bundle yet";
 
 export interface SocketParts {
   readonly config: AgentConfig;
@@ -73,14 +76,16 @@ export async function servePublic(parts: SocketParts): Promise<GrpcListener | un
   if (config.disableWorkloadApi && config.disableSdsApi) return undefined;
   const shared = sharedParts(parts);
   const { log } = shared;
-  const hasBundle = async (): Promise<boolean> =>
-    kept.problem() === undefined && cache.ownBundle !== undefined;
+  const problem = async (caller: Caller): Promise<string | undefined> => {
+    const found = kept.problem()?.text ?? (cache.ownBundle === undefined ? NO_BUNDLE : undefined);
+    return found === undefined || mayKnow(caller) ? found : "";
+  };
   const explain = createExplainService({ ...shared, server: parts.server }, "workload");
   const workloadApi = config.disableWorkloadApi ? [] : [createWorkloadApi(shared), explain];
   const sds = config.disableSdsApi
     ? []
     : [createSecretDiscoveryService({ ...shared, random, sds: config.sds })];
-  const health = createHealthService({ check: hasBundle }, { log });
+  const health = createHealthService({ problem }, { log });
   log.info("Starting agent APIs", {
     address: config.socketPath,
     network: "unix",
@@ -96,6 +101,11 @@ export async function servePublic(parts: SocketParts): Promise<GrpcListener | un
     observer: apiObserver(parts.metrics),
     log,
   });
+}
+
+/** Why the agent is not healthy is for whoever has its data anyway. */
+function mayKnow(caller: Caller): boolean {
+  return caller.kind === "unix" && isNobodyElse(caller.peer.uid);
 }
 
 function apiNames({ disableWorkloadApi, disableSdsApi }: AgentConfig): string {

@@ -18,6 +18,7 @@ import { type Daemon, explainDial } from "./rpc-error.ts";
 export type Service<C> = <M extends keyof C & string>(
   method: M,
   request: UnaryRequest<C[M]>,
+  onTrailer?: (trailer: Metadata) => void,
 ) => Promise<UnaryResponse<C[M]>>;
 
 /** Reads the answers of a streaming call; ends with the stream, or throws a StatusError. */
@@ -73,10 +74,11 @@ export function openServices(options: ServicesOptions): Services {
       const client = new ClientClass(channel.address, channel.credentials, channel.options);
       clients.push(client);
       return {
-        call: async (method, request) => {
+        call: async (method, request, onTrailer = () => {}) => {
           const watch = watched(client);
           try {
-            return await callUnary(client, method, request, { ...settings, signal: watch.signal });
+            const { signal } = watch;
+            return await callUnary(client, method, request, { ...settings, signal, onTrailer });
           } catch (error) {
             throw await explain(error, watch);
           } finally {

@@ -3,6 +3,7 @@
  */
 import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 import { errno, openLibc } from "#ffi/libc.ts";
+import { writeError } from "./write-error.ts";
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -31,7 +32,7 @@ let flock: ((fd: number, operation: number) => number) | undefined;
  */
 export function lockFile(path: string): FileLock {
   flock ??= loadFlock();
-  const fd = openSync(path, OPEN, 0o600);
+  const fd = open(path);
   const problem = flock(fd, LOCK_EX | LOCK_NB);
   if (problem !== 0) {
     closeSync(fd);
@@ -41,6 +42,15 @@ export function lockFile(path: string): FileLock {
   }
   writePid(fd);
   return { release: () => closeSync(fd) };
+}
+
+/** @throws Error naming the file, and the way out where the file system takes no changes */
+function open(path: string): number {
+  try {
+    return openSync(path, OPEN, 0o600);
+  } catch (error) {
+    throw writeError(path, error);
+  }
 }
 
 /** On a disk that is full the lock holds all the same; it is just not known by whom. */

@@ -28,6 +28,8 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** What a guard found out, for the handler. */
   readonly values: Map<symbol | string, unknown>;
+  /** Sent after the answer of a unary call, where the handler sets it. */
+  trailer?: Metadata;
 }
 
 interface MethodShape {
@@ -181,13 +183,18 @@ export function publicAllowance({ caller }: CallContext): Allowance {
   return { ...PUBLIC_LIMITS, source, isKnown: false };
 }
 
+interface Served {
+  readonly response: unknown;
+  readonly trailer: Metadata | undefined;
+}
+
 function serve(
   method: MethodShape,
   handler: AnyHandler,
   refusal: (error: unknown) => Refusal,
   admitted: (metadata: Metadata) => Admitted,
 ): UntypedServiceImplementation[string] {
-  const run = async (call: AnyCall): Promise<unknown> => {
+  const run = async (call: AnyCall): Promise<Served> => {
     const { context, allowance, ended } = admitted(call.metadata);
     try {
       const decode = (bytes: Buffer): unknown =>
@@ -195,7 +202,7 @@ function serve(
       const requests = method.requestStream ? requestsOf(call, decode) : decode(call.request);
       const response = await handler(requests, context, (message) => write(call, message));
       ended(undefined);
-      return response;
+      return { response, trailer: context.trailer };
     } catch (error) {
       ended(error);
       throw error;
@@ -203,7 +210,7 @@ function serve(
   };
   const unary: AnyServe = (call, callback) => {
     run(call).then(
-      (response) => callback(null, response),
+      ({ response, trailer }) => callback(null, response, trailer),
       (error: unknown) => callback(refusal(error)),
     );
   };

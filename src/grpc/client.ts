@@ -5,6 +5,7 @@ import {
   type ChannelCredentials,
   type ChannelOptions,
   type Client,
+  type ClientUnaryCall,
   connectivityState,
   credentials,
   Metadata,
@@ -88,6 +89,11 @@ export interface CallSettings {
   readonly metadata?: Metadata;
 }
 
+export interface UnarySettings extends CallSettings {
+  /** Called with what the answer ends with, before whoever waits for the answer goes on. */
+  readonly onTrailer?: (trailer: Metadata) => void;
+}
+
 type UnaryMethod<Q, R> = (
   request: Q,
   metadata: Metadata,
@@ -105,7 +111,7 @@ export function callUnary<C extends Client, M extends keyof C & string>(
   client: C,
   method: M,
   request: UnaryRequest<C[M]>,
-  settings: CallSettings = {},
+  settings: UnarySettings = {},
 ): Promise<UnaryResponse<C[M]>> {
   if (settings.signal?.aborted) return Promise.reject(cancelled());
   const { promise, resolve, reject } = Promise.withResolvers<UnaryResponse<C[M]>>();
@@ -115,7 +121,9 @@ export function callUnary<C extends Client, M extends keyof C & string>(
     settings.signal?.removeEventListener("abort", cancel);
     if (error) reject(statusErrorFrom(error));
     else resolve(response);
-  }) as { cancel(): void };
+  }) as ClientUnaryCall;
+  const { onTrailer } = settings;
+  if (onTrailer !== undefined) call.on("status", ({ metadata }) => onTrailer(metadata));
   const cancel = (): void => call.cancel();
   settings.signal?.addEventListener("abort", cancel, { once: true });
   return promise;

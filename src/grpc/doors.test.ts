@@ -23,7 +23,9 @@ beforeAll(async () => {
     path,
     socketMode: 0o700,
     directoryMode: 0o700,
-    services: withReflection([createHealthService({ check: async () => true }, { log })], { log }),
+    services: withReflection([createHealthService({ problem: async () => undefined }, { log })], {
+      log,
+    }),
     limits: { requestMs: 200 },
     log,
   });

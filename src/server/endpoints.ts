@@ -94,16 +94,16 @@ export async function startHealthChecks(
 ): Promise<void> {
   if (healthChecks === undefined) return;
   const server = async (): Promise<Record<string, string>> => {
-    const problem = kept.problem();
-    if (problem !== undefined) return { datastore_err: problem };
     const bundle = await store.bundles.find(trustDomain.name);
     return bundle === undefined ? { get_bundle_err: "unable to fetch bundle: not found" } : {};
   };
   const ready = async (): Promise<Record<string, string>> => {
     const waitingFor = ca.waitingFor();
-    return waitingFor === undefined ? await server() : { x509_ca_err: waitingFor };
+    if (waitingFor !== undefined) return { x509_ca_err: waitingFor };
+    const problem = kept.problem();
+    return problem === undefined ? await server() : { datastore_err: problem.text };
   };
-  // A server that waits for its CA is not helped by a restart.
+  // A server that waits for its CA is not helped by a restart, nor one that cannot store anything: without its data it would begin anew.
   const live = async (): Promise<Record<string, string>> =>
     ca.waitingFor() === undefined ? await server() : {};
   const health = { live: { server: live }, ready: { server: ready } };

@@ -11,6 +11,7 @@ import { ConfigInForce } from "#config/reload.ts";
 import { KeptFiles } from "#files/kept-files.ts";
 import { lockFile } from "#files/lock.ts";
 import type { BoundService } from "#grpc/bind.ts";
+import { StorageTeller } from "#health/storage-teller.ts";
 import { tlsPolicy } from "#http/tls-policy.ts";
 import { Watchers } from "#server/api/changes/changes-watchers.ts";
 import type { WitSvidProfile } from "#server/ca/profile/profile.ts";
@@ -55,7 +56,8 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   await using parts = new AsyncDisposableStack();
   const exposed = prepareDataDirectory(config.dataDir);
   if (exposed !== undefined) tools.log.warn(exposed);
-  const lock = lockFile(join(config.dataDir, "server.lock"));
+  const lockPath = join(config.dataDir, "server.lock");
+  const lock = lockFile(lockPath);
   parts.defer(() => lock.release());
   refuseUnfinished(config.dataDir);
   tellStart(config, tools);
@@ -69,7 +71,7 @@ export async function runServer(config: ServerConfig, tools: ServerTools): Promi
   parts.defer(() => opened.close());
   const place = dataStore.connectionString;
   await refuseOtherTrustDomain(config.trustDomain, opened, place);
-  const kept = new KeptFiles([config.dataDir, place]);
+  const kept = new KeptFiles([config.dataDir, place], [lockPath, `${place}.lock`]);
   const looking = lookAfter(kept, tools);
   parts.defer(() => looking.stop());
   const store = meteredDataStore(opened, { metrics, clock: tools.clock });
@@ -155,21 +157,12 @@ async function startKeeper(
   return keeper;
 }
 
-/** Says once that what is stored is lost, and once that it is there again. */
+/** Says once that what is stored is lost or takes no change, and once that all is well again. */
 function lookAfter(kept: KeptFiles, tools: ServerTools): PeriodicTask {
   const log = subsystem(tools, "datastore");
-  let last: string | undefined;
-  const look = async (): Promise<void> => {
-    const problem = kept.problem();
-    if (problem === last) return;
-    last = problem;
-    if (problem === undefined) log.info("The data is there again");
-    else
-      log.error("The data is lost to this server: nothing can be stored", {
-        problem,
-        next: RESTORE,
-      });
-  };
+  const message = "The data is lost to this server: nothing can be stored";
+  const teller = new StorageTeller(kept, log, { message, next: RESTORE });
+  const look = async (): Promise<void> => teller.look();
   return periodically("look after the data", LOOK_INTERVAL_MS, look, { clock: tools.clock, log });
 }
 

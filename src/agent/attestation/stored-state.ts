@@ -2,7 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import { removeDrafts, writeFileAtomically } from "#files/atomic-write.ts";
-import { writeError } from "#files/full-disk.ts";
+import { writeError } from "#files/write-error.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { isoTime } from "#x509/iso-time.ts";
 import { certificatesFromPem, encodePem } from "#x509/pem.ts";

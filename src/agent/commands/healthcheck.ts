@@ -1,12 +1,10 @@
 import { type Command, defineLeaf } from "#cli/command.ts";
 import { switchFlag } from "#cli/flags.ts";
 import { goQuote } from "#cli/go-text.ts";
+import type { Health } from "#cli/health.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { agentSocket, agentSocketOwner, SOCKET_FLAGS } from "./agent-command.ts";
-
-/** grpc.health.v1.HealthCheckResponse.ServingStatus, by number. */
-const STATUS_NAMES = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"] as const;
 
 const TIMEOUT_MS = 5_000;
 
@@ -22,12 +20,15 @@ export const healthcheck: Command = defineLeaf({
     if (flags.verbose) io.out("Checking agent health...\n");
     const path = agentSocket(flags, io);
     try {
-      const status = await checkHealth(path, agentSocketOwner(flags, io), (problem) => {
-        if (flags.verbose) io.err(`Failed to check health: ${problem}\n`);
-        else whatElse = `: ${problem}`;
-      });
-      const name = STATUS_NAMES[status] ?? String(status);
-      if (name !== "SERVING") throw new Error(`agent returned status ${goQuote(name)}`);
+      const { isServing, status, why } = await checkHealth(
+        path,
+        agentSocketOwner(flags, io),
+        (problem) => {
+          if (flags.verbose) io.err(`Failed to check health: ${problem}\n`);
+          else whatElse = `: ${problem}`;
+        },
+      );
+      if (!isServing) throw new Error(`agent returned status ${goQuote(status)}${why}`);
     } catch (error) {
       io.err(`Agent is unhealthy: ${errorText(error)}${whatElse}\n`);
       return 1;
@@ -41,12 +42,11 @@ async function checkHealth(
   path: string,
   owner: string | undefined,
   tell: (problem: string) => void,
-): Promise<number> {
+): Promise<Health> {
   const { connectAgent } = await import("#agent/workload-client/connection.ts");
   const connection = connectAgent(path, TIMEOUT_MS, owner);
   try {
-    const { status } = await connection.health("check", { service: "" });
-    return status;
+    return await connection.health();
   } catch (error) {
     const { packagedUnitStatus } = await import("#agent/unit-status.ts");
     const status = await packagedUnitStatus(path);

@@ -34,7 +34,6 @@ import { checkServer } from "./server.ts";
 const PUBLIC_SOCKET_MODE = 0o777;
 const ADMIN_SOCKET_MODE = 0o770;
 const TIMEOUT_MS = 5_000;
-const SERVING = 1;
 const READABLE = "run this command as a user that may read it: that of the agent, or root";
 
 /** @param socketPath used where the configuration cannot be read */
@@ -55,7 +54,7 @@ async function checkNode(config: AgentConfig, clock: Clock): Promise<readonly Fi
   const process = holderOf(join(dataDir, "agent.lock"));
   const hasSocket = !(disableWorkloadApi && disableSdsApi);
   const parts = await Promise.all([
-    tried("data_directory", READABLE, () => checkDataDirectory(dataDir)),
+    tried("data_directory", READABLE, () => checkDataDirectory(dataDir, "agent.lock")),
     tried("private_keys", READABLE, () =>
       secretFiles(config).flatMap((path) =>
         checkPrivateFile("private_keys", path, ownerOf(dataDir)),
@@ -118,9 +117,9 @@ async function checkHealth(socketPath: string): Promise<readonly Finding[]> {
   const owner = ownerOfUnnamed(socketPath, DEFAULT_SOCKET, AGENT_SOCKET);
   const connection = connectAgent(socketPath, TIMEOUT_MS, owner);
   try {
-    const { status } = await connection.health("check", { service: "" });
-    if (status === SERVING) return [ok(check, "the agent answers, and is healthy")];
-    const message = "the agent answers, and says that it is not healthy";
+    const { isServing, why } = await connection.health();
+    if (isServing) return [ok(check, "the agent answers, and is healthy")];
+    const message = `the agent answers, and says that it is not healthy${why}`;
     return [fail(check, message, "look into the agent's log")];
   } catch (error) {
     const advice = "start the agent, or give the path of its socket (-socketPath)";

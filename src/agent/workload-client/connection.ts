@@ -1,8 +1,8 @@
 /** The Workload API and the health of an agent, over its socket. Loaded when a command first needs the agent; the writer of SVID files has it too. */
 import { Metadata } from "@grpc/grpc-js";
 import { openServices, type Service, type StreamService } from "#cli/api-service.ts";
+import { type Health, healthOf } from "#cli/health.ts";
 import type { Daemon } from "#cli/rpc-error.ts";
-import { HealthClient } from "#proto/grpc/health/v1/health.ts";
 import { SpiffeWorkloadAPIClient } from "#proto/spiffe/workload/workload.ts";
 import { ExplainClient } from "#proto/spire_edge/explain/v1/explain.ts";
 
@@ -15,7 +15,7 @@ export const AGENT: Daemon = {
 
 export interface AgentConnection {
   readonly explain: Service<ExplainClient>;
-  readonly health: Service<HealthClient>;
+  readonly health: () => Promise<Health>;
   readonly workload: {
     readonly call: Service<SpiffeWorkloadAPIClient>;
     readonly stream: StreamService<SpiffeWorkloadAPIClient>;
@@ -46,7 +46,7 @@ export function connectAgent(
   });
   return {
     explain: services.of(ExplainClient).call,
-    health: services.of(HealthClient).call,
+    health: healthOf(services),
     workload: services.of(SpiffeWorkloadAPIClient),
     close: () => services.close(),
   };

@@ -1,11 +1,21 @@
 /** Checks of what lies on disk: who owns it, who may read it, whether there is room. */
-import { type Stats, statfsSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  openSync,
+  type Stats,
+  statfsSync,
+  statSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
 /** A daemon that finds nothing begins anew, which is right once and a disaster later. */
 const MISSING =
   "before the first start of a daemon that is as it should be; else put it back or restore a backup before the daemon is started again: it would begin anew, a server with a CA that no agent trusts and without entries, an agent without its place; or set data_dir to where it is";
+const WRITABLE =
+  "the kernel's log (dmesg) may say why: an error of the disk wants it checked (fsck) first; then mount it writable again, and restart the daemon";
 const MIB = 1024 * 1024;
 const MIN_BYTES = 64 * MIB;
 const FEW_BYTES = 512 * MIB;
@@ -15,8 +25,12 @@ const OTHERS = 0o007;
 const GROUP_AND_OTHERS = 0o077;
 const WRITE_BY_OTHERS = 0o022;
 
-/** A directory that the daemon keeps its data in: for its owner, at most to be looked into by a group. */
-export function checkDataDirectory(path: string): readonly Finding[] {
+/**
+ * A directory that the daemon keeps its data in: for its owner, at most to be looked into by a group.
+ *
+ * @param lock the name of the daemon's lock file in it
+ */
+export function checkDataDirectory(path: string, lock: string): readonly Finding[] {
   const check = "data_directory";
   const found = statOf(path);
   if (found === undefined) {
@@ -33,7 +47,21 @@ export function checkDataDirectory(path: string): readonly Finding[] {
   if ((mode & OTHERS) !== 0) {
     return [warn(check, `${shown}, can be looked into by everybody`, `chmod 0700 ${path}`)];
   }
+  if (isReadOnly(path, lock)) {
+    return [fail(check, `${shown}, takes no changes: its file system is read-only`, WRITABLE)];
+  }
   return [ok(check, shown)];
+}
+
+/** The mount may look writable where the kernel has given the file system up; to open a file for writing shows it, and changes nothing. */
+function isReadOnly(directory: string, lock: string): boolean {
+  try {
+    accessSync(directory, constants.W_OK);
+    closeSync(openSync(join(directory, lock), constants.O_RDWR));
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EROFS";
+  }
 }
 
 /**

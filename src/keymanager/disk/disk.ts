@@ -5,9 +5,9 @@
 import type { KeyObject } from "node:crypto";
 import { removeDrafts, writeFileAtomically } from "#files/atomic-write.ts";
 import { closeToOthers } from "#files/close-to-others.ts";
-import { writeError } from "#files/full-disk.ts";
 import { ownerRules } from "#files/obeyed.ts";
 import { followSafely } from "#files/safe-path.ts";
+import { writeError } from "#files/write-error.ts";
 import type { KeyManager, ManagedKey } from "#keymanager/key-manager.ts";
 import { managedKey } from "#keymanager/managed-key.ts";
 import type { Log } from "#log/log.ts";

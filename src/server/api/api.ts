@@ -7,6 +7,7 @@ import type { Clock } from "#clock/clock.ts";
 import type { Random } from "#clock/random.ts";
 import type { KeptFiles } from "#files/kept-files.ts";
 import type { BoundService, CallContext } from "#grpc/bind.ts";
+import type { Caller } from "#grpc/caller.ts";
 import { createHealthService } from "#grpc/health.ts";
 import { LevelSwitch } from "#grpc/log-level.ts";
 import type { Log } from "#log/log.ts";
@@ -112,7 +113,7 @@ export function createApi(parts: ApiParts): readonly BoundService[] {
     createLoggerService(new LevelSwitch(parts.log.settings), options),
     createDebugService(parts, options),
     createTrustDomainService(shared, options),
-    createHealthService({ check: () => isServing(parts) }, options),
+    createHealthService({ problem: ({ kind }) => problemFor(kind, parts) }, options),
   ];
 }
 
@@ -154,11 +155,17 @@ function note(sightings: Sightings, clock: Clock, agentId: string, context: Call
   signal.addEventListener("abort", () => ended(clock.nowSeconds()), { once: true });
 }
 
+/** What keeps the server from serving; whoever is not on its socket learns only that something does. */
+async function problemFor(caller: Caller["kind"], parts: ApiParts): Promise<string | undefined> {
+  const problem = await problemOf(parts);
+  return problem === undefined || caller === "unix" ? problem : "";
+}
+
 /** A server without a trust bundle, or without a CA, has nothing to offer anybody. */
-async function isServing({ store, trustDomain, ca, kept }: ApiParts): Promise<boolean> {
-  return (
-    kept.problem() === undefined &&
-    ca.waitingFor() === undefined &&
-    (await store.bundles.find(trustDomain.name)) !== undefined
-  );
+async function problemOf(parts: ApiParts): Promise<string | undefined> {
+  const { store, trustDomain, ca, kept } = parts;
+  const problem = kept.problem()?.text ?? ca.waitingFor();
+  if (problem !== undefined) return problem;
+  const bundle = await store.bundles.find(trustDomain.name);
+  return bundle === undefined ? "the trust bundle is not in the datastore" : undefined;
 }

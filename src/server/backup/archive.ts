@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { pipeline, Readable, type Transform } from "node:stream";
 import { constants, createZstdCompress, createZstdDecompress } from "node:zlib";
-import { writeError } from "#files/full-disk.ts";
+import { writeError } from "#files/write-error.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { ByteSource, DamageError } from "./byte-source.ts";
 import { checkedLength, piecesOf, withChecksum } from "./checksum.ts";

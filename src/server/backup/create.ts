@@ -10,7 +10,7 @@ import { existsSync } from "node:fs";
 import { type FileHandle, open, readFile, rm } from "node:fs/promises";
 import { constants, setPriority } from "node:os";
 import { removeDrafts, writeFileAtomically } from "#files/atomic-write.ts";
-import { writeError } from "#files/full-disk.ts";
+import { writeError } from "#files/write-error.ts";
 import { copyDatabase } from "#server/datastore/sqlite/file/copy.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { archiveBytes, describePart, type PartContent } from "./archive.ts";

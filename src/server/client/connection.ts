@@ -5,7 +5,7 @@ import {
   type Service,
   type StreamService,
 } from "#cli/api-service.ts";
-import { HealthClient } from "#proto/grpc/health/v1/health.ts";
+import { type Health, healthOf } from "#cli/health.ts";
 import { AgentClient } from "#proto/spire/api/server/agent/v1/agent.ts";
 import { BundleClient } from "#proto/spire/api/server/bundle/v1/bundle.ts";
 import { DebugClient } from "#proto/spire/api/server/debug/v1/debug.ts";
@@ -30,7 +30,7 @@ export interface ServerConnection {
   readonly declared: Service<DeclaredEntriesClient>;
   readonly declaredEntries: StreamService<DeclaredEntriesClient>;
   readonly entry: Service<EntryClient>;
-  readonly health: Service<HealthClient>;
+  readonly health: () => Promise<Health>;
   readonly joinToken: Service<JoinTokenClient>;
   readonly logger: Service<LoggerClient>;
   readonly localAuthority: Service<LocalAuthorityClient>;
@@ -70,7 +70,7 @@ export function connectServer(
     declared: services.of(DeclaredEntriesClient).call,
     declaredEntries: services.of(DeclaredEntriesClient).stream,
     entry: services.of(EntryClient).call,
-    health: services.of(HealthClient).call,
+    health: healthOf(services),
     joinToken: services.of(JoinTokenClient).call,
     logger: services.of(LoggerClient).call,
     localAuthority: services.of(LocalAuthorityClient).call,

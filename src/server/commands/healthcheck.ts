@@ -1,11 +1,9 @@
 import type { Command } from "#cli/command.ts";
 import { switchFlag } from "#cli/flags.ts";
 import { goQuote } from "#cli/go-text.ts";
+import type { Health } from "#cli/health.ts";
 import { failureText } from "#cli/rpc-error.ts";
 import { serverCommand } from "./server-command.ts";
-
-/** grpc.health.v1.HealthCheckResponse.ServingStatus, by number. */
-const STATUS_NAMES = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"] as const;
 
 export const healthcheck: Command = serverCommand({
   synopsis: "Asks a running server whether it is healthy",
@@ -16,18 +14,18 @@ export const healthcheck: Command = serverCommand({
   run: async ({ flags, io, server }) => {
     if (flags.verbose) io.out("Checking server health...\n");
     const { health } = await server();
-    let status: number;
+    let answer: Health;
     try {
-      ({ status } = await health("check", { service: "" }));
+      answer = await health();
     } catch (error) {
       const reason = failureText(error);
       if (flags.verbose) io.err(`Failed to check health: ${reason}\n`);
       const more = flags.verbose ? "" : `: ${reason}`;
       throw new Error(`server is unhealthy: unable to determine health${more}`, { cause: error });
     }
-    const name = STATUS_NAMES[status] ?? String(status);
-    if (name !== "SERVING") {
-      throw new Error(`server is unhealthy: server returned status ${goQuote(name)}`);
+    const { isServing, status, why } = answer;
+    if (!isServing) {
+      throw new Error(`server is unhealthy: server returned status ${goQuote(status)}${why}`);
     }
     io.out("Server is healthy.\n");
   },

@@ -70,7 +70,7 @@ async function checkOffline(config: ServerConfig, now: number): Promise<readonly
   const { dataDir, plugins } = config;
   const database = plugins.dataStore.connectionString;
   const parts = await Promise.all([
-    tried("data_directory", READABLE, () => checkDataDirectory(dataDir)),
+    tried("data_directory", READABLE, () => checkDataDirectory(dataDir, "server.lock")),
     tried("private_keys", READABLE, () =>
       secretFiles(config).flatMap((path) =>
         checkPrivateFile("private_keys", path, ownerOf(dataDir)),

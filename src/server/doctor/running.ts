@@ -11,7 +11,6 @@ import { type AuthoritiesAsked, checkAuthorities, checkBundle } from "./authorit
 import { checkCaRequest } from "./ca-request.ts";
 import { checkForeign, type Foreign } from "./federation.ts";
 
-const SERVING = 1;
 const PAGE_SIZE = 1000;
 const REFRESHED_AT_ONCE = 10;
 const ASK = "look into the server's log";
@@ -50,9 +49,9 @@ export async function checkRunning(
 async function checkHealth({ health }: ServerConnection): Promise<Finding> {
   const check = "health";
   try {
-    const { status } = await health("check", { service: "" });
-    if (status === SERVING) return ok(check, "the server answers, and is healthy");
-    return fail(check, "the server answers, and says that it is not healthy", ASK);
+    const { isServing, why } = await health();
+    if (isServing) return ok(check, "the server answers, and is healthy");
+    return fail(check, `the server answers, and says that it is not healthy${why}`, ASK);
   } catch (error) {
     const advice = "start the server, or give the path of its socket (-socketPath)";
     return fail(check, `the server does not answer: ${failureText(error)}`, advice);

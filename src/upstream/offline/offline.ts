@@ -5,9 +5,9 @@
 
 import { rm } from "node:fs/promises";
 import { writeFileAtomically } from "#files/atomic-write.ts";
-import { writeError } from "#files/full-disk.ts";
 import { obeyed } from "#files/obeyed.ts";
 import { readBounded } from "#files/read-bounded.ts";
+import { writeError } from "#files/write-error.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import type { OfflineAuthority } from "#upstream/upstream-authority.ts";
 import { Certificate } from "#x509/certificate.ts";

@@ -14,9 +14,9 @@ import type { Database } from "bun:sqlite";
 import { dirname } from "node:path";
 import type { Worker } from "node:worker_threads";
 import { makePrivateDirectory } from "#files/data-directory.ts";
-import { fullDiskHint } from "#files/full-disk.ts";
 import { type FileLock, lockFile } from "#files/lock.ts";
 import { ownerRules } from "#files/obeyed.ts";
+import { wayOut } from "#files/write-error.ts";
 import type { Log } from "#log/log.ts";
 import type { DataStore } from "#server/datastore/datastore.ts";
 import { openReadable } from "#server/datastore/sqlite/file/connection.ts";
@@ -64,7 +64,7 @@ export async function openSqliteDataStore(settings: SqliteSettings): Promise<Dat
 function named(path: string, error: unknown): Error {
   const text = errorText(error);
   const what = text.includes(path) ? text : `cannot open datastore ${path}: ${text}`;
-  return new Error(`${what}${fullDiskHint(path, error)}`, { cause: error });
+  return new Error(`${what}${wayOut(path, error)}`, { cause: error });
 }
 
 function assemble(writer: Writer, reader: Database, lock: FileLock): DataStore {

@@ -4,7 +4,7 @@
  */
 import { Database, SQLiteError } from "bun:sqlite";
 import { closeSync, openSync } from "node:fs";
-import { fullDiskHint } from "#files/full-disk.ts";
+import { wayOut } from "#files/write-error.ts";
 import { errorText } from "#spiffe/status-error.ts";
 import { COMPANIONS, checkHeader, isDamage, openReadable } from "./connection.ts";
 import { SCHEMA_VERSION, schemaVersion } from "./schema.ts";
@@ -41,7 +41,7 @@ export function copyDatabase(path: string, target: string): void {
     using db = openReadable(path);
     db.query("VACUUM INTO ?").run(target);
   } catch (error) {
-    const hint = fullDiskHint(target, error);
+    const hint = wayOut(target, error);
     throw new Error(`cannot copy datastore ${path}: ${errorText(error)}${hint}`, { cause: error });
   }
 }

@@ -9,9 +9,10 @@ import { statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import { parentPort } from "node:worker_threads";
 import { KeptFiles } from "#files/kept-files.ts";
+import { wayOut } from "#files/write-error.ts";
 import { openWritable } from "#server/datastore/sqlite/file/connection.ts";
 import { StatusCode, StatusError } from "#spiffe/status-error.ts";
-import { isDiskFull, refusalOf } from "./refusal.ts";
+import { isDiskFull, type Refusal, refusalOf } from "./refusal.ts";
 import { noChanges, type RowChanges } from "./write-context.ts";
 import type { WriteCall, WriteOutcome, WriterReply, WriterRequest } from "./writer.ts";
 import { WRITES, type WriteName, type WriteTypes } from "./writes.ts";
@@ -34,7 +35,7 @@ parentPort?.on("message", (request: WriterRequest) => {
   } else if ("open" in request) {
     path = request.open;
     db = openWritable(path);
-    kept = new KeptFiles([path]);
+    kept = new KeptFiles([path], [`${path}.lock`]);
     reply("open");
   } else {
     reply({ outcomes: commit(request.calls) });
@@ -49,27 +50,32 @@ function reply(message: WriterReply): void {
 /** All calls in one transaction. One that throws is undone alone; if the commit fails, all of them failed. */
 function commit(calls: readonly WriteCall[]): WriteOutcome[] {
   try {
-    const outcomes = transact(calls);
-    // Asked afterwards: what was written to a file that is deleted by then is as good as lost, and must not be called stored.
-    refuseLost();
-    return outcomes;
+    return transact(calls);
   } catch (error) {
     // A log that was folded in starts over, in the space that it has already.
     const again = isDiskFull(error) && foldLog() ? transactAgain(calls) : undefined;
     if (again !== undefined) return again;
-    const refusal = refusalOf(error);
+    const refusal = explained(error);
     return calls.map(() => ({ refusal }));
   }
 }
 
-/** @throws StatusError UNAVAILABLE when the database is not the file at its path any more */
+/** @throws StatusError UNAVAILABLE when the database is not the file at its path any more, or must not be written to */
 function refuseLost(): void {
-  const problem = kept.problem();
+  const problem = kept.obstacle();
   if (problem === undefined) return;
-  throw new StatusError(
-    StatusCode.UNAVAILABLE,
-    `nothing can be stored: ${problem}; restore a backup before the server is started again`,
-  );
+  const { kind, text } = problem;
+  const next = kind === "lost" ? "; restore a backup before the server is started again" : "";
+  throw new StatusError(StatusCode.UNAVAILABLE, `nothing can be stored: ${text}${next}`);
+}
+
+/** What a write failed of, with the way out. SQLite knows neither: to it, a file system that was made read-only is an I/O error. */
+function explained(error: unknown): Refusal {
+  const refusal = refusalOf(error);
+  if (refusal.fault === undefined) return refusal;
+  const problem = kept.obstacle();
+  const hint = problem === undefined ? wayOut(path, refusal.fault) : `; ${problem.text}`;
+  return { ...refusal, message: `${refusal.message}${hint}` };
 }
 
 function transactAgain(calls: readonly WriteCall[]): WriteOutcome[] | undefined {
@@ -84,7 +90,11 @@ function transact(calls: readonly WriteCall[]): WriteOutcome[] {
   try {
     db.run("BEGIN IMMEDIATE");
     const outcomes = calls.map(attempt);
+    // Before, so that what is refused is not there later, when the file is back; and after, since what was written to a file that is
+    // deleted by then is as good as lost, and must not be called stored.
+    refuseLost();
     db.run("COMMIT");
+    refuseLost();
     return outcomes;
   } catch (error) {
     if (db.inTransaction) db.run("ROLLBACK");
@@ -124,7 +134,7 @@ function attempt(call: WriteCall): WriteOutcome {
     if (!db.inTransaction) throw error;
     db.run("ROLLBACK TO attempt");
     db.run("RELEASE attempt");
-    return { refusal: refusalOf(error) };
+    return { refusal: explained(error) };
   }
 }
 

@@ -1,5 +1,4 @@
 import type { Worker } from "node:worker_threads";
-import { fullDiskHint } from "#files/full-disk.ts";
 import type { Log } from "#log/log.ts";
 import type { DataStoreChange } from "#server/datastore/datastore.ts";
 import { writtenEntry } from "#server/datastore/sqlite/rows/entry-row.ts";
@@ -141,10 +140,9 @@ export class Writer {
   #logFault(outcomes: readonly WriteOutcome[]): void {
     const failed = outcomes.find((one) => "refusal" in one && one.refusal.fault !== undefined);
     if (failed === undefined || !("refusal" in failed)) return;
-    const { message, fault } = failed.refusal;
     this.#log.error("Datastore could not store a change; what was stored before is there", {
       path: this.#path,
-      error: `${message}${fullDiskHint(this.#path, fault)}`,
+      error: failed.refusal.message,
     });
   }
 
