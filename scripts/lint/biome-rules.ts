@@ -36,14 +36,15 @@ function restricted(
   };
 }
 
-function roomRule(room: string): Override {
-  const allowed = words(rooms[room]);
-  const runtime = withoutRuntime.includes(room) ? ["node:*", "bun", "bun:*"] : [];
-  return restricted(
-    [`src/${room}/**`],
-    [...[room, ...allowed].map(wholly), ...runtime],
-    `src/${room} may import only: ${[room, ...allowed].join(" ")} (${TABLE})`,
-  );
+function roomRules(room: string): Override[] {
+  const allowed = [room, ...words(rooms[room])];
+  const message = `src/${room} may import only: ${allowed.join(" ")} (${TABLE})`;
+  const group = allowed.map(wholly);
+  const rule = restricted([`src/${room}/**`], group, message);
+  if (!withoutRuntime.includes(room)) return [rule];
+  // Its tests have Bun's test runner.
+  const pure = [...group, "node:*", "bun", "bun:*"];
+  return [rule, restricted([`src/${room}/**`, ...TESTS], pure, message)];
 }
 
 /** What a room within another may have of the rooms outside: what the nearest room around it may. */
@@ -87,7 +88,7 @@ function exceptionRule({ rule, files }: Exception): Override {
 /** Biome's rules for the rooms, as the text of a file that biome.json extends. Later rules take the place of earlier ones. */
 export function biomeRules(): string {
   const overrides = [
-    ...Object.keys(rooms).map(roomRule),
+    ...Object.keys(rooms).flatMap(roomRules),
     ...Object.keys(within).map(withinRule),
     ...Object.keys(apart).map(apartRule),
     ...exceptions.map(exceptionRule),
