@@ -1,6 +1,6 @@
 import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLog } from "#log/log.ts";
@@ -12,7 +12,8 @@ import { bindService, type Handlers } from "./bind.ts";
 import type { Caller } from "./caller.ts";
 import { callUnary, readStream, unixChannel } from "./client.ts";
 import type { ConnectionLimits, GrpcListener } from "./listener.ts";
-import { listenUnix } from "./unix-listener.ts";
+import { listenUnix, type UnixListenerOptions } from "./unix-listener.ts";
+import { UserShares } from "./user-shares.ts";
 
 const FIRST_CALL_MS = 200;
 const CONNECTIONS = 8;
@@ -26,9 +27,11 @@ function listen(
   path: string,
   handlers: Handlers<typeof SpiffeWorkloadAPIService>,
   limits: Partial<ConnectionLimits>,
+  more: Partial<Pick<UnixListenerOptions, "shares" | "isForKnown" | "log">> = {},
 ): Promise<GrpcListener> {
   const services = [bindService(SpiffeWorkloadAPIService, handlers, { log })];
-  return listenUnix({ path, socketMode: 0o700, directoryMode: 0o700, services, log, limits });
+  const modes = { socketMode: 0o700, directoryMode: 0o700 };
+  return listenUnix({ path, ...modes, services, log, limits, ...more });
 }
 
 function clientOf(path: string): SpiffeWorkloadAPIClient {
@@ -124,5 +127,42 @@ test("a call that meets a connection too old for it goes over the next one", asy
   };
   await Promise.all(Array.from({ length: CALLERS }, (_, n) => call(n)));
   client.close();
+  await listener.close(1000);
+});
+
+test("a connection above what a user may have is refused, and the log says whose it was", async () => {
+  const path = join(directory, "capped.sock");
+  const lines: string[] = [];
+  const listener = await listen(
+    path,
+    {},
+    {},
+    {
+      shares: new UserShares({
+        connections: 100,
+        connectionsPerUid: 2,
+        calls: 100,
+        callsPerUid: 100,
+      }),
+      // Nobody makes room for another.
+      isForKnown: true,
+      log: createLog({ level: "warning", format: "text" }, Date.now, {
+        write: (line) => void lines.push(line),
+      }),
+    },
+  );
+  const open = (): { socket: Socket; closed: Promise<void> } => {
+    const socket = connect(path);
+    socket.on("error", () => {});
+    socket.resume();
+    return { socket, closed: new Promise((resolve) => socket.once("close", () => resolve())) };
+  };
+  const first = [open(), open()];
+  const refused = open();
+  await refused.closed;
+  expect(first.map(({ socket }) => socket.destroyed)).toEqual([false, false]);
+  const uid = process.getuid?.();
+  expect(lines.join("")).toContain(`user ${uid} has 2 connections already`);
+  for (const { socket } of first) socket.destroy();
   await listener.close(1000);
 });
