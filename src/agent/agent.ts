@@ -233,7 +233,7 @@ function running(
     return stopping;
   };
   work.catch((error: unknown) => {
-    log.error("The agent cannot go on", { error: errorText(error) });
+    log.error("The agent cannot continue", { error: errorText(error) });
     return stop(error);
   });
   return {

@@ -91,7 +91,7 @@ function instead(builtIn: readonly string[] | string): string {
   return typeof builtIn === "string" ? builtIn : `use one of ${builtIn.join(", ")}`;
 }
 
-const OF_EXTERNAL = "it counts with plugin_cmd alone";
+const OF_EXTERNAL = "it only takes effect together with plugin_cmd";
 
 const BUILT_IN_NEEDLESS: NeedlessKeys = {
   plugin_args: ["strings", OF_EXTERNAL],

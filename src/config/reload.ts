@@ -58,7 +58,7 @@ function names(plugins: unknown): readonly (string | undefined)[] {
 export interface Reload<C> {
   /** What is in force from now on: the present one, with what counts at once of the new one. */
   readonly config: C;
-  /** Names of keys that changed and count from now on. */
+  /** Names of keys that changed and took effect. */
   readonly applied: readonly string[];
   /** Names of keys that changed and count after a restart. */
   readonly pending: readonly string[];

@@ -11,10 +11,10 @@ export function tellReload(
   for (const warning of warnings) log.warn(warning);
   for (const note of notes) log.info(note);
   if (applied.length > 0) {
-    log.info("Changed keys of the configuration count from now on", { keys: applied.join(", ") });
+    log.info("Configuration changes took effect", { keys: applied.join(", ") });
   }
   if (pending.length > 0) {
-    log.warn("Changed keys of the configuration need a restart to count", {
+    log.warn("Configuration changes take effect after a restart", {
       keys: pending.join(", "),
     });
   }

@@ -168,7 +168,7 @@ function handleSignals(daemon: Daemon): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {
       if (asked) {
-        daemon.log.warn("Asked again to stop; ending at once", { signal });
+        daemon.log.warn("Asked again to stop; exiting immediately", { signal });
         process.exit(1);
       }
       asked = true;
@@ -181,9 +181,9 @@ function handleSignals(daemon: Daemon): Promise<void> {
   process.on("SIGUSR2", () => {
     try {
       daemon.reopenLog();
-      daemon.log.info("Log file opened anew");
+      daemon.log.info("Reopened the log file");
     } catch (error) {
-      daemon.log.error("Unable to open the log file anew", { error });
+      daemon.log.error("Unable to reopen the log file", { error });
     }
   });
   return promise;
@@ -207,7 +207,7 @@ function keepReconfigureSignal(): (running: Running) => void {
 function handleMistakes(log: Log): void {
   const end = (error: unknown): never => {
     const stack = error instanceof Error ? error.stack : undefined;
-    log.error("Unexpected error; ending", { error, stack });
+    log.error("Unexpected error; exiting", { error, stack });
     process.exit(EXIT_SOFTWARE);
   };
   process.on("unhandledRejection", end);

@@ -53,7 +53,7 @@ function given(environment: ServiceEnvironment, log: Log): StoredDescriptor[] {
       descriptor: FIRST_DESCRIPTOR + index,
     })).filter(({ descriptor }) => libc.fcntl(descriptor, F_SETFD, FD_CLOEXEC) === 0);
   } catch (error) {
-    log.warn("The descriptors that systemd kept cannot be used", { error });
+    log.warn("Unable to use the file descriptors stored by systemd", { error });
     return [];
   }
 }

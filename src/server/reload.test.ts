@@ -89,7 +89,7 @@ describe("a server that runs takes over", () => {
     await reload({ bindPort: 1 });
     const [first, second] = server.logged.slice(before).filter(({ level }) => level === "warning");
     expect(first).toMatchObject({
-      msg: "Changed keys of the configuration need a restart to count",
+      msg: "Configuration changes take effect after a restart",
       keys: "data_dir, bind_port",
     });
     expect(second).toMatchObject({ keys: "bind_port" });

@@ -90,7 +90,7 @@ test("a broken file changes nothing at all, and the log says where it is broken"
   put("broken.json", '{"entries": [{"spiffe_id": "spiffe://example.org/x", "ttl": 5}]}');
   put("web.yaml", declaring("web", "new"));
   const told = await server.daemon.line(
-    (line) => line.includes("they stay as they are") && line.includes("broken.json"),
+    (line) => line.includes("the present ones stay in place") && line.includes("broken.json"),
     30_000,
     from,
   );
@@ -109,7 +109,7 @@ test("what is changed by hand is put back", async () => {
   const change = ["-entryID", before?.id ?? "", "-hint", "by hand", "-selector", "unix:uid:9"];
   const update = ["-spiffeID", "spiffe://example.org/web", "-parentID", NODE, ...change];
   expect((await server.cli("entry", "update", ...update)).code).toBe(0);
-  await server.daemon.line((line) => line.includes("were changed by hand"));
+  await server.daemon.line((line) => line.includes("had been changed by hand"));
   expect(await find("/web")).toMatchObject({
     id: before?.id,
     hint: "",
@@ -270,9 +270,7 @@ test("SIGHUP looks at once, and a server that is killed in the middle goes on wh
   await killed.line((line) => line.includes("Declared entry changed"));
   await killed.kill();
   await other.start();
-  const line = await other.daemon.line((one) =>
-    one.includes('"Declared entries are as the files say"'),
-  );
+  const line = await other.daemon.line((one) => one.includes('"Declared entries match the files"'));
   const [, created] = / created=(\d+) /.exec(line) ?? [];
   const [, unchanged] = / unchanged=(\d+) /.exec(line) ?? [];
   expect(Number(created)).toBeGreaterThan(0);

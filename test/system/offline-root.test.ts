@@ -259,7 +259,9 @@ test("a CA that ends before its successor is signed ends the work of a running s
   await ceremony.signWith([...CA_EXTENSIONS, URI], { until: opensslTime(Date.now() + 6000) });
   const first = await ceremony.importSigned();
   expect(first).toContain("It signs now.");
-  await server.daemon.line((line) => line.includes("have the request signed, then import it"));
+  await server.daemon.line((line) =>
+    line.includes("have the request signed, then import the certificate"),
+  );
   await eventually("the CA has ended", async () => {
     const { stderr } = await server.cli("healthcheck");
     return stderr.includes("NOT_SERVING") || undefined;

@@ -170,7 +170,7 @@ test("what is torn, not sealed or another agent's is ignored, and the log says s
     await unavailable(agent);
   });
   const log = logOf(agent);
-  expect(log).toContain("it is another agent's");
+  expect(log).toContain("of another agent");
   expect(log).toContain("its checksum is wrong");
   expect(log).toContain("it is not sealed memory");
   expect(log).not.toContain("somebody-elses");

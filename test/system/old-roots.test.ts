@@ -86,7 +86,7 @@ test("all of them are read wherever a bundle is", async () => {
 test("the offline authority takes them as its roots", async () => {
   const plugins = `UpstreamAuthority "offline" {\n plugin_data {\n root_cert_path = "${all}"\n }\n }`;
   const server = await TestServer.prepare(stage, "ours", { plugins });
-  await server.start("The X509 CA is to be signed by hand");
+  await server.start("The X509 CA must be signed by hand");
 }, 60_000);
 
 test("an SVID below an authority that the bundle holds beside its root is verified by the root alone", async () => {

@@ -37,7 +37,7 @@ async function reload(
 const DEBUG = 'log_level = "DEBUG"';
 const CLIENT = executable("ours", "spire-agent");
 const INFO = 'log_level = "INFO"';
-const RESTART = 'msg="Changed keys of the configuration need a restart to count"';
+const RESTART = 'msg="Configuration changes take effect after a restart"';
 
 /** A root of its own; gives the lines of plugin_data. */
 async function root(name: string, directory: string): Promise<string> {
@@ -92,7 +92,7 @@ describe("a server", () => {
       ["bind_port = 1", `bind_port = ${server.port}`],
     );
     expect(back).not.toContain(RESTART);
-    expect(back).toContain('count from now on" keys=log_level');
+    expect(back).toContain('took effect" keys=log_level');
     expect((await server.cli("healthcheck")).code).toBe(0);
   });
 
@@ -137,7 +137,7 @@ describe("a server", () => {
     const prepared = 'msg="X509 CA prepared"';
     expect(await reload(server)).not.toContain(prepared);
     const replaced = await reload(server, [first, await root("second", directory)]);
-    expect(replaced).toContain('count from now on" keys=UpstreamAuthority');
+    expect(replaced).toContain('took effect" keys=UpstreamAuthority');
     expect(replaced).toContain(prepared);
     const { prepared: next } = await server.json("localauthority", "x509", "show");
     expect(next).toBeDefined();
@@ -208,7 +208,7 @@ describe("an agent", () => {
   test("configures its plugins anew", async () => {
     const plain = 'WorkloadAttestor "unix" {\n    plugin_data {';
     const said = await reload(agent, [plain, `${plain}\n discover_workload_path = true`]);
-    expect(said).toContain('count from now on" keys=WorkloadAttestor');
+    expect(said).toContain('took effect" keys=WorkloadAttestor');
     expect(said).toMatch(/msg="Plugin reconfigured".*plugin_name=unix/);
     const path = `${TRUST_DOMAIN}/by-path`;
     await server.entry(`spiffe://${path}`, agent.id, ["unix:uid:1", `unix:path:${CLIENT}`]);

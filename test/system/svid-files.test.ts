@@ -225,7 +225,7 @@ test(
       (at) => `spiffe_id = "spiffe://example.org/absent"\ncert_dir = "${at}/certs"\n${NAMES}`,
     );
     const writer = launch(absent.directory, absent.path);
-    const line = await writer.line((one) => one.includes("The agent gives no such SVID"));
+    const line = await writer.line((one) => one.includes("The agent serves no such SVID"));
     expect(line).toContain(WEB);
     await writer.stop();
     const open = configured((at) => {

@@ -47,7 +47,7 @@ test("of every schema there was: entries, agents, bundle and authorities stay, a
     await turnBack(server, version);
     await server.start();
     expect({ version, ...Object(await shown()) }).toEqual({ version, ...Object(before) });
-    const line = await server.daemon.line((one) => one.includes("Datastore is brought up to date"));
+    const line = await server.daemon.line((one) => one.includes("Upgrading the datastore schema"));
     const copy = `${databaseOf(server)}.schema-${version}`;
     expect(line).toContain(`copy=${copy} `);
     expect(inspectDatabase(copy)).toMatchObject({

@@ -99,7 +99,8 @@ test(
     await eventually(
       "it is told of",
       async () =>
-        /Credential waits for its SVID.* unit=late.service/.test(await journal()) || undefined,
+        /Credential request is waiting for its SVID.* unit=late.service/.test(await journal()) ||
+        undefined,
     );
     expect((await node.machine.show("late.service"))["ActiveState"]).toBe("activating");
     await node.register("spiffe://example.org/late", ["systemd:id:late.service"]);

@@ -265,7 +265,7 @@ test.each(["spire-server", "spire-agent"])(
       const { SubState } = await machine.show(unit);
       return SubState === "running" || undefined;
     });
-    expect(await machine.journal(unit)).toContain('count from now on" keys=log_level');
+    expect(await machine.journal(unit)).toContain('took effect" keys=log_level');
     const { MainPID, ActiveState, StatusText } = await machine.show(unit);
     expect({ MainPID, ActiveState }).toEqual({
       MainPID: before["MainPID"] ?? "",

@@ -29,7 +29,7 @@ export async function firstServersAuthorities(
 ): Promise<readonly Uint8Array[]> {
   const found = await shownAuthorities(server);
   if (found.length === 0) throw new Error("the server sent an empty trust bundle");
-  log.warn("Trust bundle taken from the first server that answered", {
+  log.warn("Accepted the trust bundle of the first server that answered", {
     fingerprints: found.map(sha256Fingerprint),
   });
   return found;
@@ -50,7 +50,7 @@ export async function namedAuthorities(
   const named = fingerprints.flatMap((fingerprint) => byFingerprint.get(fingerprint) ?? []);
   if (named.length === 0) throw strange(server, [...byFingerprint.keys()], fingerprints);
   for (const der of named) Certificate.parse(der);
-  log.info("Trust bundle taken from the server, as the join word has it", {
+  log.info("Accepted the server's trust bundle, which matches the join word", {
     fingerprints: named.map(sha256Fingerprint),
   });
   return named;

@@ -29,7 +29,7 @@ export type BundleSource = BootstrapConfig & ServerAddress;
 /** What the agent asks for, for a service that hands out bundles by its own rules. */
 export interface BundleRequest {
   readonly mode: BootstrapMode;
-  /** The how manieth it is since `start`. */
+  /** Its ordinal since `start`, from 1. */
   readonly attempt: number;
   /** Unix seconds: since when the agent tries to get to know its server. */
   readonly start: number;

@@ -99,7 +99,7 @@ async function credentialFor(
   const credential = checked(origin, unit, peer);
   const waiting = (selectors: ReadonlySet<string>, isNobody: boolean): void => {
     const fields = { unit: unit.id, credential: origin.credential };
-    parts.log.info("Credential waits for its SVID", fields);
+    parts.log.info("Credential request is waiting for its SVID", fields);
     if (isNobody) parts.refusals.noIdentity(peer, selectors);
   };
   const pair = await svids.of(unit, credential.hint, waiting, signal);
@@ -125,7 +125,7 @@ async function unitOf(
     } catch (error) {
       if (signal.aborted) return undefined;
       if (error instanceof DbusError && error.errorName.startsWith(OF_SYSTEMD)) throw error;
-      if (!told) log.warn("Systemd cannot be asked for a unit", { error: errorText(error) });
+      if (!told) log.warn("Unable to query systemd for a unit", { error: errorText(error) });
       told = true;
       await clock.sleep(LOOK_MS, signal);
     }

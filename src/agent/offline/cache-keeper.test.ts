@@ -179,7 +179,7 @@ test("of several snapshots the newest of this agent comes back, without the SVID
   const other = stage(store, () => ({ ...OWNER, agentId: `${OWNER.agentId}b` }));
   fill(other.cache, "foreign");
   expect(await other.keeper.restore()).toBe(false);
-  expect(other.lines.join("")).toContain("another agent's");
+  expect(other.lines.join("")).toContain("of another agent");
   await other.keeper.stop();
   store.written.reverse();
   store.written.push(Buffer.from("no snapshot at all"));
@@ -190,7 +190,7 @@ test("of several snapshots the newest of this agent comes back, without the SVID
   expect([...cache.entries.keys()]).toEqual(["valid", "expired"]);
   expect([...cache.content().svids.keys()]).toEqual(["valid"]);
   expect(cache.isFilled).toBe(true);
-  expect(lines.join("")).toContain("Kept workload cache ignored");
+  expect(lines.join("")).toContain("Ignoring the saved workload cache");
   expect(lines.join("")).toContain("expired_svids=1");
 
   // What comes now is newer than everything that was there, the other agent's included.

@@ -52,7 +52,7 @@ export class CacheKeeper {
       this.#sequence = Math.max(this.#sequence, header.sequence);
       const ours = header.trustDomain === self?.trustDomain && header.agentId === self.agentId;
       if (!ours) {
-        log.warn("Kept workload cache ignored: it is another agent's", {
+        log.warn("Ignoring the saved workload cache of another agent", {
           place: store.place,
           spiffe_id: header.agentId,
         });
@@ -119,7 +119,7 @@ export class CacheKeeper {
       return true;
     } catch (error) {
       const place = { place: store.place, error };
-      if (!this.#failing) log.warn("Workload cache cannot be kept for the next start", place);
+      if (!this.#failing) log.warn("Unable to save the workload cache for the next start", place);
       this.#failing = true;
       return false;
     }
@@ -138,7 +138,7 @@ export class CacheKeeper {
   async #load(): Promise<Snapshot[]> {
     const { store, log } = this.#parts;
     const ignored = (error: unknown): void =>
-      log.warn("Kept workload cache ignored", { place: store.place, error });
+      log.warn("Ignoring the saved workload cache", { place: store.place, error });
     const found: Snapshot[] = [];
     try {
       for (const bytes of await store.load()) {

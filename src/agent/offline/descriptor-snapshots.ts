@@ -31,7 +31,7 @@ export class DescriptorSnapshots implements SnapshotStore {
       try {
         found.push(await readSealedMemory(descriptor, MAX_SNAPSHOT_BYTES));
       } catch (error) {
-        this.#log.warn("A descriptor that systemd kept is ignored", { name, error });
+        this.#log.warn("Ignoring a file descriptor stored by systemd", { name, error });
       } finally {
         closeSync(descriptor);
       }

@@ -35,6 +35,6 @@ async function forget(store: SnapshotStore, log: Log): Promise<void> {
   try {
     await store.clear();
   } catch (error) {
-    log.warn("Kept workload cache could not be removed", { place: store.place, error });
+    log.warn("Failed to remove the saved workload cache", { place: store.place, error });
   }
 }

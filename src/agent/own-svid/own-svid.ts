@@ -31,7 +31,7 @@ const MIN_LIFE_SECONDS = 1;
 const MIN_BETWEEN_ATTESTATIONS_MS = 5_000;
 
 const EXPIRED =
-  "The agent's SVID has expired and the node could not be attested again; that is tried on and on. A join token is good for one time: put a new one into the join_token_file, or a new join word into the join_file, or start the agent again with a new one";
+  "The agent's SVID has expired and the node could not be attested again; the agent keeps retrying. A join token can be used once: put a new one into the join_token_file, or a new join word into the join_file, or restart the agent with a new one";
 
 const CLOCKS_DISAGREE =
   "the server finds this agent's SVID expired, which it is not by the clock of this machine: one of the two clocks is wrong";

@@ -131,7 +131,7 @@ export class Output {
       .join(", ");
     const problem = chosen === undefined ? given : "";
     if (problem !== "" && problem !== this.#told) {
-      this.#tools.log.error("The agent gives no such SVID", { spiffe_id: spiffeId, hint, given });
+      this.#tools.log.error("The agent serves no such SVID", { spiffe_id: spiffeId, hint, given });
     }
     this.#told = problem;
     return chosen;

@@ -49,9 +49,11 @@ test("all are told in order, and what fails keeps nobody else from being told", 
     "signal 10 web.service",
   ]);
   expect(lines).toMatch(
-    /level=error msg="Unable to tell of the new files" error=unknown told=absent/,
+    /level=error msg="Unable to notify of the new files" error=unknown told=absent/,
   );
-  expect(lines).toMatch(/level=info msg="Nobody to tell of the new files" told=idle.service/);
+  expect(lines).toMatch(
+    /level=info msg="No running process to notify of the new files" told=idle.service/,
+  );
 });
 
 test("a command gets its words as they are", async () => {
@@ -82,7 +84,9 @@ test("a pid file that is not there, or names nobody, is no mistake", async () =>
   const pidFile = join(directory, "pid");
   writeFileSync(pidFile, "4194303\n");
   for (const path of [pidFile, join(directory, "absent")]) {
-    expect((await done({ signal: 10, pidFile: path })).lines).toContain("Nobody to tell");
+    expect((await done({ signal: 10, pidFile: path })).lines).toContain(
+      "No running process to notify",
+    );
   }
 });
 
@@ -103,7 +107,7 @@ test("a pid file that others can write signals the processes of its owner alone"
   const refusal = `and process ${root} belongs to uid 0`;
   expect(await signalled(root, nobody)).toContain(refusal);
   expect(await signalled(root, 0)).toContain(refusal);
-  expect(await signalled(own, nobody)).toContain("Told of the new files");
+  expect(await signalled(own, nobody)).toContain("Notified of the new files");
   expect(await ended[0]).toBe("SIGTERM");
   children[1]?.kill("SIGKILL");
   expect(await ended[1]).toBe("SIGKILL");

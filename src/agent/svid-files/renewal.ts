@@ -27,11 +27,15 @@ export async function renew(renewal: Renewal, tools: RenewalTools): Promise<void
   const tell = async (what: string, work: () => Promise<void>): Promise<void> => {
     try {
       await work();
-      tools.log.info("Told of the new files", { told: what });
+      tools.log.info("Notified of the new files", { told: what });
     } catch (error) {
-      if (isAbsent(error)) tools.log.info("Nobody to tell of the new files", { told: what });
+      if (isAbsent(error))
+        tools.log.info("No running process to notify of the new files", { told: what });
       else
-        tools.log.error("Unable to tell of the new files", { told: what, error: errorText(error) });
+        tools.log.error("Unable to notify of the new files", {
+          told: what,
+          error: errorText(error),
+        });
     }
   };
   for (const unit of reloadUnits) await tell(unit, () => systemd.reload(unit));

@@ -32,10 +32,10 @@ export class CaBundle {
         const read = await readAll(this.#paths);
         this.#roots = read.roots;
         this.#version = read.version;
-        this.#log.info("Trust bundle of x509pop read again", { certificates: read.roots.length });
+        this.#log.info("Reloaded the trust bundle of x509pop", { certificates: read.roots.length });
       }
     } catch (error) {
-      this.#log.warn("Trust bundle of x509pop could not be read again; the one before is used", {
+      this.#log.warn("Failed to reload the trust bundle of x509pop; keeping the previous one", {
         error: errorText(error),
       });
     }

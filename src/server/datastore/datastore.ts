@@ -244,7 +244,7 @@ export interface ExpectedEntry {
   readonly set: string | undefined;
 }
 
-/** Which entries are declared, each in one set. An entry that is removed, by whomever, is declared no more. */
+/** Which entries are declared, each in one set. An entry that anybody removes is no longer declared. */
 export interface DeclaredEntries {
   /** The set of each declared entry, by the entry's ID. */
   sets(): Promise<ReadonlyMap<string, string>>;

@@ -21,7 +21,7 @@ import { DirectoryWatch } from "./watch-directory.ts";
 /** The set that the directory's entries are in. */
 const DIRECTORY_SET = "entries_dir";
 
-/** So long at most the start of the server waits for the entries, and its end for a reading under way. */
+/** The longest that the server's start waits for the entries, and its stop for a reading in progress. */
 const FIRST_LOOK_MS = 30_000;
 const STOP_GRACE_MS = 5000;
 /** How often the files are looked at, where nothing tells that they changed. */
@@ -211,11 +211,11 @@ export class DirectoryKeeper {
     this.#failure = undefined;
     if (hadFailed) this.#changed();
     if (plan.changes.length === 0 && !hadFailed) {
-      log.debug("Declared entries are as the files say", fields);
+      log.debug("Declared entries match the files", fields);
     } else if (isSame && !hadFailed) {
-      log.warn("Declared entries were changed by hand; they are again as the files say", fields);
+      log.warn("Declared entries had been changed by hand; restored them from the files", fields);
     } else {
-      log.info("Declared entries are as the files say", fields);
+      log.info("Declared entries match the files", fields);
     }
   }
 
@@ -226,7 +226,7 @@ export class DirectoryKeeper {
     this.#failure = text;
     this.#changed();
     const wantsOperator = codeOf(error) === StatusCode.FAILED_PRECONDITION;
-    log.error("Declared entries cannot be taken from the files; they stay as they are", {
+    log.error("Could not apply the declared entries; the present ones stay in place", {
       directory,
       error: text,
       ...(wantsOperator && {

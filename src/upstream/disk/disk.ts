@@ -102,7 +102,7 @@ export class DiskUpstreamAuthority implements UpstreamAuthority {
       const problem = errorText(error);
       if (problem === this.#problem) return;
       this.#problem = problem;
-      this.#parts.log.warn("Upstream CA could not be read again; the one read before is used", {
+      this.#parts.log.warn("Failed to reload the upstream CA; keeping the previous one", {
         error: problem,
       });
     }

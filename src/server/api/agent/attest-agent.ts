@@ -190,6 +190,6 @@ async function storeNode(
   const outcome = await attempt(failed, () => parts.joinTokens.join(node, joinToken));
   if (outcome === "refused") throw joinTokenRefusal();
   if (outcome === "repeated") {
-    log.info("Join token used again by the agent that used it", { agent_id: node.spiffeId });
+    log.info("Join token presented again by the agent that used it", { agent_id: node.spiffeId });
   }
 }

@@ -56,7 +56,7 @@ async function createRejoinToken(
   await attempt("failed to create token", () =>
     parts.joinTokens.create({ token: value, expiresAt, rejoins }),
   );
-  log.info("Token made for an agent to join again", { spiffe_id: rejoins });
+  log.info("Created a token for an agent to join again", { spiffe_id: rejoins });
   return { value, expiresAt };
 }
 

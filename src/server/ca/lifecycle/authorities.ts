@@ -166,7 +166,7 @@ export class Authorities {
     const version = await upstream.currentVersion();
     await this.x509.prepareUnless(({ upstreamVersion }) => {
       if (upstreamVersion === version) return true;
-      log.info("Upstream authority was replaced; the next X509 CA is prepared below the new one");
+      log.info("Upstream authority was replaced; preparing the next X509 CA under the new one");
       return false;
     });
   }

@@ -79,7 +79,7 @@ function recoverX509(parts: CaManagerParts, record: JournalX509Ca): X509Ca | und
   const sameKey =
     key !== undefined && Buffer.compare(key.publicKeySpki, certificate.publicKeySpki) === 0;
   if (key === undefined || !sameKey || !sameKind) {
-    parts.log.warn("X509 CA of the last run cannot be used again", { slot });
+    parts.log.warn("The X509 CA of the last run can no longer be used", { slot });
     return undefined;
   }
   const ttlSeconds = isRoot(record) ? certificate.notAfter - issuedAt : record.ttlSeconds;

@@ -150,7 +150,10 @@ export class OfflineCa {
     const fields = { csr_path: this.csrPath, expiration: endsAt === 0 ? "none" : isoTime(endsAt) };
     if (left <= 0) {
       this.#nextWarningAt = now + WAITING_PAUSE_SECONDS;
-      log.error("There is no X509 CA: nothing is signed until its request is answered", fields);
+      log.error(
+        "There is no X509 CA: the server signs nothing until the certificate for its request is imported",
+        fields,
+      );
       return;
     }
     // A request that was made early, by hand, is nobody's trouble yet.

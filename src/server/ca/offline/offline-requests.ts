@@ -76,10 +76,13 @@ export class OfflineRequests {
     // Nobody sees the request before it is written down.
     await this.#journal.request({ slot, requestedAt, csr: Buffer.from(csr).toString("base64") });
     this.#pending = { slot, key, csr, requestedAt };
-    log.warn("The X509 CA is to be signed by hand: have the request signed, then import it", {
-      csr_path: this.authority.csrPath,
-      local_authority_id: likelyAuthorityId(key),
-    });
+    log.warn(
+      "The X509 CA must be signed by hand: have the request signed, then import the certificate",
+      {
+        csr_path: this.authority.csrPath,
+        local_authority_id: likelyAuthorityId(key),
+      },
+    );
     await this.showRequest();
   }
 

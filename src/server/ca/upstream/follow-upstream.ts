@@ -49,12 +49,12 @@ export class UpstreamFollower {
     while (!signal.aborted) {
       try {
         await this.#take(await fetchBundle());
-        if (this.#problem !== undefined) log.info("The upstream's bundle is followed again");
+        if (this.#problem !== undefined) log.info("Following the upstream bundle again");
         this.#problem = undefined;
       } catch (error) {
         const problem = errorText(error);
         if (problem !== this.#problem && !signal.aborted)
-          log.warn("Could not follow the upstream's bundle", { error: problem });
+          log.warn("Failed to follow the upstream bundle", { error: problem });
         this.#problem = problem;
       }
       await clock.sleep(LOOK_INTERVAL_MS, signal);

@@ -130,7 +130,7 @@ test("a replacement that does not fit changes nothing", async () => {
   await nextLook();
   expect(idsOf(manager)).toEqual(ids);
   expect(await stage.bundle()).toEqual(bundle);
-  const lines = stage.logged.filter((line) => line.includes("could not be read again"));
+  const lines = stage.logged.filter((line) => line.includes("Failed to reload"));
   expect(lines).toHaveLength(1);
   expect(lines[0]).toContain("level=warning");
 });

@@ -217,7 +217,7 @@ describe("a datastore of an older schema", () => {
     const store = await openSqliteDataStore({ path, log: warnings });
     expect(await store.entries.count({})).toBe(1);
     await store.close();
-    expect(warned.join("")).toContain("what it was cannot be kept");
+    expect(warned.join("")).toContain("without keeping a copy of the old version");
   });
 });
 

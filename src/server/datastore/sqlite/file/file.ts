@@ -143,10 +143,13 @@ function keepCopy(path: string, version: number, log: Log): void {
     renameSync(draft, copy);
     for (const other of copies(path)) if (other !== copy) rmSync(other, { force: true });
     sync(dirname(path));
-    log.info("Datastore is brought up to date; what it was is kept", { ...fields, copy });
+    log.info("Upgrading the datastore schema; a copy of the old version was kept", {
+      ...fields,
+      copy,
+    });
   } catch (error) {
     rmSync(draft, { force: true });
-    log.warn("Datastore is brought up to date; what it was cannot be kept", {
+    log.warn("Upgrading the datastore schema without keeping a copy of the old version", {
       ...fields,
       error: errorText(error),
     });

@@ -9,7 +9,7 @@ import { startWriterThread } from "./thread.ts";
 import type { RowChanges } from "./write-context.ts";
 import type { WriteName, WriteTypes } from "./writes.ts";
 
-/** To the thread: the database, first and once; writes for one transaction; the wish that it closes the database. */
+/** To the thread: the database, first and once; writes for one transaction; the request to close the database. */
 export type WriterRequest =
   | { readonly open: string }
   | { readonly calls: readonly WriteCall[] }
@@ -140,7 +140,7 @@ export class Writer {
   #logFault(outcomes: readonly WriteOutcome[]): void {
     const failed = outcomes.find((one) => "refusal" in one && one.refusal.fault !== undefined);
     if (failed === undefined || !("refusal" in failed)) return;
-    this.#log.error("Datastore could not store a change; what was stored before is there", {
+    this.#log.error("Datastore failed to store a change; what it stored before is intact", {
       path: this.#path,
       error: failed.refusal.message,
     });
@@ -184,7 +184,7 @@ export class Writer {
     this.#opened.reject(this.#failure);
     this.#closed.resolve();
     if (!this.#closeSent) {
-      this.#log.error("Datastore takes no more writes", { path: this.#path, error: problem });
+      this.#log.error("Datastore no longer accepts writes", { path: this.#path, error: problem });
     }
     for (const { reject } of [...this.#underway, ...this.#waiting]) reject(this.#failure);
     this.#underway = [];
