@@ -117,4 +117,36 @@ describe("parseBundleDocument", () => {
       "jwt-svid entry 1: member y is missing or malformed",
     );
   });
+
+  const rsa = { kty: "RSA", n: "AQ", e: "AQAB" };
+
+  test.each<[string, string, string]>([
+    ["no JSON", "{", "bundle document is not JSON: "],
+    ["a list", "[]", "bundle document is not a JSON object"],
+    ["null", "null", "bundle document is not a JSON object"],
+    ["without keys", "{}", "bundle document has no array of keys"],
+    ["with one key in place of a list", '{"keys":{}}', "bundle document has no array of keys"],
+    ["too long", " ".repeat(4 * 1024 * 1024 + 1), "bundle document is too large"],
+    [
+      "with a certificate that is no text",
+      JSON.stringify({ keys: [{ use: "x509-svid", ...rsa, x5c: [5] }] }),
+      "x509-svid entry 0: x5c holds no certificate in base64",
+    ],
+    [
+      "with a certificate that is not base64",
+      JSON.stringify({ keys: [{ use: "x509-svid", ...rsa, x5c: ["AA-_"] }] }),
+      "x509-svid entry 0: x5c holds no certificate in base64",
+    ],
+  ])("a document that is %s is refused", (_, text, problem) => {
+    expect(() => parseBundleDocument(text, TRUST_DOMAIN)).toThrow(problem);
+  });
+
+  test("what it says is not tainted", async () => {
+    const text = formatBundleDocument(await bundleOf("ec-p256", "ec-p256"));
+    const { x509Authorities, jwtAuthorities } = parseBundleDocument(text, TRUST_DOMAIN);
+    expect([...x509Authorities, ...jwtAuthorities].map((one) => one.tainted)).toEqual([
+      false,
+      false,
+    ]);
+  });
 });
