@@ -6,8 +6,15 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { order } from "../support/authorities.ts";
 import { rootTier, tierBelow } from "../support/nested.ts";
-import { type Daemon, eventually } from "../support/process.ts";
-import { executable, type Implementation, Stage, TestAgent, TestServer } from "../support/spire.ts";
+import { type Daemon, eventually, run } from "../support/process.ts";
+import {
+  executable,
+  type Implementation,
+  type ServerOptions,
+  Stage,
+  TestAgent,
+  TestServer,
+} from "../support/spire.ts";
 
 const UID = 8001;
 const WORKLOAD = "spiffe://example.org/workload";
@@ -21,8 +28,8 @@ interface Pair {
 const stage = new Stage();
 const pairs: Pair[] = [];
 
-async function start(implementation: Implementation): Promise<Pair> {
-  const server = await TestServer.start(stage, implementation);
+async function start(implementation: Implementation, options: ServerOptions = {}): Promise<Pair> {
+  const server = await TestServer.start(stage, implementation, options);
   const agent = await TestAgent.start(stage, implementation, server);
   await server.entry(WORKLOAD, agent.id, [`unix:uid:${UID}`]);
   await eventually(`${implementation}: the workload has an identity`, async () => {
@@ -159,24 +166,75 @@ test(
   TIMEOUT_MS,
 );
 
+/** Makes a root and its key, in the files that the UpstreamAuthority of a server reads. */
+async function makeRoot(name: string, key: string, certificate: string): Promise<void> {
+  const made = await run([
+    ...["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    ...["-nodes", "-days", "3", "-subj", `/CN=${name}`, "-keyout", key, "-out", certificate],
+    ...["-addext", "keyUsage=critical,keyCertSign,cRLSign"],
+  ]);
+  if (made.code !== 0) throw new Error(made.stderr);
+}
+
+test(
+  "an upstream authority is replaced, tainted and revoked",
+  () =>
+    both(async ({ server: { implementation } }) => {
+      const directory = stage.room("upstream");
+      const [key, certificate] = [join(directory, "root.key"), join(directory, "root.pem")];
+      await makeRoot("first", key, certificate);
+      const { server, agent } = await start(implementation, {
+        plugins: `UpstreamAuthority "disk" {
+          plugin_data {
+            key_file_path = "${key}"
+            cert_file_path = "${certificate}"
+          }
+        }`,
+      });
+      await makeRoot("second", key, certificate);
+      await order(server, "activate", "-authorityID", await order(server, "prepare"));
+      const shown = await server.json("localauthority", "x509", "show");
+      const old = shown["old"] as { upstream_authority_subject_key_id: string };
+      const id = old.upstream_authority_subject_key_id;
+      await server.json("upstreamauthority", "taint", "-subjectKeyID", id);
+      await says(
+        server.daemon,
+        "X.509 upstream authority tainted successfully",
+        `subject_key_id=${id}`,
+        "Server SVID signed using a tainted authority, forcing rotation of the Server SVID",
+      );
+      await says(
+        agent.daemon,
+        "New tainted X.509 authorities found",
+        `subject_key_ids=${id}`,
+        "Scheduled rotation for SVID entries due to tainted X.509 authorities",
+        "Agent SVID is tainted by a root authority, forcing rotation",
+        "Successfully rotated agent SVID",
+      );
+      await server.json("upstreamauthority", "revoke", "-subjectKeyID", id);
+      await says(server.daemon, "X.509 upstream authority successfully revoked");
+    }),
+  TIMEOUT_MS,
+);
+
 test(
   "a server below another whose authority is tainted and revoked",
-  async () => {
-    const [ours] = pairs;
-    if (ours === undefined) throw new Error("there is no pair");
-    const top = await rootTier(stage, ["ours", "ours"]);
-    const below = await tierBelow(stage, top, "below", ["ours", "ours"]);
-    const old = await order(top.server, "show");
-    await order(top.server, "activate", "-authorityID", await order(top.server, "prepare"));
-    await order(top.server, "taint", "-authorityID", old);
-    await says(
-      below.server.daemon,
-      "Current root CA is signed by a tainted upstream authority, preparing rotation",
-      "Server SVID signed using a tainted authority, forcing rotation of the Server SVID",
-    );
-    await order(top.server, "revoke", "-authorityID", old);
-    await says(below.server.daemon, "X.509 authority revoked", `subject_key_id=${old}`);
-  },
+  () =>
+    both(async ({ server: { implementation } }) => {
+      const kinds = [implementation, implementation] as const;
+      const top = await rootTier(stage, kinds);
+      const below = await tierBelow(stage, top, "below", kinds);
+      const old = await order(top.server, "show");
+      await order(top.server, "activate", "-authorityID", await order(top.server, "prepare"));
+      await order(top.server, "taint", "-authorityID", old);
+      await says(
+        below.server.daemon,
+        "Current root CA is signed by a tainted upstream authority, preparing rotation",
+        "Server SVID signed using a tainted authority, forcing rotation of the Server SVID",
+      );
+      await order(top.server, "revoke", "-authorityID", old);
+      await says(below.server.daemon, "X.509 authority revoked", `subject_key_id=${old}`);
+    }),
   TIMEOUT_MS,
 );
 
