@@ -147,7 +147,7 @@ describe("the bill of materials", () => {
 test("another directory and another umask give the same bytes", async () => {
   const copy = join(directory, "elsewhere");
   // The packages too, not by a link: the bundler would call them by where they are.
-  for (const name of ["src", "scripts", "systemd", "docs", "node_modules"]) {
+  for (const name of ["proto", "src", "scripts", "systemd", "docs", "node_modules"]) {
     cpSync(join(ROOT, name), join(copy, name), {
       recursive: true,
       preserveTimestamps: true,
