@@ -77,11 +77,14 @@ function readerFor(socket: Socket, session: Http2Session, onData: OnData): OnDat
     return parts;
   };
   return (chunk) => {
+    let parts: readonly Buffer[];
     try {
-      for (const part of passed(chunk)) onData(part);
+      parts = passed(chunk);
     } catch {
       socket.destroy();
+      return;
     }
+    for (const part of parts) onData(part);
   };
 }
 
