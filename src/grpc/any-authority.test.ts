@@ -11,18 +11,9 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { CallerFrames, injectWithAnyAuthority } from "./any-authority.ts";
 import { HeaderReader } from "./hpack.ts";
+import { frame, PREFACE } from "./http2-frame.fixture.ts";
 
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 const POST_HTTP = Buffer.from([0x83, 0x86]);
-
-function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head.writeUInt8(type, 3);
-  head.writeUInt8(flags, 4);
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
 
 /** A field with a name of the static table, kept in the client's table. */
 const kept = (index: number, value: string): Buffer =>

@@ -9,6 +9,7 @@ import type { Duplex } from "node:stream";
 import { connect as connectTls } from "node:tls";
 import { callUnary, unixChannel } from "#grpc/client.ts";
 import { writeHeaders } from "#grpc/hpack.ts";
+import { FRAME_HEADER_BYTES, frame, PREFACE } from "#grpc/http2-frame.fixture.ts";
 import { HealthClient } from "#proto/grpc/health/v1/health.ts";
 import {
   type ClientIdentity,
@@ -136,19 +137,8 @@ const doors = {
 };
 
 /** RFC 9113 §6 */
-const FRAME_HEADER_BYTES = 9;
 const [HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY] = [1, 3, 4, 6, 7];
 const END_HEADERS = 4;
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-
-function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const header = Buffer.alloc(FRAME_HEADER_BYTES);
-  header.writeUIntBE(payload.length, 0, 3);
-  header.writeUInt8(type, 3);
-  header.writeUInt8(flags, 4);
-  header.writeUInt32BE(stream, 5);
-  return Buffer.concat([header, payload]);
-}
 
 /** A client that says what it likes: libraries end a call properly before they take it back, and it is answered then. */
 class RawClient {
