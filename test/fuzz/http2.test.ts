@@ -2,12 +2,14 @@
  * Bytes that nobody's client sends, at every door: broken prefaces, frames that lie about their length, streams out of order, headers that are
  * no HPACK. Each door may hang up; behind it a well-behaved caller is served all the time.
  */
+
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { credentials } from "@grpc/grpc-js";
 import fc from "fast-check";
 import { callUnary } from "#grpc/client.ts";
+import { PREFACE } from "#grpc/http2-frame.fixture.ts";
 import { HealthClient } from "#proto/grpc/health/v1/health.ts";
 import { FUZZ_TIMEOUT_MS, fuzzTogether } from "../support/fuzzing.ts";
 import { freePort } from "../support/process.ts";
@@ -32,8 +34,6 @@ beforeAll(async () => {
   agent = await TestAgent.start(stage, "ours", server);
 }, 60_000);
 afterAll(() => stage.close(), 60_000);
-
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 
 const literal = (name: string, value: string): Buffer =>
   Buffer.concat([

@@ -1,8 +1,10 @@
 /** Bad input of every kind: a clear error that names the thing, exit code 1, and nothing overwritten. */
+
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { credentials, type ServiceError } from "@grpc/grpc-js";
+import { PREFACE } from "#grpc/http2-frame.fixture.ts";
 import { BundleClient } from "#proto/spire/api/server/bundle/v1/bundle.ts";
 import { SVIDClient } from "#proto/spire/api/server/svid/v1/svid.ts";
 import { StatusCode } from "#spiffe/status-error.ts";
@@ -170,17 +172,16 @@ describe("on the wire", () => {
     return promise;
   }
 
-  const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
   const frames: readonly [string, Uint8Array][] = [
     ["nothing of HTTP/2", Buffer.from("GET / HTTP/1.1\r\n\r\n")],
     [
       "a frame larger than allowed",
-      Buffer.concat([preface, Buffer.from([0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1])]),
+      Buffer.concat([PREFACE, Buffer.from([0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1])]),
     ],
     [
       "headers that are no HPACK",
       Buffer.concat([
-        preface,
+        PREFACE,
         Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 4, 1, 4, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff]),
       ]),
     ],
